@@ -1,0 +1,1 @@
+"""The command line: one more client of the daemon. Its hot commands import almost nothing."""

@@ -1,0 +1,1 @@
+"""PURE types and rules: no clock, no randomness, no I/O. Everyone may import them."""

@@ -1,0 +1,246 @@
+"""Containers as records: what was asked for and the last known state.
+
+JSON names are the Engine API's. Times are integers, nanoseconds since the epoch; 0 is "never".
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from tiffin.core.image import ContainerConfig
+
+
+class Status(StrEnum):
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    RESTARTING = "restarting"
+    REMOVING = "removing"
+    EXITED = "exited"
+    DEAD = "dead"
+
+
+class PortBinding(msgspec.Struct, frozen=True, rename="pascal"):
+    """Docker's PortBinding. `host_port` "" asks for any free port, "8000-8010" for one of a range."""
+
+    host_ip: str = ""
+    host_port: str = ""
+
+
+class RestartPolicy(msgspec.Struct, frozen=True, rename="pascal"):
+    name: str = ""
+    maximum_retry_count: int = 0
+
+
+class LogConfig(msgspec.Struct, frozen=True, rename="pascal"):
+    type: str = ""
+    config: dict[str, str] = {}
+
+
+class Ulimit(msgspec.Struct, frozen=True, rename="pascal"):
+    name: str = ""
+    soft: int = 0
+    hard: int = 0
+
+
+class DeviceMapping(msgspec.Struct, frozen=True, rename="pascal"):
+    path_on_host: str = ""
+    path_in_container: str = ""
+    cgroup_permissions: str = ""
+
+
+class BindOptions(msgspec.Struct, frozen=True, rename="pascal"):
+    propagation: str = ""
+    non_recursive: bool = False
+    create_mountpoint: bool = False
+
+
+class VolumeOptions(msgspec.Struct, frozen=True, rename="pascal"):
+    no_copy: bool = False
+    labels: dict[str, str] = {}
+    subpath: str = ""
+
+
+class TmpfsOptions(msgspec.Struct, frozen=True, rename="pascal"):
+    size_bytes: int = 0
+    mode: int = 0
+
+
+class MountRequest(msgspec.Struct, frozen=True, rename="pascal"):
+    """One entry of HostConfig.Mounts: what the user asked for (`--mount`)."""
+
+    type: str = ""  # bind, volume, tmpfs
+    source: str = ""
+    target: str = ""
+    read_only: bool = False
+    consistency: str = ""
+    bind_options: BindOptions | None = None
+    volume_options: VolumeOptions | None = None
+    tmpfs_options: TmpfsOptions | None = None
+
+
+def _host_name(field: str) -> str:
+    special = {
+        "oom_kill_disable": "OomKillDisable",
+        "dns": "Dns",
+        "dns_options": "DnsOptions",
+        "dns_search": "DnsSearch",
+        "nano_cpus": "NanoCpus",
+        "uts_mode": "UTSMode",
+        "blkio_weight": "BlkioWeight",
+    }
+    return special.get(field) or "".join(part.capitalize() for part in field.split("_"))
+
+
+class HostConfig(msgspec.Struct, frozen=True, rename=_host_name):
+    """How it runs on this host: the fields of Docker's HostConfig that tiffin obeys. Sizes are bytes.
+
+    A field that is not here is refused by name in api (unless it holds its default).
+    """
+
+    binds: tuple[str, ...] = ()
+    mounts: tuple[MountRequest, ...] = ()
+    tmpfs: dict[str, str] = {}
+    volumes_from: tuple[str, ...] = ()
+    network_mode: str = "default"  # default, bridge, none, host, container:<id>
+    port_bindings: dict[str, tuple[PortBinding, ...]] = {}  # {"3000/tcp": [...]}
+    publish_all_ports: bool = False
+    dns: tuple[str, ...] = ()
+    dns_options: tuple[str, ...] = ()
+    dns_search: tuple[str, ...] = ()
+    extra_hosts: tuple[str, ...] = ()
+    restart_policy: RestartPolicy = RestartPolicy()
+    auto_remove: bool = False
+    log_config: LogConfig = LogConfig()
+    privileged: bool = False
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    group_add: tuple[str, ...] = ()
+    security_opt: tuple[str, ...] = ()
+    readonly_rootfs: bool = False
+    userns_mode: str = ""  # "" or host
+    pid_mode: str = ""
+    ipc_mode: str = ""
+    uts_mode: str = ""
+    cgroupns_mode: str = ""
+    cgroup_parent: str = ""
+    masked_paths: tuple[str, ...] | None = None
+    readonly_paths: tuple[str, ...] | None = None
+    sysctls: dict[str, str] = {}
+    devices: tuple[DeviceMapping, ...] = ()
+    device_cgroup_rules: tuple[str, ...] = ()
+    init: bool | None = None
+    runtime: str = ""
+    shm_size: int = 0
+    ulimits: tuple[Ulimit, ...] = ()
+    oom_score_adj: int = 0
+    memory: int = 0
+    memory_swap: int = 0
+    memory_reservation: int = 0
+    nano_cpus: int = 0
+    cpu_shares: int = 0
+    cpu_period: int = 0
+    cpu_quota: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    pids_limit: int | None = None
+    annotations: dict[str, str] = {}
+
+
+class Mount(msgspec.Struct, frozen=True, rename="pascal"):
+    """One resolved mount of a container, as `inspect` shows it. `source` is a host path ("" for tmpfs)."""
+
+    type: str  # bind, volume, tmpfs
+    source: str
+    destination: str
+    name: str = ""  # volume name
+    driver: str = ""
+    mode: str = ""  # the option words as given: "ro", "z", "size=64m"
+    rw: bool = msgspec.field(name="RW", default=True)
+    propagation: str = ""
+    non_recursive: bool = False
+    subpath: str = ""
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One container on one network. Empty strings where the container does not run."""
+
+    network_id: str
+    network_name: str
+    endpoint_id: str = ""
+    address: str = ""  # "172.17.0.2"
+    prefix_length: int = 0
+    gateway: str = ""
+    mac_address: str = ""
+    aliases: tuple[str, ...] = ()
+
+
+class PublishedPort(msgspec.Struct, frozen=True):
+    """A port binding in force, in numbers."""
+
+    container_port: int
+    protocol: str  # tcp, udp
+    host_ip: str  # "0.0.0.0" or an address of the host
+    host_port: int
+
+
+class IdRange(msgspec.Struct, frozen=True):
+    """The host ids that a container's ids 0..size-1 are. Same for users and groups."""
+
+    start: int
+    size: int = 65536
+
+
+class State(msgspec.Struct, frozen=True):
+    """What is known of the process. pid with start_ticks (field 22 of /proc/PID/stat) identify it."""
+
+    status: Status = Status.CREATED
+    pid: int = 0
+    start_ticks: int = 0
+    boot_id: str = ""
+    exit_code: int = 0
+    error: str = ""
+    oom_killed: bool = False
+    started_ns: int = 0
+    finished_ns: int = 0
+    id_range: IdRange | None = None
+    endpoints: tuple[Endpoint, ...] = ()
+    ports: tuple[PublishedPort, ...] = ()
+    stopped_by_user: bool = False
+    restart_count: int = 0
+
+
+class Container(msgspec.Struct, frozen=True):
+    """A container's record, as the database keeps it. Change one with msgspec.structs.replace."""
+
+    id: str  # 64 hex digits
+    name: str  # without the leading slash
+    created_ns: int
+    image_id: str  # "sha256:..."
+    image_reference: str  # as the user wrote it
+    platform: str  # "linux"
+    config: ContainerConfig  # merged with the image's defaults
+    host_config: HostConfig
+    snapshot: str  # id of the active snapshot that is its writable layer
+    mounts: tuple[Mount, ...] = ()
+    state: State = State()
+
+    @property
+    def short_id(self) -> str:
+        return self.id[:12]
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        return (self.config.entrypoint or ()) + (self.config.cmd or ())
+
+
+class Volume(msgspec.Struct, frozen=True):
+    name: str
+    created_ns: int
+    mountpoint: str
+    labels: dict[str, str] = {}
+    options: dict[str, str] = {}
+    driver: str = "local"
+    anonymous: bool = False

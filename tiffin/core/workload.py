@@ -1,0 +1,86 @@
+"""What the engine asks the runtime to run: a container or a build step, with every choice already made.
+
+The engine resolves names, images, volumes, ports and id ranges; a workload holds only values. The
+runtime turns it into an OCI runtime config (runtime.spec) and carries that out.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from tiffin.core.container import HostConfig, IdRange, Mount
+from tiffin.core.image import ContainerConfig
+
+
+class Overlay(msgspec.Struct, frozen=True):
+    """A root file system to be: committed directories, top first, under one active upper directory.
+
+    All paths are absolute on the host. Files in them carry unshifted ids.
+    """
+
+    lower: tuple[str, ...]
+    upper: str
+    work: str
+
+
+class LogTarget(msgspec.Struct, frozen=True):
+    """Where a container's output is kept. `path` "" keeps nothing (driver none, or a build step)."""
+
+    path: str = ""
+    max_size_bytes: int = 10_000_000
+    max_files: int = 3
+
+
+class Workload(msgspec.Struct, frozen=True):
+    id: str  # container id, 64 hex digits: names the shim's directory and the cgroup
+    config: ContainerConfig  # merged; entrypoint + cmd is the argv
+    host_config: HostConfig
+    rootfs: Overlay
+    hostname: str
+    mounts: tuple[Mount, ...] = ()  # sources exist; volumes are filled already
+    id_range: IdRange | None = None  # None: the host's user namespace
+    etc_files: dict[str, str] = {}  # {"/etc/hosts": host path, "/etc/resolv.conf": ..., "/etc/hostname": ...}
+    join_pids: dict[str, int] = {}  # {"network": 4711, "pid": ..., "ipc": ...}: namespaces of a running init
+    log: LogTarget = LogTarget()
+    stop_signal: int = 15
+
+
+class Attachment(msgspec.Struct, frozen=True):
+    """How a client's connection is joined to a process's streams (the query of POST /attach)."""
+
+    stdin: bool = False
+    stdout: bool = False
+    stderr: bool = False
+    framed: bool = True  # 8-byte stream headers; False for a tty
+    detach_keys: bytes = b"\x10\x11"
+
+
+class ExecProcess(msgspec.Struct, frozen=True):
+    """A further process in a running container."""
+
+    exec_id: str
+    argv: tuple[str, ...]
+    env: tuple[str, ...]  # complete, merged by the engine with the container's
+    working_dir: str
+    user: str  # "" is the container's user; "name", "uid", "user:group"
+    tty: bool = False
+    privileged: bool = False
+    console_size: tuple[int, int] | None = None  # rows, columns
+
+
+class Created(msgspec.Struct, frozen=True):
+    """A container whose namespaces exist and whose init waits for `start`."""
+
+    pid: int
+    start_ticks: int
+
+
+class Exit(msgspec.Struct, frozen=True):
+    """A process ended. `exec_id` "" is the container's init."""
+
+    container_id: str
+    exec_id: str
+    exit_code: int  # 128+n when a signal ended it
+    signal: int
+    oom_killed: bool
+    finished_ns: int

@@ -1,0 +1,1 @@
+"""Where the subsystems meet: each verb of a user is a sequence of steps here."""

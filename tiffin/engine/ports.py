@@ -1,0 +1,105 @@
+"""The engine's ports: what it needs of processes and of links, in its own words.
+
+The real things are runtime.client.Runtime and network.bridge.Bridge; contract tests run one suite
+over them and over the fakes that the engine's unit tests use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from tiffin.core.container import Endpoint, PublishedPort
+from tiffin.core.workload import Attachment, Created, ExecProcess, Exit, Workload
+
+
+class ContainerRuntime(Protocol):
+    """Processes. All calls have deadlines; Unavailable when a shim does not answer in time."""
+
+    async def create(self, workload: Workload, *, hold: Sequence[int] = ()) -> Created:
+        """Make the namespaces and the root; init then waits. Descriptors in `hold` live as long as the shim.
+
+        Raises CannotStart (operation, errno); nothing is left behind then.
+        """
+        ...
+
+    async def start(self, container_id: str) -> None:
+        """Let init become the program. Returns once execve has happened; raises CannotStart, nothing left."""
+        ...
+
+    async def attach(
+        self, container_id: str, connection: int, attachment: Attachment, *, early: bytes = b""
+    ) -> None:
+        """Hand a client's connected stream socket to the shim (the caller may close its copy).
+
+        Works between create and start too. `early` is input that was already read from the connection.
+        The shim closes the connection when the output has ended.
+        """
+        ...
+
+    async def exec(
+        self,
+        container_id: str,
+        process: ExecProcess,
+        connection: int | None,
+        attachment: Attachment,
+        *,
+        early: bytes = b"",
+    ) -> int:
+        """Run a process in the container; its pid on the host. Raises CannotStart. connection None: detached."""
+        ...
+
+    async def resize(self, container_id: str, exec_id: str, rows: int, columns: int) -> None: ...
+
+    async def kill(self, container_id: str, signal: int) -> None:
+        """Signal init. SIGKILL also ends everything else in the container."""
+        ...
+
+    async def pause(self, container_id: str) -> None: ...
+
+    async def unpause(self, container_id: str) -> None: ...
+
+    async def pids(self, container_id: str) -> list[int]:
+        """Host pids of all processes in the container's cgroup."""
+        ...
+
+    async def remove(self, container_id: str) -> None:
+        """Kill what runs, forget run directory and cgroups. Idempotent."""
+        ...
+
+    async def reconnect(self, container_id: str) -> Created | Exit | None:
+        """After a daemon restart: the living process, how it ended meanwhile, or None if nothing is known."""
+        ...
+
+    def on_exit(self, callback: Callable[[Exit], None]) -> None:
+        """Called on the loop for each container and exec that ends, after all its output is logged."""
+        ...
+
+
+class Links(Protocol):
+    """The default bridge and what hangs on it."""
+
+    async def connect(self, container_id: str, endpoint: Endpoint, pid: int) -> None:
+        """Bring `endpoint` (address, mac chosen) up as eth0 in the network namespace of `pid`, lo too."""
+        ...
+
+    async def loopback(self, pid: int) -> None:
+        """Bring only lo up in the network namespace of `pid` (network none)."""
+        ...
+
+    async def disconnect(self, container_id: str) -> None:
+        """Take the link and its published ports away. Idempotent."""
+        ...
+
+    def reserve(self, port: PublishedPort, last_port: int = 0) -> tuple[PublishedPort, int]:
+        """Bind the host port (0: any free; up to last_port: the first free); the port and its descriptor.
+
+        Raises EngineFailure with Docker's words when a program or container holds it.
+        """
+        ...
+
+    async def publish(
+        self, container_id: str, endpoint: Endpoint, ports: Sequence[PublishedPort]
+    ) -> None:
+        """Direct the host ports to the endpoint."""
+        ...

@@ -1,0 +1,1 @@
+"""Links: the bridge, addresses, published ports."""

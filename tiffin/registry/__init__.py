@@ -1,0 +1,1 @@
+"""Other hosts that keep images: the OCI distribution protocol and its transport."""

@@ -1,0 +1,1 @@
+"""The disk: database, content store, snapshots, layers."""
