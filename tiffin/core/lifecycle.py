@@ -1,0 +1,229 @@
+"""The life of a container as one table, and the two decisions taken without a user.
+
+`transition` says what a verb does in a state, in Docker's words where it is refused.
+`after_exit` is the restart policy; `reconcile` is what a starting daemon makes of what it finds.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+import msgspec
+
+from tiffin.core.container import Container, RestartPolicy, State, Status
+from tiffin.core.workload import Created, Exit
+from tiffin.errors import Conflict, InvalidArgument, NotModified
+
+
+class Action(StrEnum):
+    START = "start"
+    STOP = "stop"
+    KILL = "kill"
+    PAUSE = "pause"
+    UNPAUSE = "unpause"
+    EXEC = "exec"
+    ATTACH = "attach"
+    REMOVE = "remove"
+
+
+LIVE = frozenset({Status.RUNNING, Status.PAUSED})
+
+TRANSITIONS: dict[tuple[Status, Action], Status] = {
+    (Status.CREATED, Action.START): Status.RUNNING,
+    (Status.EXITED, Action.START): Status.RUNNING,
+    (Status.RESTARTING, Action.START): Status.RUNNING,
+    (Status.RUNNING, Action.STOP): Status.EXITED,
+    (Status.PAUSED, Action.STOP): Status.EXITED,
+    (Status.RESTARTING, Action.STOP): Status.EXITED,
+    (Status.RUNNING, Action.KILL): Status.RUNNING,
+    (Status.PAUSED, Action.KILL): Status.PAUSED,
+    (Status.RUNNING, Action.PAUSE): Status.PAUSED,
+    (Status.PAUSED, Action.UNPAUSE): Status.RUNNING,
+    (Status.RUNNING, Action.EXEC): Status.RUNNING,
+    (Status.CREATED, Action.ATTACH): Status.CREATED,
+    (Status.EXITED, Action.ATTACH): Status.EXITED,
+    (Status.RUNNING, Action.ATTACH): Status.RUNNING,
+    (Status.CREATED, Action.REMOVE): Status.REMOVING,
+    (Status.EXITED, Action.REMOVE): Status.REMOVING,
+    (Status.DEAD, Action.REMOVE): Status.REMOVING,
+    (Status.REMOVING, Action.REMOVE): Status.REMOVING,
+}
+
+
+def transition(container: Container, action: Action) -> Status:
+    """The status after `action`. Raises NotModified or Conflict in Docker's words."""
+    status = container.state.status
+    after = TRANSITIONS.get((status, action))
+    if after is None:
+        raise _refusal(container, action)
+    return after
+
+
+def _refusal(container: Container, action: Action) -> NotModified | Conflict:
+    status = container.state.status
+    if action is Action.START and status is Status.RUNNING:
+        return NotModified("container already started")
+    if action is Action.STOP and status in (Status.CREATED, Status.EXITED, Status.DEAD):
+        return NotModified("container already stopped")
+    return Conflict(_refusal_words(container, action))
+
+
+def _refusal_words(container: Container, action: Action) -> str:
+    status, cid, name = container.state.status, container.id, container.name
+    if status is Status.RESTARTING and action in (Action.EXEC, Action.ATTACH, Action.PAUSE):
+        return f"Container {cid} is restarting, wait until the container is running"
+    words: dict[tuple[Action, Status | None], str] = {
+        (Action.START, Status.PAUSED): "cannot start a paused container, try unpause instead",
+        (Action.START, None): "container is marked for removal and cannot be started",
+        (Action.KILL, None): f"Cannot kill container: {name}: Container {cid} is not running",
+        (Action.PAUSE, Status.PAUSED): f"Container {cid} is already paused",
+        (Action.PAUSE, None): f"Container {cid} is not running",
+        (Action.UNPAUSE, None): f"Container {cid} is not paused",
+        (Action.EXEC, Status.PAUSED): f"Container {name} is paused, unpause the container before exec",
+        (Action.EXEC, None): f"Container {cid} is not running",
+        (Action.ATTACH, Status.PAUSED): f"Container {cid} is paused, unpause the container before attach",
+        (Action.REMOVE, Status.RUNNING): (
+            f"You cannot remove a running container {cid}. "
+            "Stop the container before attempting removal or force remove"
+        ),
+        (Action.REMOVE, Status.PAUSED): (
+            f"You cannot remove a paused container {cid}. "
+            "Unpause and then stop the container before attempting removal or force remove"
+        ),
+        (Action.REMOVE, Status.RESTARTING): (
+            f"You cannot remove a restarting container {cid}. "
+            "Stop the container before attempting removal or force remove"
+        ),
+    }
+    fallback = f"Container {cid} is {status}: cannot {action}"
+    return words.get((action, status)) or words.get((action, None)) or fallback
+
+
+_NAME = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9_.-]+$")
+
+
+def check_name(name: str) -> str:
+    """The name without its slash. Raises InvalidArgument in Docker's words."""
+    bare = name.removeprefix("/")
+    if not _NAME.match(bare):
+        raise InvalidArgument(
+            f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+        )
+    return bare
+
+
+def started(state: State, created: Created, now_ns: int, boot_id: str) -> State:
+    return msgspec.structs.replace(
+        state,
+        status=Status.RUNNING,
+        pid=created.pid,
+        start_ticks=created.start_ticks,
+        boot_id=boot_id,
+        exit_code=0,
+        error="",
+        oom_killed=False,
+        started_ns=now_ns,
+        finished_ns=0,
+        stopped_by_user=False,
+    )
+
+
+def ended(state: State, exit_code: int, finished_ns: int, *, oom_killed: bool = False) -> State:
+    """The state after the process is gone: what it held (id range, addresses, ports) is given back."""
+    return msgspec.structs.replace(
+        state,
+        status=Status.EXITED,
+        pid=0,
+        start_ticks=0,
+        exit_code=exit_code,
+        oom_killed=oom_killed,
+        finished_ns=finished_ns,
+        id_range=None,
+        endpoints=tuple(
+            msgspec.structs.replace(
+                end, endpoint_id="", address="", gateway="", mac_address="", prefix_length=0
+            )
+            for end in state.endpoints
+        ),
+        ports=(),
+    )
+
+
+def failed_start(state: State, exit_code: int, error: str) -> State:
+    """A container that did not come up is as it was, with the reason."""
+    return msgspec.structs.replace(
+        ended(state, exit_code, state.finished_ns),
+        status=Status.EXITED if state.started_ns else Status.CREATED,
+        error=error,
+    )
+
+
+RESTART_BACKOFF_FIRST_SECONDS = 0.1
+RESTART_BACKOFF_LAST_SECONDS = 60.0
+RESTART_RESET_AFTER_SECONDS = 10.0
+
+
+def restarts(policy: RestartPolicy, state: State) -> bool:
+    """Whether a container that just ended is started again (moby: restartmanager)."""
+    if state.stopped_by_user:
+        return False
+    if policy.name in ("always", "unless-stopped"):
+        return True
+    if policy.name == "on-failure" and state.exit_code != 0:
+        limit = policy.maximum_retry_count
+        return limit == 0 or state.restart_count < limit
+    return False
+
+
+def restarts_with_daemon(policy: RestartPolicy, state: State) -> bool:
+    """Whether a container that does not run when the daemon starts is started by it."""
+    if policy.name == "always":
+        return state.started_ns > 0
+    if policy.name == "unless-stopped":
+        return state.started_ns > 0 and not state.stopped_by_user
+    return False
+
+
+def next_backoff(previous_seconds: float, uptime_seconds: float) -> float:
+    if previous_seconds <= 0 or uptime_seconds >= RESTART_RESET_AFTER_SECONDS:
+        return RESTART_BACKOFF_FIRST_SECONDS
+    return min(previous_seconds * 2, RESTART_BACKOFF_LAST_SECONDS)
+
+
+def check_restart_policy(policy: RestartPolicy, *, auto_remove: bool) -> None:
+    """Raises InvalidArgument in Docker's words."""
+    known = ("", "no", "always", "unless-stopped", "on-failure")
+    if policy.name not in known:
+        raise InvalidArgument(f"invalid restart policy '{policy.name}'")
+    if policy.maximum_retry_count and policy.name != "on-failure":
+        raise InvalidArgument(
+            "maximum retry count cannot be used with restart policy "
+            f"'{policy.name or 'no'}'"
+        )
+    if policy.maximum_retry_count < 0:
+        raise InvalidArgument("maximum retry count cannot be negative")
+    if auto_remove and policy.name not in ("", "no"):
+        raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
+
+
+UNKNOWN_EXIT_CODE = 255  # what Docker records when nobody saw the end
+
+
+class Recovery(StrEnum):
+    """What a starting daemon does with one container."""
+
+    KEEP = "keep"
+    RECONNECT = "reconnect"
+    MARK_EXITED = "mark exited"
+    FINISH_REMOVAL = "finish removal"
+
+
+def reconcile(container: Container, observed: Created | Exit | None) -> Recovery:
+    """From the last known state and what the runtime observes now to what must happen."""
+    status = container.state.status
+    if status is Status.REMOVING:
+        return Recovery.FINISH_REMOVAL
+    if status not in (Status.RUNNING, Status.PAUSED, Status.RESTARTING):
+        return Recovery.KEEP
+    return Recovery.RECONNECT if isinstance(observed, Created) else Recovery.MARK_EXITED

@@ -1,0 +1,61 @@
+"""What a container gets from its image: Docker's rules for merging a create request with image defaults.
+
+Source: moby, `runconfig`/`daemon/commit.go` semantics as seen from its API (docs/reference/run).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from tiffin.core.image import ContainerConfig
+from tiffin.errors import InvalidArgument
+
+
+def merge(user: ContainerConfig, image: ContainerConfig | None) -> ContainerConfig:
+    """The user's config where it speaks, the image's where it is silent.
+
+    A given entrypoint silences the image's command; environment and labels merge by key.
+    """
+    base = image or ContainerConfig()
+    entrypoint, cmd = user.entrypoint, user.cmd
+    if entrypoint is None:
+        entrypoint = base.entrypoint
+        cmd = base.cmd if cmd is None or cmd == () else cmd
+    elif entrypoint == ("",):  # --entrypoint "" asks for none
+        entrypoint = None
+    return msgspec.structs.replace(
+        user,
+        user=user.user or base.user,
+        env=merge_environment(base.env or (), user.env or ()),
+        cmd=cmd,
+        entrypoint=entrypoint,
+        working_dir=user.working_dir or base.working_dir,
+        exposed_ports={**(base.exposed_ports or {}), **(user.exposed_ports or {})} or None,
+        volumes={**(base.volumes or {}), **(user.volumes or {})} or None,
+        labels={**(base.labels or {}), **(user.labels or {})},
+        healthcheck=user.healthcheck or base.healthcheck,
+        stop_signal=user.stop_signal or base.stop_signal,
+        stop_timeout=base.stop_timeout if user.stop_timeout is None else user.stop_timeout,
+        shell=user.shell or base.shell,
+        on_build=None,
+    )
+
+
+def merge_environment(base: tuple[str, ...], override: tuple[str, ...]) -> tuple[str, ...]:
+    """`override` wins by key and keeps the place of what it replaces; "KEY" without "=" unsets."""
+    merged: dict[str, str] = {}
+    for entry in base + override:
+        key, equals, _ = entry.partition("=")
+        if equals:
+            merged[key] = entry
+        else:
+            merged.pop(key, None)
+    return tuple(merged.values())
+
+
+def check_environment(env: tuple[str, ...]) -> None:
+    for entry in env:
+        if not entry or entry.startswith("="):
+            raise InvalidArgument(f"invalid environment variable: {entry}")
+        if "\0" in entry:
+            raise InvalidArgument(f"invalid environment variable: {entry!r}: contains a nul byte")

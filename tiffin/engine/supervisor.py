@@ -1,0 +1,510 @@
+"""The life of containers: start, stop, and what follows an exit that nobody asked for.
+
+A start is one AsyncExitStack: what was acquired is given back in reverse when a later step fails.
+Changes happen under the container's lock; waiting for an exit holds none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
+from typing import Any
+
+import msgspec
+
+from tiffin.core import lifecycle
+from tiffin.core.container import Container, IdRange, State, Status
+from tiffin.core.lifecycle import Action, Recovery
+from tiffin.core.workload import Created, Exit, LogTarget, Workload
+from tiffin.engine.attachments import Attachments
+from tiffin.engine.catalog import Catalog
+from tiffin.engine.events import Events
+from tiffin.engine.idranges import IdRanges
+from tiffin.engine.ports import ContainerRuntime
+from tiffin.errors import CannotStart, Conflict, InvalidArgument, NotFound, TiffinError
+from tiffin.core.signals import parse_signal
+from tiffin.storage.snapshots import SnapshotStore
+
+log = logging.getLogger(__name__)
+
+DEFAULT_STOP_SECONDS = 10
+KILL_DEADLINE_SECONDS = 30  # a process in D state must not hold its client for ever
+
+
+class ExitResult(msgspec.Struct, frozen=True):
+    exit_code: int
+    error: str = ""
+
+
+class Supervisor:
+    def __init__(
+        self,
+        catalog: Catalog,
+        runtime: ContainerRuntime,
+        snapshots: SnapshotStore,
+        attachments: Attachments,
+        id_ranges: IdRanges,
+        events: Events,
+        containers_directory: str,
+    ) -> None:
+        self._catalog = catalog
+        self._runtime = runtime
+        self._snapshots = snapshots
+        self._attachments = attachments
+        self._id_ranges = id_ranges
+        self._events = events
+        self._directory = containers_directory
+        self._exit_waiters: dict[str, list[asyncio.Future[ExitResult]]] = defaultdict(list)
+        self._removal_waiters: dict[str, list[asyncio.Future[ExitResult]]] = defaultdict(list)
+        self._restarts: dict[str, asyncio.Task[None]] = {}
+        self._backoff_seconds: dict[str, float] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._exec_listeners: dict[str, Callable[[Exit], None]] = {}
+        self.remove_after_exit: Callable[[str], Awaitable[None]] | None = None
+        self._closing = False
+        runtime.on_exit(self._on_exit)
+
+    # -- start -------------------------------------------------------------------------------
+
+    async def start(self, reference: str) -> Container:
+        """Raises NotModified when it runs, CannotStart with Docker's words when it does not come up."""
+        container = self._catalog.get(reference)
+        async with self._catalog.lock(container.id):
+            container = self._catalog.get(container.id)
+            lifecycle.transition(container, Action.START)
+            self._cancel_restart(container.id)
+            # A client that goes away does not leave half a start behind: the start goes on.
+            return await asyncio.shield(self._keep(self._start(container)))
+
+    async def _start(self, container: Container) -> Container:
+        try:
+            container = await self._bring_up(container)
+        except TiffinError as error:
+            await self._note_failed_start(container, error)
+            raise
+        self._emit(container, "start")
+        return container
+
+    async def _bring_up(self, container: Container) -> Container:
+        async with AsyncExitStack() as undo:
+            id_range, join_pids = self._namespaces(container)
+            if id_range is not None and "user" not in join_pids:
+                undo.callback(self._id_ranges.release, container.id)
+            attached = await self._attachments.prepare(container)
+            undo.push_async_callback(self._attachments.release, container.id)
+            undo.callback(attached.close)
+            workload = Workload(
+                id=container.id,
+                config=container.config,
+                host_config=container.host_config,
+                rootfs=self._snapshots.overlay(container.snapshot),
+                hostname=attached.hostname,
+                mounts=container.mounts,
+                id_range=id_range,
+                etc_files=attached.etc_files,
+                join_pids=join_pids,
+                log=self._log_target(container),
+                stop_signal=parse_signal(container.config.stop_signal or "SIGTERM"),
+            )
+            undo.push_async_callback(self._runtime.remove, container.id)
+            created = await self._runtime.create(workload, hold=attached.held)
+            await self._attachments.connect(container, attached, created.pid)
+            await self._runtime.start(container.id)
+            attached.close()
+            state = lifecycle.started(
+                container.state, created, time.time_ns(), self._id_ranges.boot_id
+            )
+            state = msgspec.structs.replace(
+                state, id_range=id_range, endpoints=attached.endpoints, ports=attached.ports
+            )
+            container = await self._catalog.put_state(container, state)
+            undo.pop_all()
+        return container
+
+    def _namespaces(self, container: Container) -> tuple[IdRange | None, dict[str, int]]:
+        join_pids: dict[str, int] = {}
+        joined: Container | None = None
+        host = container.host_config
+        for kind, mode in (
+            ("network", host.network_mode),
+            ("pid", host.pid_mode),
+            ("ipc", host.ipc_mode),
+        ):
+            if not mode.startswith("container:"):
+                continue
+            joined = self._catalog.get(mode.removeprefix("container:"))
+            if joined.state.status is not Status.RUNNING:
+                raise Conflict(f"cannot join {kind} of a non running container: {joined.id}")
+            join_pids[kind] = joined.state.pid
+        if joined is not None:
+            # Namespaces belong to the user namespace that made them: who joins them joins that too.
+            if joined.state.id_range is not None:
+                join_pids["user"] = joined.state.pid
+            return joined.state.id_range, join_pids
+        if not self._id_ranges.wanted(host):
+            return None, join_pids
+        return self._id_ranges.acquire(container.id), join_pids
+
+    def _log_target(self, container: Container) -> LogTarget:
+        driver = container.host_config.log_config.type
+        if driver == "none":
+            return LogTarget()
+        options = container.host_config.log_config.config
+        return LogTarget(
+            path=self.log_path(container.id),
+            max_size_bytes=parse_size(options.get("max-size", "10m")),
+            max_files=int(options.get("max-file", "3")),
+        )
+
+    def log_path(self, container_id: str) -> str:
+        return os.path.join(self._directory, container_id, f"{container_id}-json.log")
+
+    async def _note_failed_start(self, container: Container, error: TiffinError) -> None:
+        exit_code = error.exit_code if isinstance(error, CannotStart) else 128
+        state = lifecycle.failed_start(container.state, exit_code, error.message)
+        container = await self._catalog.put_state(container, state)
+        self._settle(container, ExitResult(exit_code, error.message))
+        if container.host_config.auto_remove:
+            self._own(self._remove_after_exit(container.id))
+
+    # -- stop --------------------------------------------------------------------------------
+
+    async def stop(
+        self, reference: str, *, signal: str | None = None, timeout: int | None = None
+    ) -> None:
+        """Ask, wait, then kill. `timeout` in seconds, -1 for ever. Raises NotModified if it does not run."""
+        container = self._catalog.get(reference)
+        lifecycle.transition(container, Action.STOP)
+        await self._mark_stopped(container.id)
+        if container.state.status is Status.RESTARTING:
+            return
+        number = parse_signal(signal or container.config.stop_signal or "SIGTERM")
+        patience = timeout if timeout is not None else container.config.stop_timeout
+        await self._end(container, number, DEFAULT_STOP_SECONDS if patience is None else patience)
+        self._emit(container, "stop")
+
+    async def _mark_stopped(self, container_id: str) -> None:
+        """A stop by hand silences the restart policy."""
+        self._cancel_restart(container_id)
+        async with self._catalog.lock(container_id):
+            container = self._catalog.get(container_id)
+            state = msgspec.structs.replace(container.state, stopped_by_user=True)
+            if state.status is Status.RESTARTING:
+                state = msgspec.structs.replace(state, status=Status.EXITED)
+            await self._catalog.put_state(container, state)
+
+    async def _end(self, container: Container, signal: int, patience_seconds: float) -> None:
+        exited = self._next_exit(container.id)
+        if self._catalog.get(container.id).state.status not in lifecycle.LIVE:
+            return
+        if container.state.status is Status.PAUSED:
+            await self._runtime.unpause(container.id)
+        await self._signal(container, signal)
+        try:
+            limit = None if patience_seconds < 0 else patience_seconds
+            await asyncio.wait_for(asyncio.shield(exited), limit)
+        except TimeoutError:
+            await self._signal(container, 9)
+            await self._await_kill(container, exited)
+
+    async def _await_kill(
+        self, container: Container, exited: asyncio.Future[ExitResult]
+    ) -> None:
+        try:
+            await asyncio.wait_for(asyncio.shield(exited), KILL_DEADLINE_SECONDS)
+        except TimeoutError as error:
+            raise TiffinError(
+                f"cannot stop container: {container.name}: tried to kill container, "
+                "but did not receive an exit event"
+            ) from error
+
+    async def _signal(self, container: Container, signal: int) -> None:
+        await self._runtime.kill(container.id, signal)
+        self._emit(container, "kill", signal=str(signal))
+
+    async def kill(self, reference: str, signal: str = "SIGKILL") -> None:
+        container = self._catalog.get(reference)
+        number = parse_signal(signal)
+        lifecycle.transition(container, Action.KILL)
+        if number == 9:
+            await self._mark_stopped(container.id)
+            exited = self._next_exit(container.id)
+            await self._signal(container, 9)
+            await self._await_kill(container, exited)
+            return
+        await self._signal(container, number)
+
+    async def restart(
+        self, reference: str, *, signal: str | None = None, timeout: int | None = None
+    ) -> None:
+        container = self._catalog.get(reference)
+        if container.state.status in lifecycle.LIVE:
+            await self.stop(container.id, signal=signal, timeout=timeout)
+        await self.start(container.id)
+        self._emit(container, "restart")
+
+    async def pause(self, reference: str) -> None:
+        container = self._catalog.get(reference)
+        async with self._catalog.lock(container.id):
+            container = self._catalog.get(container.id)
+            lifecycle.transition(container, Action.PAUSE)
+            await self._runtime.pause(container.id)
+            state = msgspec.structs.replace(container.state, status=Status.PAUSED)
+            await self._catalog.put_state(container, state)
+        self._emit(container, "pause")
+
+    async def unpause(self, reference: str) -> None:
+        container = self._catalog.get(reference)
+        async with self._catalog.lock(container.id):
+            container = self._catalog.get(container.id)
+            lifecycle.transition(container, Action.UNPAUSE)
+            await self._runtime.unpause(container.id)
+            state = msgspec.structs.replace(container.state, status=Status.RUNNING)
+            await self._catalog.put_state(container, state)
+        self._emit(container, "unpause")
+
+    # -- exits -------------------------------------------------------------------------------
+
+    def _on_exit(self, exit: Exit) -> None:
+        if exit.exec_id:
+            listener = self._exec_listeners.get(exit.container_id)
+            if listener is not None:
+                listener(exit)
+            return
+        self._own(self._handle_exit(exit))
+
+    def listen_to_execs(self, container_id: str, listener: Callable[[Exit], None]) -> None:
+        self._exec_listeners[container_id] = listener
+
+    async def _handle_exit(self, exit: Exit) -> None:
+        async with self._catalog.lock(exit.container_id):
+            container = self._catalog.find_id(exit.container_id)
+            if container is None or container.state.status not in lifecycle.LIVE:
+                return  # a start that failed: its own undo gives everything back
+            uptime_seconds = (exit.finished_ns - container.state.started_ns) / 1e9
+            await self._release(container)
+            state = lifecycle.ended(
+                container.state, exit.exit_code, exit.finished_ns, oom_killed=exit.oom_killed
+            )
+            restarts = not self._closing and lifecycle.restarts(
+                container.host_config.restart_policy, state
+            )
+            if restarts:
+                state = msgspec.structs.replace(
+                    state, status=Status.RESTARTING, restart_count=state.restart_count + 1
+                )
+            container = await self._catalog.put_state(container, state)
+        self._exec_listeners.pop(container.id, None)
+        if exit.oom_killed:
+            self._emit(container, "oom")
+        self._emit(container, "die", exitCode=str(exit.exit_code), execDuration=str(int(uptime_seconds)))
+        if restarts:
+            self._schedule_restart(container, uptime_seconds)
+        self._settle(container, ExitResult(exit.exit_code))
+        if container.host_config.auto_remove:
+            await self._remove_after_exit(container.id)
+
+    async def _release(self, container: Container) -> None:
+        """Give back what a running container holds."""
+        await self._attachments.release(container.id)
+        await self._runtime.remove(container.id)
+        self._id_ranges.release(container.id)
+
+    async def _remove_after_exit(self, container_id: str) -> None:
+        if self.remove_after_exit is not None:
+            try:
+                await self.remove_after_exit(container_id)
+            except NotFound:
+                pass  # someone removed it first
+            except TiffinError as error:
+                log.error("auto-remove failed container=%s: %s", container_id, error.message)
+
+    def _schedule_restart(self, container: Container, uptime_seconds: float) -> None:
+        delay = lifecycle.next_backoff(
+            self._backoff_seconds.get(container.id, 0.0), uptime_seconds
+        )
+        self._backoff_seconds[container.id] = delay
+        self._restarts[container.id] = self._own(self._restart_later(container.id, delay))
+
+    async def _restart_later(self, container_id: str, delay_seconds: float) -> None:
+        await asyncio.sleep(delay_seconds)
+        self._restarts.pop(container_id, None)
+        try:
+            await self.start(container_id)
+        except TiffinError as error:
+            log.warning("restart failed container=%s: %s", container_id, error.message)
+
+    def _cancel_restart(self, container_id: str) -> None:
+        task = self._restarts.pop(container_id, None)
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
+
+    # -- waiting -----------------------------------------------------------------------------
+
+    def wait(self, reference: str, condition: str = "not-running") -> asyncio.Future[ExitResult]:
+        """A future of the exit. The container is looked up at once, so NotFound is raised here."""
+        container = self._catalog.get(reference)
+        if condition in ("", "not-running"):
+            if container.state.status in lifecycle.LIVE or container.id in self._restarts:
+                return self._next_exit(container.id)
+            future: asyncio.Future[ExitResult] = asyncio.get_running_loop().create_future()
+            future.set_result(ExitResult(container.state.exit_code, container.state.error))
+            return future
+        if condition == "next-exit":
+            return self._next_exit(container.id)
+        if condition == "removed":
+            return self._waiter(self._removal_waiters, container.id)
+        raise InvalidArgument(f"invalid condition: \"{condition}\"")
+
+    def _next_exit(self, container_id: str) -> asyncio.Future[ExitResult]:
+        return self._waiter(self._exit_waiters, container_id)
+
+    @staticmethod
+    def _waiter(
+        waiters: dict[str, list[asyncio.Future[ExitResult]]], container_id: str
+    ) -> asyncio.Future[ExitResult]:
+        future: asyncio.Future[ExitResult] = asyncio.get_running_loop().create_future()
+        waiters[container_id].append(future)
+        future.add_done_callback(lambda done: _forget(waiters, container_id, done))
+        return future
+
+    def _settle(self, container: Container, result: ExitResult) -> None:
+        for future in self._exit_waiters.pop(container.id, []):
+            if not future.done():
+                future.set_result(result)
+
+    def removed(self, container: Container) -> None:
+        """Tell those who wait for the removal."""
+        result = ExitResult(container.state.exit_code)
+        for future in self._removal_waiters.pop(container.id, []):
+            if not future.done():
+                future.set_result(result)
+        self._settle(container, result)
+        self._backoff_seconds.pop(container.id, None)
+
+    # -- a daemon's own start and end --------------------------------------------------------
+
+    async def recover(self) -> None:
+        """Make the records true again: reconnect, mark exited, finish removals. Safe to run twice."""
+        async with asyncio.TaskGroup() as group:
+            for container in self._catalog.all():
+                group.create_task(self._recover_one(container))
+
+    async def _recover_one(self, container: Container) -> None:
+        observed: Created | Exit | None = None
+        if container.state.status in lifecycle.LIVE and self._same_boot(container.state):
+            observed = await self._runtime.reconnect(container.id)
+        decision = lifecycle.reconcile(container, observed)
+        if decision is Recovery.RECONNECT:
+            if container.state.id_range is not None:
+                self._id_ranges.keep(container.id, container.state.id_range)
+            self._attachments.keep(container)
+        elif decision is Recovery.MARK_EXITED:
+            await self._mark_exited(container, observed)
+        elif decision is Recovery.FINISH_REMOVAL:
+            await self._remove_after_exit(container.id)
+        else:
+            await self._runtime.remove(container.id)
+
+    async def _mark_exited(self, container: Container, observed: Created | Exit | None) -> None:
+        await self._release(container)
+        if isinstance(observed, Exit):
+            state = lifecycle.ended(
+                container.state,
+                observed.exit_code,
+                observed.finished_ns,
+                oom_killed=observed.oom_killed,
+            )
+        else:
+            state = lifecycle.ended(
+                container.state, lifecycle.UNKNOWN_EXIT_CODE, time.time_ns()
+            )
+        container = await self._catalog.put_state(container, state)
+        self._emit(container, "die", exitCode=str(state.exit_code))
+        if container.host_config.auto_remove:
+            await self._remove_after_exit(container.id)
+
+    async def restart_policies(self) -> None:
+        """Start what its policy says runs whenever the daemon does."""
+        for container in self._catalog.all():
+            if container.state.status in lifecycle.LIVE:
+                continue
+            if lifecycle.restarts_with_daemon(
+                container.host_config.restart_policy, container.state
+            ):
+                self._own(self._restart_later(container.id, 0))
+
+    def _same_boot(self, state: State) -> bool:
+        return state.boot_id == self._id_ranges.boot_id
+
+    async def close(self) -> None:
+        """Stop watching; containers go on."""
+        self._closing = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # -- small things ------------------------------------------------------------------------
+
+    def _emit(self, container: Container, action: str, **attributes: str) -> None:
+        self._events.emit(
+            "container", action, container.id, container_attributes(container) | attributes
+        )
+
+    def _keep(self, work: Coroutine[Any, Any, Container]) -> asyncio.Task[Container]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("background step failed", exc_info=task.exception())
+
+
+def _forget(
+    waiters: dict[str, list[asyncio.Future[ExitResult]]],
+    container_id: str,
+    done: asyncio.Future[ExitResult],
+) -> None:
+    """A client that went away leaves no waiter behind."""
+    pending = waiters.get(container_id)
+    if pending and done in pending:
+        pending.remove(done)
+        if not pending:
+            waiters.pop(container_id, None)
+
+
+def container_attributes(container: Container) -> dict[str, str]:
+    """The attributes of a container's events."""
+    return {
+        "image": container.image_reference,
+        "name": container.name,
+        **(container.config.labels or {}),
+    }
+
+
+def parse_size(text: str) -> int:
+    """Bytes of "10m", "512k", "1g" (log options). Raises InvalidArgument."""
+    units = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+    digits = text.lower().removesuffix("b") or "b"
+    unit = units.get(digits[-1:], 0)
+    number = digits[:-1] if unit else digits
+    if not number.isdecimal():
+        raise InvalidArgument(f"invalid size: '{text}'")
+    return int(number) * (unit or 1)
+
+
+__all__ = ["ExitResult", "Supervisor", "container_attributes", "parse_size"]

@@ -1,0 +1,124 @@
+"""Volumes: directories that outlive containers.
+
+A volume is DATA_ROOT/volumes/<name>/_data and a row. An empty volume takes what the image has at
+its destination on first use, as in Docker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import Callable
+
+from tiffin.core.container import Container, Volume
+from tiffin.core.mounts import check_volume_name
+from tiffin.engine.catalog import Rows
+from tiffin.engine.events import Events
+from tiffin.engine.naming import new_id
+from tiffin.errors import Conflict, InvalidArgument, NotFound
+
+
+class Volumes:
+    def __init__(
+        self,
+        rows: Rows,
+        data_root: str,
+        events: Events,
+        users: Callable[[str], list[Container]],
+    ) -> None:
+        self._rows = rows
+        self._directory = os.path.join(data_root, "volumes")
+        self._events = events
+        self._users = users  # containers that mount the volume of this name
+        self._lock = asyncio.Lock()
+
+    async def list(self) -> list[Volume]:
+        return await self._rows.run(self._rows.database.volumes)
+
+    async def find(self, name: str) -> Volume | None:
+        return await self._rows.run(self._rows.database.find_volume, name)
+
+    async def get(self, name: str) -> Volume:
+        volume = await self.find(name)
+        if volume is None:
+            raise NotFound(f"get {name}: no such volume")
+        return volume
+
+    def references(self, name: str) -> int:
+        return len(self._users(name))
+
+    async def create(
+        self,
+        name: str = "",
+        *,
+        driver: str = "local",
+        labels: dict[str, str] | None = None,
+        options: dict[str, str] | None = None,
+    ) -> Volume:
+        """Ensure: an existing volume of this name is returned as it is. No name: an anonymous one."""
+        if driver not in ("", "local"):
+            raise NotFound(
+                f"error looking up volume plugin {driver}: plugin \"{driver}\" not found"
+            )
+        if options:
+            raise InvalidArgument(f'create {name}: invalid option: "{next(iter(options))}"')
+        anonymous = not name
+        name = check_volume_name(name or new_id())
+        async with self._lock:
+            existing = await self.find(name)
+            if existing is not None:
+                return existing
+            path = os.path.join(self._directory, name, "_data")
+            await asyncio.to_thread(os.makedirs, path, 0o755, True)
+            volume = Volume(name, time.time_ns(), path, labels or {}, {}, "local", anonymous)
+            await self._rows.run(self._rows.database.put_volume, volume)
+        self._events.emit("volume", "create", name, {"driver": "local"})
+        return volume
+
+    async def remove(self, name: str, *, force: bool = False) -> None:
+        async with self._lock:
+            volume = await self.find(name)
+            if volume is None:
+                if force:
+                    return
+                raise NotFound(f"get {name}: no such volume")
+            users = self._users(name)
+            if users:
+                ids = ", ".join(container.id for container in users)
+                raise Conflict(f"remove {name}: volume is in use - [{ids}]")
+            await self._rows.run(self._rows.database.delete_volume, name)
+            await asyncio.to_thread(
+                shutil.rmtree, os.path.join(self._directory, name), ignore_errors=True
+            )
+        self._events.emit("volume", "destroy", name, {"driver": "local"})
+
+    async def prune(self, matches: Callable[[Volume], bool]) -> tuple[list[str], int]:
+        """Remove unused volumes that match; their names and the bytes given back."""
+        removed, reclaimed = [], 0
+        for volume in await self.list():
+            if self._users(volume.name) or not matches(volume):
+                continue
+            size = await asyncio.to_thread(tree_size, volume.mountpoint)
+            await self.remove(volume.name, force=True)
+            removed.append(volume.name)
+            reclaimed += size
+        self._events.emit("volume", "prune", "", {"reclaimed": str(reclaimed)})
+        return removed, reclaimed
+
+
+def tree_size(directory: str) -> int:
+    """Bytes of the regular files below `directory`, each file once however many links it has."""
+    total, seen = 0, set()
+    for folder, _, files in os.walk(directory):
+        for name in files:
+            try:
+                status = os.lstat(os.path.join(folder, name))
+            except OSError:
+                continue  # removed while we look
+            key = (status.st_dev, status.st_ino)
+            if key not in seen:
+                seen.add(key)
+                total += status.st_size
+    return total
