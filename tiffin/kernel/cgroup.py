@@ -1,0 +1,713 @@
+"""Control groups, v1 and v2: where a container's processes are counted, limited, frozen and killed.
+
+A host's layout is read from mountinfo: one hierarchy (v2) or several, each with its controllers
+(v1; a hybrid layout, where a bare cgroup2 sits beside v1 hierarchies, is v1). A cgroup here is one
+path, present in every hierarchy that its controllers need. Paths are absolute from the hierarchies'
+mount points: "/tiffin-ab12/<id>".
+
+A child joins by itself: it inherits the descriptors of `open_join` and writes "0" to each. On v1
+that is `tasks`; the parent writing a pid to `cgroup.procs` waits for an RCU grace period (7.5 ms
+against 0.2).
+
+Resources are the OCI runtime config's `linux.resources`. Everything raises OSError.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import time
+from typing import Any, NamedTuple
+
+from tiffin.kernel import bpf
+
+# Always there: memory for out-of-memory kills and statistics, pids against fork bombs, devices for
+# the allow-list, freezer for pause, cpuacct for statistics. The rest only where it is asked for.
+BASE_CONTROLLERS = ("memory", "pids", "devices", "freezer", "cpuacct")
+
+_UNLIMITED_FROM = 1 << 62  # v1 says "no limit" with the largest page-aligned number
+_USER_HZ = os.sysconf("SC_CLK_TCK")
+_EVENT_WAIT_MS = 20  # the longest nap between two looks where the kernel offers no event
+
+
+class Hierarchy(NamedTuple):
+    mount_point: str
+    controllers: tuple[str, ...]  # v2: what cgroup.controllers of the root offers
+
+
+class Layout(NamedTuple):
+    version: int  # 1, 2; 0 where no hierarchy is mounted
+    hierarchies: tuple[Hierarchy, ...]
+    unified: str = ""  # mount point of a cgroup2 beside v1 hierarchies
+
+    @property
+    def controllers(self) -> tuple[str, ...]:
+        return tuple(name for hierarchy in self.hierarchies for name in hierarchy.controllers)
+
+    def mount_point_of(self, controller: str) -> str:
+        """The mount point of the hierarchy with that controller; "" where there is none."""
+        for hierarchy in self.hierarchies:
+            if controller in hierarchy.controllers:
+                return hierarchy.mount_point
+        return ""
+
+
+class MemoryStatistics(NamedTuple):
+    usage: int
+    max_usage: int
+    limit: int  # 0 is no limit
+    failures: int
+    details: dict[str, int]  # memory.stat
+
+
+class CPUStatistics(NamedTuple):
+    total_ns: int
+    user_ns: int
+    system_ns: int
+    per_cpu_ns: tuple[int, ...]  # v1 only
+    periods: int
+    throttled_periods: int
+    throttled_ns: int
+
+
+class PidsStatistics(NamedTuple):
+    current: int
+    limit: int  # 0 is no limit
+
+
+class Statistics(NamedTuple):
+    memory: MemoryStatistics
+    cpu: CPUStatistics
+    pids: PidsStatistics
+
+
+# --- the host's layout --------------------------------------------------------------------------
+
+_V1_CONTROLLERS = frozenset(
+    "cpuset cpu cpuacct blkio memory devices freezer"  # noqa: SIM905
+    " net_cls perf_event net_prio hugetlb pids rdma misc".split()
+)
+
+
+def detect(mountinfo: str | None = None) -> Layout:
+    """The layout of this host, or that of a given mountinfo text."""
+    if mountinfo is None:
+        mountinfo = _read("/proc/self/mountinfo")
+    hierarchies: dict[tuple[str, ...], str] = {}
+    unified = ""
+    for line in mountinfo.splitlines():
+        left, _, right = line.partition(" - ")
+        fields, kind = left.split(" "), right.split(" ")
+        if len(fields) < 5 or len(kind) < 3:
+            continue
+        mount_point = _unescape(fields[4])
+        if kind[0] == "cgroup2":
+            unified = unified or mount_point
+        elif kind[0] == "cgroup":
+            names = tuple(name for name in kind[2].split(",") if name in _V1_CONTROLLERS)
+            if names:
+                hierarchies.setdefault(names, mount_point)
+    if hierarchies:
+        found = tuple(Hierarchy(point, names) for names, point in hierarchies.items())
+        return Layout(1, found, unified)
+    if unified:
+        offered = tuple(_read_or(f"{unified}/cgroup.controllers").split())
+        return Layout(2, (Hierarchy(unified, offered),), unified)
+    return Layout(0, ())
+
+
+def _unescape(text: str) -> str:
+    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        text = text.replace(code, character)
+    return text
+
+
+# --- a cgroup -----------------------------------------------------------------------------------
+
+
+class Cgroup:
+    """One path in the hierarchies that it needs. Making one of these touches nothing."""
+
+    __slots__ = ("controllers", "layout", "path")
+
+    def __init__(
+        self, layout: Layout, path: str, controllers: tuple[str, ...] = BASE_CONTROLLERS
+    ) -> None:
+        if ".." in path.split("/"):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+        self.layout = layout
+        self.path = "/" + path.strip("/")
+        self.controllers = controllers
+
+    def directory(self, controller: str) -> str:
+        """Its directory in that controller's hierarchy; "" where the host or it lacks that."""
+        if self.layout.version == 2:
+            return self.layout.unified + self.path
+        if controller not in self.controllers:
+            return ""
+        mount_point = self.layout.mount_point_of(controller)
+        return mount_point + self.path if mount_point else ""
+
+    def directories(self) -> list[str]:
+        """Each directory once: controllers that are mounted together share theirs."""
+        if self.layout.version == 2:
+            return [self.layout.unified + self.path]
+        return list(dict.fromkeys(filter(None, map(self.directory, self.controllers))))
+
+    def create(self, resources: dict[str, Any] | None = None) -> None:
+        """Make it and its parents and set the limits. What is there already is taken over."""
+        try:
+            for directory in self.directories():
+                _make(directory)
+            if self.layout.version == 2:
+                _enable(self.layout.unified, self.path, _wanted_v2(self.controllers))
+            elif "cpuset" in self.controllers:
+                _inherit_cpuset(self.layout.mount_point_of("cpuset"), self.path)
+            if resources:
+                self.limit(resources)
+        except OSError:
+            self.remove()
+            raise
+
+    def exists(self) -> bool:
+        return any(os.path.isdir(directory) for directory in self.directories())
+
+    # --- joining ---
+
+    def join_files(self) -> list[str]:
+        """The files into which a child with one thread writes "0" to become a member."""
+        name = "cgroup.procs" if self.layout.version == 2 else "tasks"
+        return [f"{directory}/{name}" for directory in self.directories()]
+
+    def open_join(self) -> list[int]:
+        """Descriptors of join_files, close-on-exec; the caller closes.
+
+        Rights are the opener's: the child needs none.
+        """
+        opened: list[int] = []
+        try:
+            opened.extend(os.open(f, os.O_WRONLY | os.O_CLOEXEC) for f in self.join_files())
+        except OSError:
+            for descriptor in opened:
+                os.close(descriptor)
+            raise
+        return opened
+
+    def open_directory(self) -> int:
+        """v2: the descriptor for CLONE_INTO_CGROUP. Caller closes."""
+        return os.open(self.directories()[0], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def add(self, pid: int) -> None:
+        """Move a process in. Slow on v1 (an RCU grace period); a child should join by itself."""
+        for directory in self.directories():
+            _write(f"{directory}/cgroup.procs", str(pid))
+
+    # --- limits ---
+
+    def limit(self, resources: dict[str, Any]) -> None:
+        """Set what `resources` names; what it does not name stays."""
+        writer = _limit_v2 if self.layout.version == 2 else _limit_v1
+        writer(self, resources)
+        if "devices" in resources:
+            self._limit_devices(resources["devices"])
+
+    def _limit_devices(self, rules: list[dict[str, Any]]) -> None:
+        directory = self.directory("devices")
+        if not directory:
+            return
+        if self.layout.version == 2:
+            bpf.attach_device_program(directory, bpf.device_program(rules))
+            return
+        for rule in rules:
+            name = "devices.allow" if rule["allow"] else "devices.deny"
+            _write(f"{directory}/{name}", _device_line(rule))
+
+    # --- members ---
+
+    def pids(self) -> list[int]:
+        """Everything in it and below it."""
+        found: list[int] = []
+        for directory in self.directories()[:1]:
+            for member in _tree(directory):
+                found += map(int, _read_or(f"{member}/cgroup.procs").split())
+        return found
+
+    def freeze(self, timeout_seconds: float = 10.0) -> None:
+        """Stop every member; returns once all are stopped. TimeoutError leaves it thawed."""
+        try:
+            self._freezer(frozen=True, deadline=time.monotonic() + timeout_seconds)
+        except OSError:
+            self.thaw()
+            raise
+
+    def thaw(self) -> None:
+        self._freezer(frozen=False, deadline=time.monotonic() + 10.0)
+
+    def frozen(self) -> bool:
+        if self.layout.version == 2:
+            return _read_or(self.directory("freezer") + "/cgroup.freeze").strip() == "1"
+        directory = self.directory("freezer")
+        return bool(directory) and _read_or(f"{directory}/freezer.state").strip() != "THAWED"
+
+    def _freezer(self, *, frozen: bool, deadline: float) -> None:
+        directory = self.directory("freezer")
+        if not directory:
+            raise OSError(errno.ENOTSUP, "no freezer controller", self.path)
+        if self.layout.version == 2:
+            _write(f"{directory}/cgroup.freeze", "1" if frozen else "0")
+            _wait_event(f"{directory}/cgroup.events", "frozen", "1" if frozen else "0", deadline)
+            return
+        state = "FROZEN" if frozen else "THAWED"
+        file = f"{directory}/freezer.state"
+        _write(file, state)
+        # v1 has no event: FREEZING becomes FROZEN when somebody looks.
+        nap = 0.2
+        while _read(file).strip() != state:
+            _check_deadline(deadline, file)
+            nap = _nap(nap)
+            _write(file, state)
+
+    def kill(self, timeout_seconds: float = 10.0) -> None:
+        """SIGKILL every member, forks included, and wait until all have ended; else TimeoutError.
+
+        Frozen members are thawed. Zombies whose parents do not reap them count as ended.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        if not self.exists():
+            return
+        if self.layout.version == 2:
+            self._kill_v2(deadline)
+        else:
+            self._kill_v1(deadline)
+
+    def _kill_v2(self, deadline: float) -> None:
+        directory = self.directories()[0]
+        try:
+            _write(f"{directory}/cgroup.kill", "1")
+        except FileNotFoundError:  # before Linux 5.14
+            self._kill_each(deadline)
+        _wait_event(f"{directory}/cgroup.events", "populated", "0", deadline)
+
+    def _kill_v1(self, deadline: float) -> None:
+        members = self.pids()
+        if not members:
+            return
+        limit = self.directory("pids")
+        if limit:
+            for member in _tree(limit):
+                _try_write(f"{member}/pids.max", "0")  # nobody forks any more
+        self._kill_each(deadline)
+
+    def _kill_each(self, deadline: float) -> None:
+        nap = 0.2
+        while members := self.pids():
+            handles = _kill_all(members)
+            if self.directory("freezer") and self.frozen():
+                self.thaw()
+            try:
+                _wait_ended(handles, deadline)
+            finally:
+                for handle in handles:
+                    os.close(handle)
+            _check_deadline(deadline, self.path)
+            if not handles:
+                nap = _nap(nap)
+
+    # --- numbers ---
+
+    def oom_kills(self) -> int:
+        """How many members the kernel has killed for want of memory."""
+        directory = self.directory("memory")
+        if self.layout.version == 2:
+            return _pairs(_read_or(f"{directory}/memory.events")).get("oom_kill", 0)
+        return _pairs(_read_or(f"{directory}/memory.oom_control")).get("oom_kill", 0)
+
+    def statistics(self) -> Statistics:
+        if self.layout.version == 2:
+            return _statistics_v2(self.directories()[0])
+        return _statistics_v1(self)
+
+    # --- the end ---
+
+    def remove(self, timeout_seconds: float = 10.0) -> None:
+        """Remove it and what is below it, once its members have ended. Kills nobody. Idempotent.
+
+        Waits for members that are ending. TimeoutError after that; a second call goes on.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        for directory in self.directories():
+            for member in reversed(_tree(directory)):
+                _remove_directory(member, deadline)
+
+
+# --- limits, v1 ---------------------------------------------------------------------------------
+
+
+def _limit_v1(group: Cgroup, resources: dict[str, Any]) -> None:
+    memory = group.directory("memory")
+    if memory and (asked := resources.get("memory")):
+        _limit_memory_v1(memory, asked)
+    asked = resources.get("cpu") or {}
+    if directory := group.directory("cpu"):
+        _write_named(
+            directory,
+            asked,
+            (
+                ("shares", "cpu.shares"),
+                ("period", "cpu.cfs_period_us"),
+                ("quota", "cpu.cfs_quota_us"),
+            ),
+        )
+    if directory := group.directory("cpuset"):
+        _write_named(directory, asked, (("cpus", "cpuset.cpus"), ("mems", "cpuset.mems")))
+    pids = resources.get("pids")
+    if pids and (directory := group.directory("pids")):
+        _write(f"{directory}/pids.max", _pids_max(pids["limit"]))
+
+
+def _limit_memory_v1(directory: str, asked: dict[str, int]) -> None:
+    limit, swap = asked.get("limit"), asked.get("swap")
+    pairs: list[tuple[str, int]] = []
+    if limit is not None:
+        pairs.append(("memory.limit_in_bytes", limit))
+    if swap is not None and os.path.exists(f"{directory}/memory.memsw.limit_in_bytes"):
+        pairs.append(("memory.memsw.limit_in_bytes", swap))
+    try:
+        for name, value in pairs:
+            _write(f"{directory}/{name}", str(value))
+    except OSError as error:
+        if error.errno != errno.EINVAL or len(pairs) < 2:
+            raise
+        # memory may not exceed memory+swap at any moment: raising a limit goes the other way round.
+        for name, value in reversed(pairs):
+            _write(f"{directory}/{name}", str(value))
+    if asked.get("reservation"):
+        _write(f"{directory}/memory.soft_limit_in_bytes", str(asked["reservation"]))
+
+
+def _device_line(rule: dict[str, Any]) -> str:
+    kind = rule.get("type") or "a"
+    if kind == "a":
+        return "a"
+    major, minor = (_star(rule.get(name)) for name in ("major", "minor"))
+    return f"{kind} {major}:{minor} {rule.get('access') or 'rwm'}"
+
+
+def _star(number: int | None) -> str:
+    return "*" if number is None or number < 0 else str(number)
+
+
+def _inherit_cpuset(mount_point: str, path: str) -> None:
+    """v1: a new cpuset is empty and admits nobody until it has cpus and nodes of its parent's."""
+    if not mount_point:
+        return
+    directory = mount_point
+    cpus, mems = (_read(f"{directory}/cpuset.{name}").strip() for name in ("cpus", "mems"))
+    for part in path.strip("/").split("/"):
+        directory += "/" + part
+        for name, inherited in (("cpus", cpus), ("mems", mems)):
+            if not _read(f"{directory}/cpuset.{name}").strip():
+                _write(f"{directory}/cpuset.{name}", inherited)
+        cpus, mems = (_read(f"{directory}/cpuset.{name}").strip() for name in ("cpus", "mems"))
+
+
+# --- limits, v2 ---------------------------------------------------------------------------------
+
+
+def _wanted_v2(controllers: tuple[str, ...]) -> tuple[str, ...]:
+    renamed = {"cpuacct": "cpu", "blkio": "io", "devices": "", "freezer": ""}
+    return tuple(dict.fromkeys(filter(None, (renamed.get(name, name) for name in controllers))))
+
+
+def _enable(root: str, path: str, wanted: tuple[str, ...]) -> None:
+    """v2: a controller works in a cgroup when every ancestor hands it down."""
+    parts = path.strip("/").split("/")[:-1]
+    directory = root
+    for part in ["", *parts]:
+        directory = f"{directory}/{part}" if part else directory
+        offered = _read(f"{directory}/cgroup.controllers").split()
+        handed = _read(f"{directory}/cgroup.subtree_control").split()
+        missing = [f"+{name}" for name in wanted if name in offered and name not in handed]
+        if missing:
+            _hand_down(directory, " ".join(missing))
+
+
+def _hand_down(directory: str, change: str) -> None:
+    try:
+        _write(f"{directory}/cgroup.subtree_control", change)
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        # "No internal processes": in another engine's container the root of our view has members.
+        # They move to a leaf beside ours, as every engine in an engine does.
+        leaf = f"{directory}/init"
+        _make(leaf)
+        for pid in _read(f"{directory}/cgroup.procs").split():
+            _try_write(f"{leaf}/cgroup.procs", pid)
+        _write(f"{directory}/cgroup.subtree_control", change)
+
+
+def _limit_v2(group: Cgroup, resources: dict[str, Any]) -> None:
+    directory = group.directories()[0]
+    if asked := resources.get("memory"):
+        _limit_memory_v2(directory, asked)
+    if asked := resources.get("cpu"):
+        _limit_cpu_v2(directory, asked)
+    if asked := resources.get("pids"):
+        _write(f"{directory}/pids.max", _pids_max(asked["limit"]))
+
+
+def _limit_memory_v2(directory: str, asked: dict[str, int]) -> None:
+    limit, swap = asked.get("limit"), asked.get("swap")
+    if limit is not None:
+        _write(f"{directory}/memory.max", _max(limit))
+    if swap is not None and os.path.exists(f"{directory}/memory.swap.max"):
+        # OCI's swap is memory+swap, v2's is swap alone.
+        value = _max(swap) if swap < 0 or limit is None else str(swap - limit)
+        _write(f"{directory}/memory.swap.max", value)
+    if asked.get("reservation"):
+        _write(f"{directory}/memory.low", str(asked["reservation"]))
+
+
+def _limit_cpu_v2(directory: str, asked: dict[str, Any]) -> None:
+    if "quota" in asked or "period" in asked:
+        quota = _max(int(asked.get("quota", -1)))
+        _write(f"{directory}/cpu.max", f"{quota} {asked.get('period', 100_000)}")
+    if asked.get("shares"):
+        _write(f"{directory}/cpu.weight", str(weight_of(asked["shares"])))
+    _write_named(directory, asked, (("cpus", "cpuset.cpus"), ("mems", "cpuset.mems")))
+
+
+def weight_of(shares: int) -> int:
+    """v2's cpu.weight (1 to 10,000) for v1's cpu.shares (2 to 262,144), as runc 1.1 converts."""
+    shares = min(max(shares, 2), 262_144)
+    return 1 + (shares - 2) * 9999 // 262_142
+
+
+def _max(number: int) -> str:
+    return "max" if number < 0 else str(number)
+
+
+def _pids_max(limit: int) -> str:
+    return "max" if limit <= 0 else str(limit)
+
+
+def _write_named(directory: str, asked: dict[str, Any], names: tuple[tuple[str, str], ...]) -> None:
+    for key, file in names:
+        value = asked.get(key)
+        if value not in (None, "", 0):
+            _write(f"{directory}/{file}", str(value))
+
+
+# --- numbers ------------------------------------------------------------------------------------
+
+
+def _statistics_v1(group: Cgroup) -> Statistics:
+    memory, cpu, pids = (group.directory(name) for name in ("memory", "cpu", "pids"))
+    accounting = group.directory("cpuacct")
+    limit = _number(f"{memory}/memory.limit_in_bytes")
+    ticks = _pairs(_read_or(f"{accounting}/cpuacct.stat"))
+    throttling = _pairs(_read_or(f"{cpu}/cpu.stat")) if cpu else {}
+    return Statistics(
+        MemoryStatistics(
+            _number(f"{memory}/memory.usage_in_bytes"),
+            _number(f"{memory}/memory.max_usage_in_bytes"),
+            0 if limit >= _UNLIMITED_FROM else limit,
+            _number(f"{memory}/memory.failcnt"),
+            _pairs(_read_or(f"{memory}/memory.stat")),
+        ),
+        CPUStatistics(
+            _number(f"{accounting}/cpuacct.usage"),
+            ticks.get("user", 0) * 1_000_000_000 // _USER_HZ,
+            ticks.get("system", 0) * 1_000_000_000 // _USER_HZ,
+            tuple(map(int, _read_or(f"{accounting}/cpuacct.usage_percpu").split())),
+            throttling.get("nr_periods", 0),
+            throttling.get("nr_throttled", 0),
+            throttling.get("throttled_time", 0),
+        ),
+        PidsStatistics(_number(f"{pids}/pids.current"), _number(f"{pids}/pids.max")),
+    )
+
+
+def _statistics_v2(directory: str) -> Statistics:
+    cpu = _pairs(_read_or(f"{directory}/cpu.stat"))
+    return Statistics(
+        MemoryStatistics(
+            _number(f"{directory}/memory.current"),
+            _number(f"{directory}/memory.peak"),
+            _number(f"{directory}/memory.max"),
+            _pairs(_read_or(f"{directory}/memory.events")).get("max", 0),
+            _pairs(_read_or(f"{directory}/memory.stat")),
+        ),
+        CPUStatistics(
+            cpu.get("usage_usec", 0) * 1000,
+            cpu.get("user_usec", 0) * 1000,
+            cpu.get("system_usec", 0) * 1000,
+            (),
+            cpu.get("nr_periods", 0),
+            cpu.get("nr_throttled", 0),
+            cpu.get("throttled_usec", 0) * 1000,
+        ),
+        PidsStatistics(_number(f"{directory}/pids.current"), _number(f"{directory}/pids.max")),
+    )
+
+
+def _pairs(text: str) -> dict[str, int]:
+    found = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(" ")
+        if value.lstrip("-").isdigit():
+            found[name] = int(value)
+    return found
+
+
+def _number(path: str) -> int:
+    """0 for "max" and for a file that is not there."""
+    text = _read_or(path).strip()
+    return int(text) if text.isdigit() else 0
+
+
+# --- waiting ------------------------------------------------------------------------------------
+
+
+def _kill_all(pids: list[int]) -> list[int]:
+    """SIGKILL each; pidfds of those that were there."""
+    handles = []
+    for pid in pids:
+        try:
+            handle = os.pidfd_open(pid)
+        except OSError:
+            continue
+        handles.append(handle)
+        try:
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    return handles
+
+
+def _wait_ended(handles: list[int], deadline: float) -> None:
+    for handle in handles:
+        poller = select.poll()
+        poller.register(handle, select.POLLIN)
+        if not poller.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise TimeoutError(errno.ETIMEDOUT, "a killed process does not end")
+
+
+def _wait_event(file: str, name: str, value: str, deadline: float) -> None:
+    """v2: cgroup.events wakes a poll for POLLPRI when it changes."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        poller = select.poll()
+        poller.register(descriptor, select.POLLPRI)
+        wanted = f"{name} {value}\n"
+        while wanted not in os.pread(descriptor, 4096, 0).decode():
+            _check_deadline(deadline, file)
+            poller.poll(max(0.0, deadline - time.monotonic()) * 1000)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_directory(directory: str, deadline: float) -> None:
+    nap = 0.2
+    while True:
+        try:
+            os.rmdir(directory)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+                raise
+        else:
+            return
+        _check_deadline(deadline, directory)
+        if not _wait_members(directory, deadline):
+            nap = _nap(nap)  # the last task is past its exit but not yet taken off the list
+
+
+def _wait_members(directory: str, deadline: float) -> bool:
+    """Wait for one member to end; False where no member can be seen."""
+    for pid in map(int, _read_or(f"{directory}/cgroup.procs").split()):
+        try:
+            handle = os.pidfd_open(pid)
+        except OSError:
+            continue
+        try:
+            _wait_ended([handle], deadline)
+        finally:
+            os.close(handle)
+        return True
+    return False
+
+
+def _check_deadline(deadline: float, what: str) -> None:
+    if time.monotonic() > deadline:
+        raise TimeoutError(errno.ETIMEDOUT, "cgroup does not settle", what)
+
+
+def _nap(milliseconds: float) -> float:
+    """Where the kernel offers no event: give way, longer each time. Returns the next length."""
+    select.select([], [], [], milliseconds / 1000)
+    return min(milliseconds * 2, _EVENT_WAIT_MS)
+
+
+# --- files --------------------------------------------------------------------------------------
+
+
+def _tree(directory: str) -> list[str]:
+    """A directory and all below it, parents first; empty where it is not there."""
+    try:
+        with os.scandir(directory) as entries:
+            below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []
+    return [directory, *(path for child in below for path in _tree(child))]
+
+
+def _make(directory: str) -> None:
+    try:
+        os.mkdir(directory, 0o755)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        os.makedirs(directory, 0o755, exist_ok=True)
+
+
+def _write(path: str, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, text.encode())
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}: write {text!r}", path) from error
+    finally:
+        os.close(descriptor)
+
+
+def _try_write(path: str, text: str) -> None:
+    try:
+        _write(path, text)
+    except OSError:
+        return
+
+
+def _read(path: str) -> str:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        chunks = []
+        while chunk := os.read(descriptor, 65536):
+            chunks.append(chunk)
+    finally:
+        os.close(descriptor)
+    return b"".join(chunks).decode()
+
+
+def _read_or(path: str, default: str = "") -> str:
+    try:
+        return _read(path)
+    except OSError:
+        return default
