@@ -13,14 +13,14 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from tiffin.core import lifecycle
 from tiffin.core.container import Container, IdRange, State, Status
 from tiffin.core.lifecycle import Action, Recovery
-from tiffin.core.workload import Created, Exit, LogTarget, Workload
+from tiffin.core.workload import Attachment, Created, Exit, LogTarget, Workload
 from tiffin.engine.attachments import Attachments
 from tiffin.engine.catalog import Catalog
 from tiffin.engine.events import Events
@@ -39,6 +39,14 @@ KILL_DEADLINE_SECONDS = 30  # a process in D state must not hold its client for 
 class ExitResult(msgspec.Struct, frozen=True):
     exit_code: int
     error: str = ""
+
+
+class EarlyClient(NamedTuple):
+    """A connection that waits for its container to start; the supervisor owns the descriptor."""
+
+    connection: int
+    attachment: Attachment
+    early: bytes
 
 
 class Supervisor:
@@ -63,6 +71,7 @@ class Supervisor:
         self._removal_waiters: dict[str, list[asyncio.Future[ExitResult]]] = defaultdict(list)
         self._restarts: dict[str, asyncio.Task[None]] = {}
         self._backoff_seconds: dict[str, float] = {}
+        self._early_clients: dict[str, list[EarlyClient]] = defaultdict(list)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._exec_listeners: dict[str, Callable[[Exit], None]] = {}
         self.remove_after_exit: Callable[[str], Awaitable[None]] | None = None
@@ -113,6 +122,7 @@ class Supervisor:
             )
             undo.push_async_callback(self._runtime.remove, container.id)
             created = await self._runtime.create(workload, hold=attached.held)
+            await self._join_early(container.id)
             await self._attachments.connect(container, attached, created.pid)
             await self._runtime.start(container.id)
             attached.close()
@@ -125,6 +135,23 @@ class Supervisor:
             container = await self._catalog.put_state(container, state)
             undo.pop_all()
         return container
+
+    def hold_for_start(self, container_id: str, waiting: EarlyClient) -> None:
+        """Keep a client that attached before the start (as `docker run` does); the start joins it."""
+        self._early_clients[container_id].append(waiting)
+
+    async def _join_early(self, container_id: str) -> None:
+        for waiting in self._early_clients.pop(container_id, []):
+            try:
+                await self._runtime.attach(
+                    container_id, waiting.connection, waiting.attachment, early=waiting.early
+                )
+            finally:
+                os.close(waiting.connection)
+
+    def _drop_early(self, container_id: str) -> None:
+        for waiting in self._early_clients.pop(container_id, []):
+            os.close(waiting.connection)
 
     def _namespaces(self, container: Container) -> tuple[IdRange | None, dict[str, int]]:
         join_pids: dict[str, int] = {}
@@ -168,6 +195,7 @@ class Supervisor:
         exit_code = error.exit_code if isinstance(error, CannotStart) else 128
         state = lifecycle.failed_start(container.state, exit_code, error.message)
         container = await self._catalog.put_state(container, state)
+        self._drop_early(container.id)
         self._settle(container, ExitResult(exit_code, error.message))
         if container.host_config.auto_remove:
             self._own(self._remove_after_exit(container.id))
@@ -385,6 +413,7 @@ class Supervisor:
             if not future.done():
                 future.set_result(result)
         self._settle(container, result)
+        self._drop_early(container.id)
         self._backoff_seconds.pop(container.id, None)
 
     # -- a daemon's own start and end --------------------------------------------------------

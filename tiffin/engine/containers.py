@@ -1,0 +1,423 @@
+"""Containers as things: create, find, rename, attach, read logs, turn into an image, remove.
+
+Their life (start, stop, exit) is the supervisor's; the verbs here delegate to it so that a caller
+has one door.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+
+import msgspec
+
+from tiffin.core import lifecycle
+from tiffin.core.container import Container, HostConfig, Status
+from tiffin.core.image import ContainerConfig
+from tiffin.core.lifecycle import Action
+from tiffin.core.merge import check_environment, merge
+from tiffin.core.signals import parse_signal
+from tiffin.core.workload import Attachment
+from tiffin.engine.attachments import network_of, requested_ports
+from tiffin.engine.catalog import Catalog
+from tiffin.engine.events import Events
+from tiffin.engine.images import Images
+from tiffin.engine.mounting import Mounting
+from tiffin.engine.naming import new_id, new_name
+from tiffin.engine.networks import Networks
+from tiffin.engine.ports import ContainerRuntime
+from tiffin.engine.processes import Processes
+from tiffin.engine.supervisor import EarlyClient, ExitResult, Supervisor, container_attributes, parse_size
+from tiffin.errors import Conflict, InvalidArgument, NotFound, NotModified, Unsupported
+from tiffin.runtime import spec
+from tiffin.runtime.logreader import LogLine, read_log
+from tiffin.storage.snapshots import SnapshotStore
+
+
+class LogOptions(msgspec.Struct, frozen=True):
+    stdout: bool = True
+    stderr: bool = True
+    follow: bool = False
+    tail: int | None = None  # None: all
+    since_ns: int = 0
+    until_ns: int = 0
+
+
+class Containers:
+    def __init__(
+        self,
+        catalog: Catalog,
+        supervisor: Supervisor,
+        processes: Processes,
+        images: Images,
+        mounting: Mounting,
+        networks: Networks,
+        runtime: ContainerRuntime,
+        snapshots: SnapshotStore,
+        events: Events,
+        facts: spec.HostFacts,
+        directory: str,
+    ) -> None:
+        self._catalog = catalog
+        self._supervisor = supervisor
+        self._processes = processes
+        self._images = images
+        self._mounting = mounting
+        self._networks = networks
+        self._runtime = runtime
+        self._snapshots = snapshots
+        self._events = events
+        self._facts = facts
+        self._directory = directory
+        supervisor.remove_after_exit = self._auto_remove
+
+    # -- finding -----------------------------------------------------------------------------
+
+    def list(self) -> list[Container]:
+        """All, newest first."""
+        return self._catalog.all()
+
+    def get(self, reference: str) -> Container:
+        return self._catalog.get(reference)
+
+    def execs(self, container: Container) -> list[str]:
+        return self._processes.of(container.id)
+
+    async def sizes(self, container: Container) -> tuple[int, int]:
+        """(bytes of the writable layer, bytes of it and the image together)."""
+        own = await asyncio.to_thread(self._snapshots.usage, container.snapshot)
+        try:
+            image = await self._images.get(container.image_id)
+        except NotFound:
+            return own, own
+        return own, own + image.size
+
+    # -- create ------------------------------------------------------------------------------
+
+    async def create(
+        self, name: str | None, config: ContainerConfig, host_config: HostConfig
+    ) -> tuple[Container, list[str]]:
+        """Everything but the processes. Raises InvalidArgument, NotFound (image), Conflict (name)."""
+        self._check(config, host_config)
+        image = await self._images.get(config.image)
+        merged = merge(config, image.config.config)
+        if not ((merged.entrypoint or ()) + (merged.cmd or ())):
+            raise InvalidArgument("no command specified")
+        spec.validate(merged, host_config, self._facts)
+        container_id = new_id()
+        chosen = lifecycle.check_name(name) if name else new_name(self._catalog.names())
+        self._catalog.claim_name(chosen, container_id)
+        async with AsyncExitStack() as undo:
+            undo.callback(self._catalog.release_name, chosen, container_id)
+            chain = image.chain_id
+            snapshot = await asyncio.to_thread(self._snapshots.prepare, chain)
+            undo.push_async_callback(asyncio.to_thread, self._snapshots.remove, snapshot)
+            mounts = await self._mounting.resolve(merged, host_config, snapshot, undo)
+            container = Container(
+                id=container_id,
+                name=chosen,
+                created_ns=time.time_ns(),
+                image_id=image.id,
+                image_reference=config.image,
+                platform="linux",
+                config=msgspec.structs.replace(
+                    merged, hostname=self._hostname(merged, host_config, container_id)
+                ),
+                host_config=host_config,
+                snapshot=snapshot,
+                mounts=mounts,
+            )
+            container = await self._catalog.put(container)
+            undo.pop_all()
+        self._emit(container, "create")
+        return container, spec.warnings(host_config, self._facts)
+
+    def _check(self, config: ContainerConfig, host: HostConfig) -> None:
+        if not config.image:
+            raise InvalidArgument("no image specified")
+        check_environment(config.env or ())
+        if config.stop_signal:
+            parse_signal(config.stop_signal)
+        lifecycle.check_restart_policy(host.restart_policy, auto_remove=host.auto_remove)
+        self._check_network(host)
+        self._check_log(host)
+        requested_ports(_port_probe(config, host))
+        if host.init:
+            raise Unsupported("--init (HostConfig.Init) is not supported yet")
+        if host.runtime not in ("", "tiffin", "runc"):
+            raise InvalidArgument(f"unknown or invalid runtime name: {host.runtime}")
+
+    def _check_network(self, host: HostConfig) -> None:
+        mode = network_of(host)
+        if mode.startswith("container:"):
+            if host.port_bindings or host.publish_all_ports:
+                raise InvalidArgument(
+                    "conflicting options: port publishing and the container type network mode"
+                )
+            self._catalog.get(mode.removeprefix("container:"))
+        else:
+            self._networks.get(mode)
+
+    @staticmethod
+    def _check_log(host: HostConfig) -> None:
+        driver, options = host.log_config.type, host.log_config.config
+        if driver not in ("", "json-file", "none"):
+            raise InvalidArgument(
+                f"logger: no log driver named '{driver}' is registered"
+            )
+        for key in options:
+            if key not in ("max-size", "max-file"):
+                raise InvalidArgument(f"unknown log opt '{key}' for json-file log driver")
+        if "max-size" in options and options["max-size"] != "-1":
+            parse_size(options["max-size"])
+        if not options.get("max-file", "1").isdecimal() or options.get("max-file") == "0":
+            raise InvalidArgument("max-file cannot be less than 1")
+
+    @staticmethod
+    def _hostname(config: ContainerConfig, host: HostConfig, container_id: str) -> str:
+        if config.hostname or host.uts_mode == "host" or network_of(host) == "host":
+            return config.hostname
+        return container_id[:12]
+
+    # -- life (the supervisor's) -------------------------------------------------------------
+
+    async def start(self, reference: str) -> None:
+        await self._supervisor.start(reference)
+
+    async def stop(
+        self, reference: str, *, signal: str | None = None, timeout: int | None = None
+    ) -> None:
+        await self._supervisor.stop(reference, signal=signal, timeout=timeout)
+
+    async def restart(
+        self, reference: str, *, signal: str | None = None, timeout: int | None = None
+    ) -> None:
+        await self._supervisor.restart(reference, signal=signal, timeout=timeout)
+
+    async def kill(self, reference: str, signal: str = "SIGKILL") -> None:
+        await self._supervisor.kill(reference, signal)
+
+    async def pause(self, reference: str) -> None:
+        await self._supervisor.pause(reference)
+
+    async def unpause(self, reference: str) -> None:
+        await self._supervisor.unpause(reference)
+
+    def wait(self, reference: str, condition: str = "") -> asyncio.Future[ExitResult]:
+        return self._supervisor.wait(reference, condition)
+
+    # -- names and removal -------------------------------------------------------------------
+
+    async def rename(self, reference: str, name: str) -> None:
+        if not name:
+            raise InvalidArgument("Neither old nor new names may be empty")
+        container = self._catalog.get(reference)
+        chosen = lifecycle.check_name(name)
+        async with self._catalog.lock(container.id):
+            container = self._catalog.get(container.id)
+            if chosen == container.name:
+                raise InvalidArgument("Renaming a container with the same name as its current name")
+            self._catalog.claim_name(chosen, container.id)
+            old = container.name
+            container = await self._catalog.put(msgspec.structs.replace(container, name=chosen))
+            self._catalog.release_name(old, container.id)
+        self._events.emit(
+            "container",
+            "rename",
+            container.id,
+            container_attributes(container) | {"oldName": "/" + old},
+        )
+
+    async def remove(
+        self, reference: str, *, force: bool = False, volumes: bool = False
+    ) -> None:
+        """Raises Conflict when it runs and `force` is not given."""
+        container = self._catalog.get(reference)
+        if force and container.state.status in (*lifecycle.LIVE, Status.RESTARTING):
+            await self._kill_for_removal(container)
+        async with self._catalog.lock(container.id):
+            container = self._catalog.get(container.id)
+            lifecycle.transition(container, Action.REMOVE)
+            await asyncio.shield(self._remove_rest(container, volumes=volumes))
+
+    async def _kill_for_removal(self, container: Container) -> None:
+        try:
+            await self._supervisor.stop(container.id, signal="SIGKILL", timeout=1)
+        except NotModified:
+            pass  # it ended by itself meanwhile
+
+    async def _remove_rest(self, container: Container, *, volumes: bool) -> None:
+        removing = msgspec.structs.replace(container.state, status=Status.REMOVING)
+        container = msgspec.structs.replace(container, state=removing)
+        await self._runtime.remove(container.id)
+        await asyncio.to_thread(self._drop_files, container)
+        await self._catalog.delete(container)
+        self._processes.container_removed(container.id)
+        if volumes:
+            await self._mounting.remove_anonymous(container)
+        self._supervisor.removed(container)
+        self._emit(container, "destroy")
+
+    def _drop_files(self, container: Container) -> None:
+        try:
+            self._snapshots.remove(container.snapshot)
+        except NotFound:
+            pass  # a removal that was cut short got this far
+        shutil.rmtree(os.path.join(self._directory, container.id), ignore_errors=True)
+
+    async def _auto_remove(self, container_id: str) -> None:
+        await self.remove(container_id, volumes=True)
+
+    async def prune(self, matches: Callable[[Container], bool]) -> tuple[list[str], int]:
+        """Remove what does not run and matches; ids and bytes given back."""
+        removed, reclaimed = [], 0
+        for container in self.list():
+            if container.state.status not in (Status.CREATED, Status.EXITED, Status.DEAD):
+                continue
+            if not matches(container):
+                continue
+            size = await asyncio.to_thread(self._snapshots.usage, container.snapshot)
+            try:
+                await self.remove(container.id)
+            except (Conflict, NotFound):
+                continue  # started or removed meanwhile
+            removed.append(container.id)
+            reclaimed += size
+        self._events.emit("container", "prune", "", {"reclaimed": str(reclaimed)})
+        return removed, reclaimed
+
+    # -- streams -----------------------------------------------------------------------------
+
+    def check_attachable(self, reference: str) -> Container:
+        container = self._catalog.get(reference)
+        lifecycle.transition(container, Action.ATTACH)
+        return container
+
+    async def attach(
+        self,
+        reference: str,
+        connection: int,
+        attachment: Attachment,
+        *,
+        early: bytes = b"",
+    ) -> None:
+        """Join a client's socket to the streams; the shim owns the connection from then on.
+
+        A client that attaches before the start is joined by the start, so that it misses nothing.
+        """
+        container = self.check_attachable(reference)
+        if not container.config.open_stdin:
+            attachment = msgspec.structs.replace(attachment, stdin=False)
+        async with self._catalog.lock(container.id):
+            if self._catalog.get(container.id).state.status in lifecycle.LIVE:
+                await self._runtime.attach(container.id, connection, attachment, early=early)
+            else:
+                waiting = EarlyClient(os.dup(connection), attachment, early)
+                self._supervisor.hold_for_start(container.id, waiting)
+        self._emit(container, "attach")
+
+    async def resize(self, reference: str, rows: int, columns: int) -> None:
+        container = self._catalog.get(reference)
+        if container.state.status not in lifecycle.LIVE:
+            raise Conflict(f"cannot resize a stopped container: {container.id}")
+        await self._runtime.resize(container.id, "", rows, columns)
+
+    def logs(self, reference: str, options: LogOptions) -> AsyncIterator[LogLine]:
+        """Lines as they were written; with `follow` until the container ends. NotFound is raised here."""
+        container = self._catalog.get(reference)
+        if not (options.stdout or options.stderr):
+            raise InvalidArgument("Bad parameters: you must choose at least one stream")
+        if container.host_config.log_config.type == "none":
+            raise Unsupported("configured logging driver does not support reading")
+        return self._log_lines(container, options)
+
+    async def _log_lines(self, container: Container, options: LogOptions) -> AsyncIterator[LogLine]:
+        wanted = {1: options.stdout, 2: options.stderr}
+        lines = read_log(
+            self._supervisor.log_path(container.id),
+            tail=options.tail,
+            since_ns=options.since_ns,
+            until_ns=options.until_ns,
+            follow=options.follow,
+            ended=lambda: self._has_ended(container.id),
+        )
+        async for line in lines:
+            if wanted[line.stream]:
+                yield line
+
+    def _has_ended(self, container_id: str) -> bool:
+        container = self._catalog.find_id(container_id)
+        return container is None or container.state.status not in (
+            *lifecycle.LIVE,
+            Status.RESTARTING,
+        )
+
+    # -- looking inside ----------------------------------------------------------------------
+
+    async def pids(self, reference: str) -> list[int]:
+        container = self._catalog.get(reference)
+        if container.state.status not in lifecycle.LIVE:
+            raise Conflict(f"Container {container.id} is not running")
+        return await self._runtime.pids(container.id)
+
+    async def changes(self, reference: str) -> list[tuple[str, int]]:
+        """(path, kind) of what differs from the image: 0 modified, 1 added, 2 deleted."""
+        container = self._catalog.get(reference)
+        found = await asyncio.to_thread(self._snapshots.changes, container.snapshot)
+        return [(change.path, change.kind) for change in found]
+
+    # -- into an image -----------------------------------------------------------------------
+
+    async def commit(
+        self,
+        reference: str,
+        *,
+        repository: str = "",
+        tag: str = "",
+        author: str = "",
+        comment: str = "",
+        pause: bool = True,
+        changes: Callable[[ContainerConfig], ContainerConfig] = lambda config: config,
+    ) -> str:
+        """The id of a new image: the container's image, one layer more, its config with `changes`."""
+        container = self._catalog.get(reference)
+        running = container.state.status is Status.RUNNING
+        async with AsyncExitStack() as stack:
+            if pause and running:
+                await self._runtime.pause(container.id)
+                stack.push_async_callback(self._runtime.unpause, container.id)
+            committed = await asyncio.to_thread(
+                self._snapshots.commit_copy, container.snapshot
+            )
+        config = changes(container.config)
+        image_id = await self._images.commit(
+            container.image_id,
+            committed,
+            config,
+            author=author,
+            comment=comment,
+            container_id=container.id,
+            reference=f"{repository}:{tag or 'latest'}" if repository else "",
+        )
+        self._events.emit(
+            "container",
+            "commit",
+            container.id,
+            container_attributes(container) | {"comment": comment},
+        )
+        return image_id
+
+    def _emit(self, container: Container, action: str) -> None:
+        self._events.emit("container", action, container.id, container_attributes(container))
+
+
+def _port_probe(config: ContainerConfig, host: HostConfig) -> Container:
+    """A stand-in for a container that does not exist yet, to check its ports as written."""
+    return Container("", "", 0, "", "", "", config, host, "")
+
+
+

@@ -1,0 +1,180 @@
+"""Execs: further processes in a running container. They live in memory, as long as their container runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from tiffin.core import lifecycle
+from tiffin.core.container import Container
+from tiffin.core.lifecycle import Action
+from tiffin.core.merge import check_environment, merge_environment
+from tiffin.core.workload import Attachment, ExecProcess, Exit
+from tiffin.engine.catalog import Catalog
+from tiffin.engine.events import Events
+from tiffin.engine.naming import new_id
+from tiffin.engine.ports import ContainerRuntime
+from tiffin.engine.supervisor import Supervisor, container_attributes
+from tiffin.errors import CannotStart, Conflict, InvalidArgument, NotFound
+
+KEPT_AFTER_EXIT = 512  # ended execs that can still be inspected
+
+
+class ExecRequest(msgspec.Struct, frozen=True, rename="pascal"):
+    """The body of POST /containers/{id}/exec."""
+
+    attach_stdin: bool = False
+    attach_stdout: bool = False
+    attach_stderr: bool = False
+    detach_keys: str = ""
+    tty: bool = False
+    env: tuple[str, ...] = ()
+    cmd: tuple[str, ...] = ()
+    privileged: bool = False
+    user: str = ""
+    working_dir: str = ""
+    console_size: tuple[int, int] | None = None
+
+
+class ExecRecord(msgspec.Struct):
+    id: str
+    container_id: str
+    request: ExecRequest
+    pid: int = 0
+    running: bool = False
+    exit_code: int | None = None
+    started: bool = False
+    ended_ns: int = 0
+
+
+class Processes:
+    def __init__(
+        self, catalog: Catalog, runtime: ContainerRuntime, supervisor: Supervisor, events: Events
+    ) -> None:
+        self._catalog = catalog
+        self._runtime = runtime
+        self._supervisor = supervisor
+        self._events = events
+        self._records: dict[str, ExecRecord] = {}
+
+    def create(self, reference: str, request: ExecRequest) -> str:
+        """The new exec's id. Raises NotFound, Conflict (not running, paused), InvalidArgument."""
+        container = self._catalog.get(reference)
+        lifecycle.transition(container, Action.EXEC)
+        if not request.cmd:
+            raise InvalidArgument("No exec command specified")
+        check_environment(request.env)
+        record = ExecRecord(new_id(), container.id, request)
+        self._forget_old()
+        self._records[record.id] = record
+        self._emit(container, record, "exec_create")
+        return record.id
+
+    async def start(
+        self,
+        exec_id: str,
+        connection: int | None,
+        attachment: Attachment,
+        *,
+        early: bytes = b"",
+        console_size: tuple[int, int] | None = None,
+    ) -> None:
+        """Run it, joined to `connection` (a stream socket that the shim takes over) or detached.
+
+        Raises NotFound, Conflict (started before, container gone), CannotStart.
+        """
+        record = self.get(exec_id)
+        container = self._catalog.get(record.container_id)
+        if record.started:
+            raise Conflict(f"Error: Exec command {exec_id} has already run")
+        lifecycle.transition(container, Action.EXEC)
+        record.started = True
+        self._supervisor.listen_to_execs(container.id, self._on_exit)
+        self._emit(container, record, "exec_start")
+        record.running = True
+        try:
+            record.pid = await self._runtime.exec(
+                container.id,
+                self._process(container, record, console_size),
+                connection,
+                attachment,
+                early=early,
+            )
+        except CannotStart as error:
+            record.running, record.exit_code = False, error.exit_code
+            raise
+        except BaseException:
+            record.running, record.exit_code = False, 126
+            raise
+
+    def _process(
+        self, container: Container, record: ExecRecord, console_size: tuple[int, int] | None
+    ) -> ExecProcess:
+        request = record.request
+        env = merge_environment(container.config.env or (), request.env)
+        return ExecProcess(
+            exec_id=record.id,
+            argv=request.cmd,
+            env=env,
+            working_dir=request.working_dir or container.config.working_dir or "/",
+            user=request.user or container.config.user,
+            tty=request.tty,
+            privileged=request.privileged,
+            console_size=console_size or request.console_size,
+        )
+
+    def get(self, exec_id: str) -> ExecRecord:
+        record = self._records.get(exec_id)
+        if record is None:
+            raise NotFound(f"No such exec instance: {exec_id}")
+        return record
+
+    def of(self, container_id: str) -> list[str]:
+        """Ids of the execs that run in a container."""
+        return [r.id for r in self._records.values() if r.container_id == container_id and r.running]
+
+    async def resize(self, exec_id: str, rows: int, columns: int) -> None:
+        record = self.get(exec_id)
+        if not record.running:
+            raise Conflict(f"exec {exec_id} is not running")
+        await self._runtime.resize(record.container_id, exec_id, rows, columns)
+
+    def _on_exit(self, exit: Exit) -> None:
+        record = self._records.get(exit.exec_id)
+        if record is None:
+            return
+        record.running, record.exit_code, record.ended_ns = False, exit.exit_code, time.time_ns()
+        container = self._catalog.find_id(record.container_id)
+        if container is not None:
+            self._emit(container, record, "exec_die", exitCode=str(exit.exit_code))
+
+    def container_ended(self, container_id: str) -> None:
+        """What still ran in it was killed with it."""
+        for record in self._records.values():
+            if record.container_id == container_id and record.running:
+                record.running, record.exit_code = False, 137
+
+    def container_removed(self, container_id: str) -> None:
+        self._drop(lambda record: record.container_id == container_id)
+
+    def _forget_old(self) -> None:
+        ended = [r.id for r in self._records.values() if r.started and not r.running]
+        surplus = set(ended[: max(0, len(ended) - KEPT_AFTER_EXIT)])
+        self._drop(lambda record: record.id in surplus)
+
+    def _drop(self, unwanted: Callable[[ExecRecord], bool]) -> None:
+        for record in [r for r in self._records.values() if unwanted(r)]:
+            del self._records[record.id]
+
+    def _emit(
+        self, container: Container, record: ExecRecord, action: str, **attributes: str
+    ) -> None:
+        words = "" if action == "exec_die" else ": " + " ".join(record.request.cmd)
+        self._events.emit(
+            "container",
+            action + words,
+            container.id,
+            container_attributes(container) | {"execID": record.id} | attributes,
+        )
