@@ -1,0 +1,175 @@
+"""The engine: every subsystem opened once over one DATA_ROOT, and the doors to them.
+
+    engine = await Engine.open(Settings(data_root="/srv/tiffin", exec_root="/run/mine"))
+    container, _ = await engine.containers.create("web", config, host_config)
+
+The daemon runs one; so may any program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import AsyncExitStack, suppress
+
+from tiffin.core.container import Container
+from tiffin.engine.attachments import Attachments, HostNames
+from tiffin.engine.builds import Builds
+from tiffin.engine.catalog import Catalog, Rows
+from tiffin.engine.containers import Containers
+from tiffin.engine.events import Events
+from tiffin.engine.idranges import IdRanges
+from tiffin.engine.images import Images
+from tiffin.engine.mounting import Mounting
+from tiffin.engine.networks import Networks
+from tiffin.engine.processes import Processes
+from tiffin.engine.settings import Settings
+from tiffin.engine.stepnetwork import StepNetworks
+from tiffin.engine.supervisor import Supervisor
+from tiffin.engine.system import HostInfo, boot_id, read_host
+from tiffin.engine.volumes import Volumes
+from tiffin.network.bridge import Bridge
+from tiffin.registry.client import RegistryClient
+from tiffin.runtime.client import Runtime
+from tiffin.storage.store import Storage
+
+
+class Engine:
+    """Made by `open`; `close` leaves containers running and everything else put away."""
+
+    settings: Settings
+    host: HostInfo
+    events: Events
+    containers: Containers
+    processes: Processes
+    images: Images
+    builds: Builds
+    networks: Networks
+    volumes: Volumes
+    runtime: Runtime
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.host = read_host()
+        self.events = Events()
+        self._closing = AsyncExitStack()
+
+    @classmethod
+    async def open(cls, settings: Settings) -> Engine:
+        """Raises EngineFailure when another engine holds the data root. Recovers what a crash left."""
+        engine = cls(settings)
+        try:
+            await engine._open()
+        except BaseException:
+            await engine._closing.aclose()
+            raise
+        return engine
+
+    async def _open(self) -> None:
+        settings = self.settings
+        # Before any thread is started: the zygote is exec'ed from a process with nothing to inherit.
+        self.runtime = Runtime(settings.exec_root, settings.cgroup_name)
+        await self.runtime.open()
+        self._closing.push_async_callback(self.runtime.close)
+        storage = await asyncio.to_thread(Storage.open, settings.data_root)
+        self._closing.callback(storage.close)
+        self._storage = storage
+        rows = Rows(storage.database)
+        self._closing.callback(rows.close)
+        await self._assemble(storage, rows)
+
+    async def _assemble(self, storage: Storage, rows: Rows) -> None:
+        settings, events = self.settings, self.events
+        directory = os.path.join(settings.data_root, "containers")
+        os.makedirs(directory, 0o710, exist_ok=True)
+        catalog = Catalog(rows)
+        await catalog.load()
+        self._catalog = catalog
+        bridge = Bridge(settings.bridge_name, settings.bridge_address, settings.table_name)
+        await bridge.open()
+        self._bridge = bridge
+        self._closing.push_async_callback(self._close_bridge)
+        self.networks = Networks(bridge.subnet, bridge.gateway)
+        attachments = Attachments(
+            bridge, self.networks, HostNames(settings.dns), directory
+        )
+        id_ranges = IdRanges(
+            available=self.runtime.facts.user_namespaces,
+            subordinate_ids=_subordinate_ids(),
+            boot_id=boot_id(),
+        )
+        snapshots = storage.snapshots
+        supervisor = Supervisor(
+            catalog, self.runtime, snapshots, attachments, id_ranges, events, directory
+        )
+        self._supervisor = supervisor
+        self._closing.push_async_callback(supervisor.close)
+        self.volumes = Volumes(rows, settings.data_root, events, self._volume_users)
+        registry = RegistryClient(
+            set(settings.insecure_registries), list(settings.registry_mirrors)
+        )
+        self.images = Images(storage, registry, events, self._image_users)
+        self.processes = Processes(catalog, self.runtime, supervisor, events)
+        self.containers = Containers(
+            catalog,
+            supervisor,
+            self.processes,
+            self.images,
+            Mounting(catalog, self.volumes, snapshots),
+            self.networks,
+            self.runtime,
+            snapshots,
+            events,
+            self.runtime.facts,
+            directory,
+        )
+        self.builds = Builds(
+            storage,
+            self.images,
+            self.runtime,
+            StepNetworks(attachments),
+            events,
+            id_ranges,
+        )
+        await self._recover()
+
+    async def _recover(self) -> None:
+        await self._supervisor.recover()
+        await self._sweep()
+        await self._supervisor.restart_policies()
+
+    async def _sweep(self) -> None:
+        """Take away what no row knows: shims of unfinished starts and steps, snapshots, links."""
+        known = {container.id for container in self._catalog.all()}
+        for container_id in await self.runtime.known():
+            if container_id not in known:
+                await self.runtime.remove(container_id)
+        used = {container.snapshot for container in self._catalog.all()}
+        snapshots = self._storage.snapshots
+        for active in await asyncio.to_thread(snapshots.actives):
+            if active not in used:
+                await asyncio.to_thread(snapshots.remove, active)
+        await self._bridge.sweep({container.id for container in self._catalog.live()})
+
+    def _image_users(self, image_id: str) -> list[Container]:
+        return [c for c in self._catalog.all() if c.image_id == image_id]
+
+    def _volume_users(self, name: str) -> list[Container]:
+        return [
+            c for c in self._catalog.all() if any(mount.name == name for mount in c.mounts)
+        ]
+
+    async def _close_bridge(self) -> None:
+        await self._bridge.close(keep=bool(self._catalog.live()))
+
+    async def close(self) -> None:
+        self.events.close()
+        await self._closing.aclose()
+
+
+def _subordinate_ids() -> str:
+    text = ""
+    for path in ("/etc/subuid", "/etc/subgid"):
+        with suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
+            text += file.read() + "\n"
+    return text
