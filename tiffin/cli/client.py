@@ -1,0 +1,351 @@
+"""The daemon, seen from outside: HTTP/1.1 over its socket, and nothing of HTTP that it never says.
+
+A client keeps one idle connection; a request that waits (attach, wait, events) takes its own.
+The API version is the newest that this client was written for; a daemon that is older says so
+with a 400, and the request is sent once more in its version.
+"""
+
+from __future__ import annotations
+
+import _socket
+import errno
+import posix
+from typing import TYPE_CHECKING, Any
+
+from tiffin.cli.failures import CommandFailed, DaemonAnswered, DaemonDown
+from tiffin.cli.jsontext import decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+API_VERSION = "1.50"
+DEFAULT_HOST = "unix:///run/tiffin/tiffin.sock"
+PIECE = 65536
+
+_TOO_NEW = "Maximum supported API version is "
+_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+Query = dict[str, str] | None
+
+
+def quote(text: str, safe: str = "") -> str:
+    """Percent-encoded for a path or a query."""
+    data = text.encode("utf-8", "surrogateescape")
+    allowed = _PLAIN.union(safe.encode())
+    return "".join(chr(byte) if byte in allowed else f"%{byte:02X}" for byte in data)
+
+
+def target(path: str, query: Query) -> str:
+    if not query:
+        return path
+    return path + "?" + "&".join(f"{name}={quote(value)}" for name, value in query.items())
+
+
+class Connection:
+    """One socket to the daemon: a request goes out, an answer comes in, one at a time."""
+
+    def __init__(self, host: str):
+        self.socket = _connect(host)
+        self.received = b""
+        self.used = False
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data, _socket.MSG_NOSIGNAL)
+
+    def more(self) -> bool:
+        """Takes what came next into `received`. False at the end of the stream."""
+        piece = self.socket.recv(PIECE)
+        self.received += piece
+        return bool(piece)
+
+    def take(self, size: int) -> bytes:
+        """Up to `size` bytes, at least one; nothing at the end of the stream."""
+        if not self.received:
+            self.more()
+        piece, self.received = self.received[:size], self.received[size:]
+        return piece
+
+    def line(self) -> bytes:
+        while (end := self.received.find(b"\r\n")) < 0:
+            if not self.more():
+                raise CommandFailed("unexpected EOF")
+        found, self.received = self.received[:end], self.received[end + 2 :]
+        return found
+
+    def close(self) -> None:
+        self.socket.close()
+
+
+def _connect(host: str) -> _socket.socket:
+    scheme, _, address = host.partition("://")
+    if scheme == "unix":
+        unix = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        unix.connect(address)
+        return unix
+    if scheme == "tcp":
+        name, _, port = address.rpartition(":")
+        family, kind, number, _, place = _socket.getaddrinfo(
+            name.strip("[]"), port, 0, _socket.SOCK_STREAM
+        )[0]
+        tcp = _socket.socket(family, kind, number)
+        tcp.connect(place)
+        return tcp
+    raise CommandFailed(f"unable to parse docker host `{host}`")
+
+
+class Response:
+    """An answer whose head was read. Its body is read by exactly one of the methods here."""
+
+    def __init__(self, connection: Connection, method: str, done: Any):
+        self.connection = connection
+        self._done = done
+        words = connection.line().split(b" ", 2)
+        self.status = int(words[1])
+        self.headers: dict[str, str] = {}
+        while line := connection.line():
+            name, _, value = line.decode("latin-1").partition(":")
+            self.headers[name.lower()] = value.strip()
+        self._bodiless = method == "HEAD" or self.status in (204, 304) or self.status < 200
+
+    def pieces(self) -> Iterator[bytes]:
+        """The body as it comes."""
+        if self._bodiless:
+            self._done(self.connection)
+        elif self.headers.get("transfer-encoding", "").lower() == "chunked":
+            yield from self._chunks()
+        elif "content-length" in self.headers:
+            yield from self._exactly(int(self.headers["content-length"]))
+            self._finish()
+        else:
+            while piece := self.connection.take(PIECE):
+                yield piece
+            self.connection.close()
+
+    def _chunks(self) -> Iterator[bytes]:
+        while size := int(self.connection.line().partition(b";")[0], 16):
+            yield from self._exactly(size)
+            self.connection.line()
+        while self.connection.line():
+            pass
+        self._finish()
+
+    def _exactly(self, size: int) -> Iterator[bytes]:
+        while size:
+            piece = self.connection.take(size)
+            if not piece:
+                raise CommandFailed("unexpected EOF")
+            size -= len(piece)
+            yield piece
+
+    def _finish(self) -> None:
+        if self.headers.get("connection", "").lower() == "close":
+            self.connection.close()
+        else:
+            self._done(self.connection)
+
+    def read(self) -> bytes:
+        return b"".join(self.pieces())
+
+    def document(self) -> Any:
+        return decode(self.read())
+
+    def documents(self) -> Iterator[Any]:
+        """The JSON documents of a stream that puts one on a line."""
+        rest = b""
+        for piece in self.pieces():
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                if line.strip():
+                    yield decode(line)
+        if rest.strip():
+            yield decode(rest)
+
+
+class Client:
+    """Requests to the daemon at `host`; `version` is the API version they are made in."""
+
+    def __init__(self, host: str, *, may_start: bool = False):
+        self.host = host
+        self.version = API_VERSION
+        self.may_start = may_start
+        self._idle: Connection | None = None
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        query: Query = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Sends `body` as JSON (bytes as they are) and returns the answer, its head read.
+
+        DaemonAnswered when the daemon refuses.
+        """
+        try:
+            return self._checked(self._exchange(method, path, query, body, headers))
+        except DaemonAnswered as error:
+            if not self._is_too_new(error):
+                raise
+            return self._checked(self._exchange(method, path, query, body, headers))
+
+    def get(self, path: str, query: Query = None) -> Any:
+        return self.request("GET", path, query).document()
+
+    def post(self, path: str, query: Query = None, body: Any = None) -> Any:
+        """The document of the answer, None when it has none."""
+        answer = self.request("POST", path, query, body).read()
+        return decode(answer) if answer.strip() else None
+
+    def upload(
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        pieces: Iterable[bytes],
+        headers: Mapping[str, str],
+    ) -> Response:
+        """Sends a body whose length nobody knows. It goes out once, so the version is asked first.
+
+        The daemon may answer and hang up before it has read everything: its answer counts.
+        """
+        self.negotiate()
+        connection = self._open()
+        connection.send(
+            self._head(method, path, query, {**headers, "Transfer-Encoding": "chunked"})
+        )
+        try:
+            for piece in pieces:
+                if piece:
+                    connection.send(b"%x\r\n%b\r\n" % (len(piece), piece))
+            connection.send(b"0\r\n\r\n")
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        return self._checked(self._answer(connection, method))
+
+    def hijack(self, path: str, query: Query = None, body: Any = None) -> Connection:
+        """A connection that is a plain stream from here on, both ways."""
+        headers = {"Connection": "Upgrade", "Upgrade": "tcp"}
+        if body is None:
+            headers["Content-Type"] = "text/plain"
+        answer = self.request("POST", path, query, body, headers)
+        if answer.status not in (101, 200):
+            raise CommandFailed(f"unable to upgrade to tcp, received {answer.status}")
+        return answer.connection
+
+    def negotiate(self) -> str:
+        """The API version that both sides speak, asked from the daemon."""
+        answer = self._exchange("HEAD", "/_ping", None, None, None, versioned=False)
+        answer.read()
+        theirs = answer.headers.get("api-version", self.version)
+        if _number(theirs) < _number(self.version):
+            self.version = theirs
+        return self.version
+
+    def ask(self, method: str, path: str, query: Query = None) -> Connection:
+        """Sends a request on a connection of its own, and leaves the answer there to be read."""
+        connection = self._open()
+        connection.send(self._head(method, path, query, {"Content-Length": "0"}))
+        return connection
+
+    def answer(self, connection: Connection, method: str) -> Response:
+        """Reads the answer to what was asked on `connection`."""
+        return self._checked(self._answer(connection, method))
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        body: Any,
+        headers: Mapping[str, str] | None,
+        *,
+        versioned: bool = True,
+    ) -> Response:
+        data = body if isinstance(body, bytes) else b"" if body is None else encode(body)
+        fields = {"Content-Length": str(len(data)), **(headers or {})}
+        if body is not None and not isinstance(body, bytes):
+            fields["Content-Type"] = "application/json"
+        elif body is None and method in ("GET", "HEAD"):
+            del fields["Content-Length"]
+        message = self._head(method, path, query, fields, versioned=versioned) + data
+        connection, self._idle = self._idle or self._open(), None
+        try:
+            connection.send(message)
+            return self._answer(connection, method)
+        except (OSError, CommandFailed):
+            if not connection.used or connection.received:
+                raise
+            # The daemon closed a connection that idled: that says nothing about this request.
+            connection = self._open()
+            connection.send(message)
+            return self._answer(connection, method)
+
+    def _answer(self, connection: Connection, method: str) -> Response:
+        answer = Response(connection, method, self._keep)
+        if answer.status in (100, 102):
+            return self._answer(connection, method)
+        return answer
+
+    def _head(
+        self,
+        method: str,
+        path: str,
+        query: Query,
+        headers: Mapping[str, str],
+        *,
+        versioned: bool = True,
+    ) -> bytes:
+        prefix = f"/v{self.version}" if versioned else ""
+        fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        return (
+            f"{method} {prefix}{target(path, query)} HTTP/1.1\r\n"
+            f"Host: api.moby.localhost\r\nUser-Agent: tiffin-cli\r\n{fields}\r\n"
+        ).encode("latin-1")
+
+    def _checked(self, answer: Response) -> Response:
+        if answer.status < 400:
+            return answer
+        text = answer.read().decode("utf-8", "replace").strip()
+        try:
+            words = str(decode(text)["message"])
+        except (ValueError, KeyError, TypeError):
+            words = text or f"status {answer.status} without a message"
+        raise DaemonAnswered(answer.status, words)
+
+    def _is_too_new(self, error: DaemonAnswered) -> bool:
+        _, said, theirs = error.words.partition(_TOO_NEW)
+        if error.status != 400 or not said:
+            return False
+        self.version = theirs.split(",")[0].strip().rstrip(".")
+        return True
+
+    def _keep(self, connection: Connection) -> None:
+        connection.used = True
+        if self._idle is not None and self._idle is not connection:
+            self._idle.close()
+        self._idle = connection
+
+    def _open(self) -> Connection:
+        try:
+            return Connection(self.host)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ECONNREFUSED) or not self.may_start:
+                raise self._unreachable(error) from error
+        self.may_start = False
+        from tiffin.cli.start_daemon import start_daemon
+
+        start_daemon(self.host)
+        return Connection(self.host)
+
+    def _unreachable(self, error: OSError) -> CommandFailed:
+        if error.errno != errno.EACCES:
+            return DaemonDown(self.host)
+        return CommandFailed(
+            "permission denied while trying to connect to the Docker daemon socket at "
+            f"{self.host}: {posix.strerror(errno.EACCES).lower()}"
+        )
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))

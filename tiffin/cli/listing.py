@@ -1,0 +1,94 @@
+"""Lists of things: Docker's tables by default, ids with -q, and whatever `--format` asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tiffin.cli.output import STDOUT, align, complain, say, table, write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+Record = dict[str, Any]
+# A field's title in a table, and how it is read off a record (the bool: shortened).
+Field = tuple[str, "Callable[[Record, bool], Any]"]
+
+FORMAT_HELP = """Format output using a custom template:
+'table':            Print output in table format with column headers (default)
+'table TEMPLATE':   Print output in table format using the given Go template
+'json':             Print in JSON format
+'TEMPLATE':         Print output using the given Go template."""
+
+
+def show_list(
+    records: Sequence[Record],
+    fields: dict[str, Field],
+    columns: Sequence[str],
+    form: str = "",
+    *,
+    short: bool = True,
+) -> None:
+    """Prints `records` as `columns` under their titles, or by the template `form`."""
+    if form in ("", "table"):
+        rows = [[fields[name][0] for name in columns]]
+        rows += [[str(fields[name][1](each, short)) for name in columns] for each in records]
+        say(table(rows))
+    else:
+        _show_by_template(records, fields, form, short=short)
+
+
+def show_ids(records: Sequence[Record], read: Callable[[Record, bool], Any], short: bool) -> None:  # noqa: FBT001
+    if records:
+        say("\n".join(str(read(each, short)) for each in records))
+
+
+def _show_by_template(
+    records: Sequence[Record], fields: dict[str, Field], form: str, *, short: bool
+) -> None:
+    from tiffin.cli.failures import CommandFailed
+    from tiffin.cli.gotemplate import HEADER_FUNCTIONS, TemplateError, parse
+    from tiffin.cli.rows import Row, Titles
+
+    is_table = form.startswith("table")
+    source = "{{json .}}" if form == "json" else form.removeprefix("table") if is_table else form
+    source = source.strip(" ").replace("\\t", "\t").replace("\\n", "\n")
+    template = parse(source)
+    try:
+        lines = [template.render(Row(each, fields, short=short)) for each in records]
+        if is_table:
+            template.functions = HEADER_FUNCTIONS
+            lines.insert(0, template.render(Titles(fields)))
+    except TemplateError as error:
+        raise CommandFailed(f"template parsing error: {error}") from error
+    text = "".join(f"{line}\n" for line in lines)
+    write(STDOUT, (align(text) if is_table else text).encode("utf-8", "surrogateescape"))
+
+
+def warn_of_quiet(form: str) -> None:
+    if form:
+        complain("WARNING: Ignoring custom format, because both --format and --quiet are set.")
+
+
+def parse_filter(text: str) -> tuple[str, str]:
+    """`name=value`, as `--filter` takes it. ValueError in Docker's words."""
+    name, equals, value = text.partition("=")
+    if text and not equals:
+        raise ValueError("bad format of filter (expected name=value)")
+    return name.strip().lower(), value.strip()
+
+
+def filters_query(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The `filters` of a query; nothing where there are none."""
+    found: dict[str, dict[str, bool]] = {}
+    for name, value in pairs:
+        if name:
+            found.setdefault(name, {})[value] = True
+    if not found:
+        return {}
+    from tiffin.cli.jsontext import encode
+
+    return {"filters": encode(found).decode()}
+
+
+def labels_text(labels: dict[str, str] | None) -> str:
+    return ",".join(sorted(f"{name}={value}" for name, value in (labels or {}).items()))

@@ -1,0 +1,274 @@
+"""The `tiffin` command: finds the verb in the table below, loads its module, runs it.
+
+A start of the CLI costs what it imports, so the hot commands import almost nothing: `posix` for
+`os`, `_signal` for `signal`, C parts for `json`, and no argparse, dataclasses, typing, re, socket.
+"""
+
+from __future__ import annotations
+
+import posix
+from _signal import SIG_DFL, SIGINT, SIGPIPE, signal
+from typing import TYPE_CHECKING
+
+from tiffin.cli.client import DEFAULT_HOST, Client
+from tiffin.cli.failures import CommandFailed, WrongUsage
+from tiffin.cli.options import Command, parse
+from tiffin.cli.output import complain, write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# What the user types -> module of tiffin.cli, and the Command in it.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("run", "RUN"),
+    "create": ("run", "CREATE"),
+    "exec": ("execute", "EXEC"),
+    "ps": ("ps", "PS"),
+    "build": ("build", "BUILD"),
+    "pull": ("pull", "PULL"),
+    "push": ("pull", "PUSH"),
+    "images": ("images", "IMAGES"),
+    "login": ("login", "LOGIN"),
+    "logout": ("login", "LOGOUT"),
+    "version": ("version", "VERSION"),
+    "info": ("system", "INFO"),
+    "attach": ("attach", "ATTACH"),
+    "commit": ("snapshot", "COMMIT"),
+    "cp": ("archive", "CP"),
+    "daemon": ("start_daemon", "DAEMON"),
+    "diff": ("snapshot", "DIFF"),
+    "events": ("system", "EVENTS"),
+    "export": ("snapshot", "EXPORT"),
+    "history": ("images", "HISTORY"),
+    "import": ("save", "IMPORT"),
+    "inspect": ("inspect", "INSPECT"),
+    "kill": ("lifecycle", "KILL"),
+    "load": ("save", "LOAD"),
+    "logs": ("logs", "LOGS"),
+    "pause": ("lifecycle", "PAUSE"),
+    "port": ("details", "PORT"),
+    "rename": ("lifecycle", "RENAME"),
+    "restart": ("lifecycle", "RESTART"),
+    "rm": ("lifecycle", "RM"),
+    "rmi": ("images", "RMI"),
+    "save": ("save", "SAVE"),
+    "start": ("start", "START"),
+    "stats": ("stats", "STATS"),
+    "stop": ("lifecycle", "STOP"),
+    "tag": ("images", "TAG"),
+    "top": ("details", "TOP"),
+    "unpause": ("lifecycle", "UNPAUSE"),
+    "update": ("update", "UPDATE"),
+    "wait": ("lifecycle", "WAIT"),
+    "container attach": ("attach", "ATTACH"),
+    "container commit": ("snapshot", "COMMIT"),
+    "container cp": ("archive", "CP"),
+    "container create": ("run", "CREATE"),
+    "container diff": ("snapshot", "DIFF"),
+    "container exec": ("execute", "EXEC"),
+    "container export": ("snapshot", "EXPORT"),
+    "container inspect": ("inspect", "INSPECT_CONTAINER"),
+    "container kill": ("lifecycle", "KILL"),
+    "container logs": ("logs", "LOGS"),
+    "container ls": ("ps", "PS"),
+    "container list": ("ps", "PS"),
+    "container ps": ("ps", "PS"),
+    "container pause": ("lifecycle", "PAUSE"),
+    "container port": ("details", "PORT"),
+    "container prune": ("prune", "PRUNE_CONTAINERS"),
+    "container rename": ("lifecycle", "RENAME"),
+    "container restart": ("lifecycle", "RESTART"),
+    "container rm": ("lifecycle", "RM"),
+    "container remove": ("lifecycle", "RM"),
+    "container run": ("run", "RUN"),
+    "container start": ("start", "START"),
+    "container stats": ("stats", "STATS"),
+    "container stop": ("lifecycle", "STOP"),
+    "container top": ("details", "TOP"),
+    "container unpause": ("lifecycle", "UNPAUSE"),
+    "container update": ("update", "UPDATE"),
+    "container wait": ("lifecycle", "WAIT"),
+    "image build": ("build", "BUILD"),
+    "image history": ("images", "HISTORY"),
+    "image import": ("save", "IMPORT"),
+    "image inspect": ("inspect", "INSPECT_IMAGE"),
+    "image load": ("save", "LOAD"),
+    "image ls": ("images", "IMAGES"),
+    "image list": ("images", "IMAGES"),
+    "image prune": ("prune", "PRUNE_IMAGES"),
+    "image pull": ("pull", "PULL"),
+    "image push": ("pull", "PUSH"),
+    "image rm": ("images", "RMI"),
+    "image remove": ("images", "RMI"),
+    "image save": ("save", "SAVE"),
+    "image tag": ("images", "TAG"),
+    "volume create": ("volumes", "CREATE"),
+    "volume inspect": ("inspect", "INSPECT_VOLUME"),
+    "volume ls": ("volumes", "LIST"),
+    "volume list": ("volumes", "LIST"),
+    "volume prune": ("prune", "PRUNE_VOLUMES"),
+    "volume rm": ("volumes", "REMOVE"),
+    "volume remove": ("volumes", "REMOVE"),
+    "network connect": ("networks", "CONNECT"),
+    "network create": ("networks", "CREATE"),
+    "network disconnect": ("networks", "DISCONNECT"),
+    "network inspect": ("inspect", "INSPECT_NETWORK"),
+    "network ls": ("networks", "LIST"),
+    "network list": ("networks", "LIST"),
+    "network prune": ("prune", "PRUNE_NETWORKS"),
+    "network rm": ("networks", "REMOVE"),
+    "network remove": ("networks", "REMOVE"),
+    "system df": ("usage", "DF"),
+    "system events": ("system", "EVENTS"),
+    "system info": ("system", "INFO"),
+    "system ping": ("system", "PING"),
+    "system prune": ("prune", "PRUNE_SYSTEM"),
+    "builder build": ("build", "BUILD"),
+    "builder prune": ("prune", "PRUNE_BUILDER"),
+}
+
+GROUPS: dict[str, str] = {
+    "builder": "Manage builds",
+    "container": "Manage containers",
+    "image": "Manage images",
+    "network": "Manage networks",
+    "system": "Manage tiffin",
+    "volume": "Manage volumes",
+}
+
+_SWITCHES = {"-D": "debug", "--debug": "debug", "-v": "version", "--version": "version"}
+_VALUES = {"-H": "host", "--host": "host", "-l": "log-level", "--log-level": "log-level"}
+_HINT = "Usage:  tiffin [OPTIONS] COMMAND [ARG...]\n\nRun 'tiffin --help' for more information"
+
+
+def main(words: list[str]) -> int:
+    """Runs the command line `words` (without the program's name); returns the exit code."""
+    # A closed pipe or ctrl-C ends the CLI as it ends any other program, quietly and by its signal.
+    signal(SIGPIPE, SIG_DFL)
+    signal(SIGINT, SIG_DFL)
+    try:
+        return _run(words)
+    except CommandFailed as error:
+        if error.message:
+            complain(error.message)
+        return error.code
+    except OSError as error:
+        complain(_words(error))
+        return 1
+
+
+def _words(error: OSError) -> str:
+    text = (error.strerror or str(error)).lower()
+    return f"{error.filename}: {text}" if error.filename else text
+
+
+def _run(words: list[str]) -> int:
+    settings, words = _global_options(words)
+    if "version" in settings:
+        from tiffin import __version__
+
+        write(1, f"tiffin version {__version__}\n".encode())
+        return 0
+    if "help" in settings or not words:
+        from tiffin.cli.overview import overview
+
+        write(1, overview().encode())
+        return 0
+    name, rest = _find(words)
+    if not name:
+        return 0
+    command = load(name)
+    arguments = parse(name, command, rest)
+    if arguments is None:
+        from tiffin.cli.overview import help_for
+
+        write(1, help_for(name, command).encode())
+        return 0
+    host, given = _host(settings.get("host", ""))
+    return command.function(Client(host, may_start=not given), arguments) or 0
+
+
+def load(name: str) -> Command:
+    module, attribute = COMMANDS[name]
+    loaded = __import__(f"tiffin.cli.{module}", fromlist=(attribute,))
+    found: Command = getattr(loaded, attribute)
+    return found
+
+
+def _global_options(words: list[str]) -> tuple[dict[str, str], list[str]]:
+    """What stands before the verb, and the rest."""
+    settings: dict[str, str] = {}
+    rest = words[::-1]
+    while rest and rest[-1].startswith("-"):
+        word = rest.pop()
+        name, equals, value = word.partition("=")
+        if word in ("-h", "--help"):
+            settings["help"] = "true"
+        elif name in _SWITCHES:
+            settings[_SWITCHES[name]] = value or "true"
+        elif name in _VALUES or word[:2] in ("-H", "-l"):
+            if name not in _VALUES:
+                name, value, equals = word[:2], word[2:].removeprefix("="), "="
+            if not equals and not rest:
+                raise WrongUsage(_lacks(name), _HINT)
+            if _VALUES[name] == "host" and "host" in settings:
+                raise CommandFailed("Specify only one -H")
+            settings[_VALUES[name]] = value if equals else rest.pop()
+        elif word.startswith("--"):
+            raise WrongUsage(f"unknown flag: {name}", _HINT)
+        else:
+            raise WrongUsage(f"unknown shorthand flag: {word[1]!r} in {word}", _HINT)
+    return settings, rest[::-1]
+
+
+def _lacks(name: str) -> str:
+    shown = f"{name[1]!r} in {name}" if len(name) == 2 else name
+    return f"flag needs an argument: {shown}"
+
+
+def _find(words: list[str]) -> tuple[str, list[str]]:
+    """The verb that `words` begin with. Empty after the help of a group was printed."""
+    if words[0] in GROUPS:
+        return _find_in_group(words)
+    if words[0] in COMMANDS:
+        return words[0], words[1:]
+    if words[0] == "help":
+        from tiffin.cli.overview import help_about
+
+        write(1, help_about(words[1:]).encode())
+        return "", []
+    raise WrongUsage(
+        f"tiffin: unknown command: tiffin {words[0]}",
+        "Run 'tiffin --help' for more information",
+        code=1,
+    )
+
+
+def _find_in_group(words: list[str]) -> tuple[str, list[str]]:
+    group = words[0]
+    if len(words) == 1 or words[1] in ("-h", "--help"):
+        from tiffin.cli.overview import group_help
+
+        write(1, group_help(group).encode())
+        return "", []
+    name = f"{group} {words[1]}"
+    if name in COMMANDS:
+        return name, words[2:]
+    hint = f"Usage:  tiffin {group}\n\nRun 'tiffin {group} --help' for more information"
+    if words[1].startswith("-"):
+        raise WrongUsage(f"unknown flag: {words[1]}", hint)
+    raise WrongUsage(f"tiffin: unknown command: tiffin {name}", hint, code=1)
+
+
+def _host(option: str) -> tuple[str, bool]:
+    """The daemon to talk to, and whether somebody named it."""
+    environ: Callable[[bytes, bytes], bytes] = posix.environ.get  # type: ignore[assignment]
+    named = option.encode() or environ(b"TIFFIN_HOST", b"") or environ(b"DOCKER_HOST", b"")
+    if not named:
+        return DEFAULT_HOST, False
+    host = named.decode("utf-8", "surrogateescape")
+    if host.startswith("/"):
+        host = f"unix://{host}"
+    elif "://" not in host:
+        host = f"tcp://{host}"
+    return host, True

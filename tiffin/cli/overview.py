@@ -1,0 +1,88 @@
+"""The help that needs every command's table: `tiffin --help`, a group's, a command's aliases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tiffin.cli.failures import WrongUsage
+from tiffin.cli.help import columns, command_help
+from tiffin.cli.main import COMMANDS, GROUPS, load
+
+if TYPE_CHECKING:
+    from tiffin.cli.options import Command
+
+COMMON = (
+    "run", "exec", "ps", "build", "pull", "push", "images", "login", "logout", "version", "info",
+)  # fmt: skip
+
+GLOBAL_OPTIONS = (
+    ("  -D, --debug", "Enable debug mode"),
+    ("  -H, --host string", "Daemon socket to connect to"),
+    (
+        "  -l, --log-level string",
+        'Set the logging level ("debug", "info", "warn", "error", "fatal") (default "info")',
+    ),
+    ("  -v, --version", "Print version information and quit"),
+)
+
+
+def aliases(name: str) -> list[str]:
+    return [other for other, place in COMMANDS.items() if place == COMMANDS[name]]
+
+
+def help_for(name: str, command: Command) -> str:
+    return command_help(name, command, aliases(name))
+
+
+def help_about(words: list[str]) -> str:
+    """`tiffin help`, `tiffin help run`, `tiffin help container run`."""
+    if not words:
+        return overview()
+    name = " ".join(words)
+    if name in GROUPS:
+        return group_help(name)
+    if name in COMMANDS:
+        return help_for(name, load(name))
+    raise WrongUsage(
+        f"tiffin: unknown help topic: {name}", "Run 'tiffin --help' for more information", code=1
+    )
+
+
+def overview() -> str:
+    others = [name for name in COMMANDS if " " not in name and name not in COMMON]
+    return "\n".join(
+        (
+            "Usage:  tiffin [OPTIONS] COMMAND",
+            "",
+            "A container engine in Python that speaks the Docker Engine API",
+            "",
+            "Common Commands:",
+            columns((f"  {name}", load(name).summary) for name in COMMON),
+            "",
+            "Management Commands:",
+            columns((f"  {group}", text) for group, text in GROUPS.items()),
+            "",
+            "Commands:",
+            columns((f"  {name}", load(name).summary) for name in sorted(others)),
+            "",
+            "Global Options:",
+            columns(GLOBAL_OPTIONS),
+            "",
+            "Run 'tiffin COMMAND --help' for more information on a command.",
+            "",
+        )
+    )
+
+
+def group_help(group: str) -> str:
+    rows: list[tuple[str, str]] = []
+    seen: list[tuple[str, str]] = []
+    for name, place in COMMANDS.items():
+        if name.startswith(f"{group} ") and place not in seen:
+            seen.append(place)
+            rows.append((f"  {name.partition(' ')[2]}", load(name).summary))
+    return (
+        f"Usage:  tiffin {group} COMMAND\n\n{GROUPS[group]}\n\nCommands:\n"
+        f"{columns(sorted(rows))}\n\n"
+        f"Run 'tiffin {group} COMMAND --help' for more information on a command.\n"
+    )

@@ -1,0 +1,51 @@
+"""Rows of a table as a template sees them: the fields of a record, or the titles above them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tiffin.cli.gotemplate import Fields, TemplateError
+
+if TYPE_CHECKING:
+    from tiffin.cli.listing import Field, Record
+
+
+class Row(Fields):
+    def __init__(self, record: Record, fields: dict[str, Field], *, short: bool):
+        self.record = record
+        self.fields = fields
+        self.short = short
+
+    def field(self, name: str) -> Any:
+        if name == "labels":
+            return self.record.get("Labels") or {}
+        if name not in self.fields:
+            raise TemplateError(
+                f'template: :1:2: executing "" at <.{name}>: can\'t evaluate field {name}'
+            )
+        return self.fields[name][1](self.record, self.short)
+
+    def names(self) -> list[str]:
+        return list(self.fields)
+
+
+class _TitleOfLabel(dict[str, str]):
+    """`.Label "com.example.two-words"` stands under `two words`."""
+
+    def get(self, name: str, default: Any = "") -> Any:
+        return name.rpartition(".")[2].replace("-", " ").replace("_", " ") or default
+
+
+class Titles(Fields):
+    def __init__(self, fields: dict[str, Field]):
+        self.fields = fields
+
+    def field(self, name: str) -> Any:
+        if name == "labels":
+            return _TitleOfLabel()
+        if name not in self.fields:
+            return "<no value>"
+        return self.fields[name][0]
+
+    def names(self) -> list[str]:
+        return list(self.fields)
