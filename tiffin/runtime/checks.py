@@ -1,0 +1,385 @@
+"""What cannot be run here, told at creation: errors and warnings in Docker's words. PURE."""
+
+from __future__ import annotations
+
+from posixpath import normpath
+
+from tiffin.core.container import HostConfig, RestartPolicy, Ulimit
+from tiffin.core.image import ContainerConfig, Healthcheck
+from tiffin.core.merge import check_environment
+from tiffin.core.signals import parse_signal
+from tiffin.errors import InvalidArgument
+from tiffin.runtime import capabilities, devices, seccomp_profile
+from tiffin.runtime.facts import HostFacts
+from tiffin.runtime.security import parse_security_options
+
+MIN_MEMORY = 6 * 1024 * 1024
+MAX_HOSTNAME = 64  # HOST_NAME_MAX
+_MILLISECOND_NS = 1_000_000
+
+_RLIMITS = frozenset(
+    {"core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice"}
+    | {"nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"}
+)
+_IPC_SYSCTLS = frozenset(
+    {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall"}
+    | {"kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"}
+)
+
+
+def validate(config: ContainerConfig, host_config: HostConfig, facts: HostFacts) -> None:
+    """Raises InvalidArgument for what no start could get right."""
+    _check_config(config)
+    _check_restart(host_config)
+    _check_security(host_config, facts)
+    _check_memory(host_config)
+    _check_cpu(host_config, facts)
+    _check_cpuset(host_config, facts)
+    _check_modes(config, host_config)
+    _check_limits(host_config)
+    _check_paths(host_config)
+    _check_sysctls(host_config)
+    _check_network(config, host_config)
+
+
+def warnings(host_config: HostConfig, facts: HostFacts) -> list[str]:
+    """What was asked and will not be: the container is created without it."""
+    return [*_memory_warnings(host_config, facts), *_other_warnings(host_config, facts)]
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+def _check_config(config: ContainerConfig) -> None:
+    if config.working_dir and not config.working_dir.startswith("/"):
+        raise InvalidArgument(
+            f"the working directory '{config.working_dir}' is invalid, "
+            "it needs to be an absolute path"
+        )
+    if config.stop_signal:
+        parse_signal(config.stop_signal)
+    check_environment(config.env or ())
+    _check_healthcheck(config.healthcheck)
+    for name in (config.hostname, config.domainname):
+        _check_hostname(name)
+    for text in (config.user, config.working_dir, *(config.entrypoint or ()), *(config.cmd or ())):
+        if "\0" in text:
+            raise InvalidArgument(f"invalid argument: {text!r}: contains a nul byte")
+
+
+def _check_hostname(name: str) -> None:
+    if len(name.encode()) > MAX_HOSTNAME:
+        raise InvalidArgument(f'hostname "{name}" is too long (maximum {MAX_HOSTNAME} bytes)')
+    if any(character.isspace() or not character.isprintable() for character in name):
+        # It goes into /etc/hosts: a line break would add an entry.
+        raise InvalidArgument(f"invalid hostname: {name!r}")
+
+
+def _check_healthcheck(check: Healthcheck | None) -> None:
+    if check is None:
+        return
+    times = {
+        "Interval": check.interval,
+        "Timeout": check.timeout,
+        "StartPeriod": check.start_period,
+        "StartInterval": check.start_interval,
+    }
+    for name, value in times.items():
+        if value != 0 and value < _MILLISECOND_NS:
+            raise InvalidArgument(f"{name} in Healthcheck cannot be less than 1ms")
+    if check.retries < 0:
+        raise InvalidArgument("Retries in Healthcheck cannot be negative")
+
+
+def _check_restart(host: HostConfig) -> None:
+    policy = host.restart_policy
+    if host.auto_remove and policy.name not in ("", "no"):
+        raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
+    _check_restart_policy(policy)
+
+
+def _check_restart_policy(policy: RestartPolicy) -> None:
+    count = policy.maximum_retry_count
+    if policy.name in ("always", "unless-stopped", "no"):
+        if count:
+            negative = " and cannot be negative" if count < 0 else ""
+            raise InvalidArgument(
+                "invalid restart policy: maximum retry count can only be used with "
+                f"'on-failure'{negative}"
+            )
+    elif policy.name == "on-failure":
+        if count < 0:
+            raise InvalidArgument("invalid restart policy: maximum retry count cannot be negative")
+    elif policy.name or count:
+        raise InvalidArgument(
+            f"invalid restart policy: unknown policy '{policy.name}'; use one of "
+            "'no', 'always', 'on-failure', or 'unless-stopped'"
+        )
+
+
+def _check_security(host: HostConfig, facts: HostFacts) -> None:
+    capabilities.normalise(host.cap_add, facts.capabilities, "CapAdd")
+    capabilities.normalise(host.cap_drop, facts.capabilities, "CapDrop")
+    security = parse_security_options(host.security_opt, facts_of=facts)
+    asked = security.seccomp not in ("", "unconfined")
+    if asked and not facts.seccomp:
+        raise InvalidArgument(
+            "seccomp is not enabled in your kernel, cannot run a custom seccomp profile"
+        )
+    if asked:
+        seccomp_profile.parse(security.seccomp)
+    for rule in host.device_cgroup_rules:
+        devices.parse_rule(rule)
+    for mapping in host.devices:
+        access = mapping.cgroup_permissions
+        if access.strip("rwm") or len(set(access)) != len(access):
+            raise InvalidArgument(f"invalid device mode: {access}")
+
+
+def _check_memory(host: HostConfig) -> None:
+    memory, swap, reservation = host.memory, host.memory_swap, host.memory_reservation
+    if memory != 0 and memory < MIN_MEMORY:
+        raise InvalidArgument("Minimum memory limit allowed is 6MB")
+    if memory > 0 and 0 < swap < memory:
+        raise InvalidArgument(
+            "Minimum memoryswap limit should be larger than memory limit, see usage"
+        )
+    if memory == 0 and swap > 0:
+        raise InvalidArgument(
+            "You should always set the Memory limit when using Memoryswap limit, see usage"
+        )
+    if 0 < reservation < MIN_MEMORY:
+        raise InvalidArgument("Minimum memory reservation allowed is 6MB")
+    if 0 < memory < reservation:
+        raise InvalidArgument(
+            "Minimum memory limit can not be less than memory reservation limit, see usage"
+        )
+
+
+def _check_cpu(host: HostConfig, facts: HostFacts) -> None:
+    if host.nano_cpus > 0 and host.cpu_period > 0:
+        raise InvalidArgument("Conflicting options: Nano CPUs and CPU Period cannot both be set")
+    if host.nano_cpus > 0 and host.cpu_quota > 0:
+        raise InvalidArgument("Conflicting options: Nano CPUs and CPU Quota cannot both be set")
+    if host.nano_cpus > 0 and "cpu" not in facts.controllers:
+        raise InvalidArgument(
+            "NanoCPUs can not be set, as your kernel does not support CPU CFS scheduler "
+            "or the cgroup is not mounted"
+        )
+    if host.nano_cpus < 0 or host.nano_cpus > facts.cpus * 1_000_000_000:
+        raise InvalidArgument(
+            f"Range of CPUs is from 0.01 to {facts.cpus}.00, "
+            f"as there are only {facts.cpus} CPUs available"
+        )
+    if host.cpu_shares < 0:
+        raise InvalidArgument(
+            f"invalid CPU shares ({host.cpu_shares}): value must be a positive integer"
+        )
+    if host.cpu_period != 0 and not 1000 <= host.cpu_period <= 1_000_000:
+        raise InvalidArgument(
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
+        )
+    if 0 < host.cpu_quota < 1000:
+        raise InvalidArgument("CPU cfs quota can not be less than 1ms (i.e. 1000)")
+
+
+def _check_cpuset(host: HostConfig, facts: HostFacts) -> None:
+    for what, asked, offered, label in (
+        ("cpus", host.cpuset_cpus, facts.cpuset_cpus, "CPUs"),
+        ("mems", host.cpuset_mems, facts.cpuset_mems, "memory nodes"),
+    ):
+        if not asked:
+            continue
+        try:
+            wanted = parse_list(asked)
+        except ValueError as error:
+            raise InvalidArgument(f"Invalid value {asked} for cpuset {what}") from error
+        if not wanted <= parse_list(offered):
+            raise InvalidArgument(
+                f"Requested {label} are not available - requested {asked}, available: {offered}"
+            )
+
+
+def parse_list(text: str) -> frozenset[int]:
+    """The numbers of the kernel's list format: "0-3,8". ValueError for anything else."""
+    found: set[int] = set()
+    for part in filter(None, text.strip().split(",")):
+        first, dash, last = part.partition("-")
+        end = int(last if dash else first)
+        if end > 8192 or int(first) < 0:
+            raise ValueError(text)
+        found.update(range(int(first), end + 1))
+    return frozenset(found)
+
+
+def _check_modes(config: ContainerConfig, host: HostConfig) -> None:
+    ipc = ("", "none", "host", "private", "shareable")
+    if host.ipc_mode not in ipc and not _names_container(host.ipc_mode):
+        raise InvalidArgument(f"invalid IPC mode: {host.ipc_mode}")
+    if host.pid_mode not in ("", "host") and not _names_container(host.pid_mode):
+        raise InvalidArgument(f"invalid PID mode: {host.pid_mode}")
+    if host.uts_mode not in ("", "host"):
+        raise InvalidArgument(f"invalid UTS mode: {host.uts_mode}")
+    if host.userns_mode not in ("", "host"):
+        raise InvalidArgument("invalid user namespace mode")
+    if host.cgroupns_mode not in ("", "private", "host"):
+        raise InvalidArgument(f"invalid cgroup namespace mode: {host.cgroupns_mode}")
+    if host.uts_mode == "host" and config.hostname:
+        raise InvalidArgument("conflicting options: hostname and the UTS mode")
+
+
+def _names_container(mode: str) -> bool:
+    kind, colon, name = mode.partition(":")
+    return kind == "container" and bool(colon) and bool(name)
+
+
+def _check_limits(host: HostConfig) -> None:
+    if host.shm_size < 0:
+        raise InvalidArgument("SHM size can not be less than 0")
+    if not -1000 <= host.oom_score_adj <= 1000:
+        raise InvalidArgument(
+            f"Invalid value {host.oom_score_adj}, range for oom score adj is [-1000, 1000]"
+        )
+    for limit in host.ulimits:
+        _check_ulimit(limit)
+    if "" in host.annotations:
+        raise InvalidArgument(
+            "invalid Annotations: the empty string is not permitted as an annotation key"
+        )
+
+
+def _check_ulimit(limit: Ulimit) -> None:
+    if limit.name not in _RLIMITS:
+        raise InvalidArgument(f"invalid ulimit type: {limit.name}")
+    rule = "ulimit soft limit must be less than or equal to hard limit"
+    if limit.hard < 0:
+        return
+    if limit.soft < 0:
+        raise InvalidArgument(f"{rule}: soft: -1 (unlimited), hard: {limit.hard}")
+    if limit.soft > limit.hard:
+        raise InvalidArgument(f"{rule}: {limit.soft} > {limit.hard}")
+
+
+def _check_paths(host: HostConfig) -> None:
+    for destination in host.tmpfs:
+        if not destination.startswith("/"):
+            raise InvalidArgument(
+                f"invalid mount path: '{destination}' mount path must be absolute"
+            )
+        if normpath(destination) in ("/", "//"):
+            raise InvalidArgument("invalid specification: destination can't be '/'")
+    if "\0" in host.cgroup_parent or ".." in host.cgroup_parent.split("/"):
+        raise InvalidArgument(f"invalid cgroup parent: {host.cgroup_parent!r}")
+
+
+def _check_sysctls(host: HostConfig) -> None:
+    """Only what belongs to a namespace of the container's own (runc's rules and words)."""
+    own_ipc = host.ipc_mode in ("", "private", "shareable", "none")
+    own_network = host.network_mode != "host"
+    for name, value in host.sysctls.items():
+        key = name.replace("/", ".")
+        if "\0" in name + value or ".." in name or not name.isprintable():
+            raise InvalidArgument(f"invalid sysctl: {name!r}")
+        if key in _IPC_SYSCTLS or key.startswith("fs.mqueue."):
+            allowed = own_ipc
+        elif key.startswith("net."):
+            allowed = own_network
+        elif key == "kernel.domainname":
+            allowed = host.uts_mode != "host"
+        else:
+            raise InvalidArgument(f'sysctl "{name}" is not in a separate kernel namespace')
+        if not allowed:
+            raise InvalidArgument(f'sysctl "{name}" not allowed in host {_kind(key)} namespace')
+
+
+def _kind(key: str) -> str:
+    if key.startswith("net."):
+        return "network"
+    return "UTS" if key == "kernel.domainname" else "ipc"
+
+
+def _check_network(config: ContainerConfig, host: HostConfig) -> None:
+    mode = host.network_mode
+    if mode != "container" and not mode.startswith("container:"):
+        return
+    if not _names_container(mode):
+        raise InvalidArgument("invalid network mode: invalid container format container:<name|id>")
+    conflicts = (
+        (config.hostname, "hostname and the network mode"),
+        (host.dns, "dns and the network mode"),
+        (host.extra_hosts, "custom host-to-IP mapping and the network mode"),
+        (
+            host.port_bindings or host.publish_all_ports,
+            "port publishing and the container type network mode",
+        ),
+        (config.exposed_ports, "port exposing and the container type network mode"),
+    )
+    for given, what in conflicts:
+        if given:
+            raise InvalidArgument(f"conflicting options: {what}")
+
+
+# --- warnings -------------------------------------------------------------------------------------
+
+
+def _memory_warnings(host: HostConfig, facts: HostFacts) -> list[str]:
+    found = []
+    accounted = "memory" in facts.controllers
+    missing = "or the cgroup is not mounted."
+    if host.memory > 0 and not accounted:
+        found.append(
+            f"Your kernel does not support memory limit capabilities {missing} "
+            "Limitation discarded."
+        )
+    elif host.memory > 0 and host.memory_swap != -1 and not facts.swap_accounted:
+        found.append(
+            f"Your kernel does not support swap limit capabilities {missing} "
+            "Memory limited without swap."
+        )
+    if host.memory_reservation > 0 and not accounted:
+        found.append(
+            f"Your kernel does not support memory soft limit capabilities {missing} "
+            "Limitation discarded."
+        )
+    return found
+
+
+def _other_warnings(host: HostConfig, facts: HostFacts) -> list[str]:
+    have = facts.controllers
+    asked = (
+        (
+            (host.pids_limit or 0) > 0 and "pids" not in have,
+            (
+                "Your kernel does not support PIDs limit capabilities or the cgroup is not mounted. "
+                "PIDs limit discarded."
+            ),
+        ),
+        (
+            host.cpu_shares > 0 and "cpu" not in have,
+            (
+                "Your kernel does not support CPU shares or the cgroup is not mounted. "
+                "Shares discarded."
+            ),
+        ),
+        (
+            bool(host.cpu_period or host.cpu_quota) and "cpu" not in have,
+            "Your kernel does not support CPU CFS scheduler. CPU period/quota discarded.",
+        ),
+        (
+            bool(host.cpuset_cpus or host.cpuset_mems) and "cpuset" not in have,
+            "Your kernel does not support cpuset or the cgroup is not mounted. Cpuset discarded.",
+        ),
+        (
+            not facts.ipv4_forwarding and host.network_mode not in ("host", "none"),
+            "IPv4 forwarding is disabled. Networking will not work.",
+        ),
+        (
+            host.network_mode == "host" and bool(host.port_bindings),
+            "Published ports are discarded when using host network mode",
+        ),
+        (
+            host.cgroupns_mode == "private" and not facts.cgroup_namespaces,
+            "Your kernel does not support cgroup namespaces.  Cgroup namespace setting discarded.",
+        ),
+    )
+    return [text for applies, text in asked if applies]

@@ -1,0 +1,79 @@
+"""Limits: from what the user asks to OCI's linux.resources, and the controllers needed. PURE."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tiffin.core.container import HostConfig
+from tiffin.runtime import devices
+from tiffin.runtime.facts import HostFacts
+
+Config = dict[str, Any]
+
+# A fork bomb stops here, far above what servers need; --pids-limit -1 and --privileged lift it.
+DEFAULT_PIDS_LIMIT = 4096
+CPU_PERIOD_US = 100_000
+
+
+def resources(host: HostConfig, facts: HostFacts, nodes: Iterable[devices.Node] = ()) -> Config:
+    """linux.resources: limits that this host can keep (`warnings` tells of the others)."""
+    found: Config = {"devices": devices.rules(host, nodes)}
+    if memory := _memory(host, facts):
+        found["memory"] = memory
+    if cpu := _cpu(host, facts):
+        found["cpu"] = cpu
+    if "pids" in facts.controllers:
+        found["pids"] = {"limit": pids_limit(host)}
+    return found
+
+
+def pids_limit(host: HostConfig) -> int:
+    """-1 is no limit."""
+    if host.pids_limit is None:
+        return -1 if host.privileged else DEFAULT_PIDS_LIMIT
+    return host.pids_limit if host.pids_limit > 0 else -1
+
+
+def _memory(host: HostConfig, facts: HostFacts) -> Config:
+    if "memory" not in facts.controllers:
+        return {}
+    found: Config = {}
+    if host.memory > 0:
+        found["limit"] = host.memory
+        if facts.swap_accounted:
+            # By default as much swap as memory: the limit of both is twice that of memory.
+            found["swap"] = host.memory_swap or host.memory * 2
+    if host.memory_reservation > 0:
+        found["reservation"] = host.memory_reservation
+    return found
+
+
+def _cpu(host: HostConfig, facts: HostFacts) -> Config:
+    found: Config = {}
+    if "cpu" in facts.controllers:
+        if host.nano_cpus > 0:
+            found["period"] = CPU_PERIOD_US
+            found["quota"] = host.nano_cpus * CPU_PERIOD_US // 1_000_000_000
+        found.update(_given(shares=host.cpu_shares, period=host.cpu_period, quota=host.cpu_quota))
+    if "cpuset" in facts.controllers:
+        found.update(_given(cpus=host.cpuset_cpus, mems=host.cpuset_mems))
+    return found
+
+
+def _given(**values: int | str) -> Mapping[str, int | str]:
+    return {name: value for name, value in values.items() if value}
+
+
+def controllers(host: HostConfig, facts: HostFacts) -> list[str]:
+    """The controllers that this container needs, of those that the host has. Each costs time.
+
+    With a limit of memory or CPU all four that runtimes read to size themselves (a JVM wants to see
+    memory, cpu, cpuacct and cpuset, or it ignores the limit).
+    """
+    wanted = ["memory", "pids", "devices", "freezer", "cpuacct"]
+    if _memory(host, facts) or _cpu(host, facts):
+        wanted += ["cpu", "cpuset"]
+    if facts.cgroup_version == 2:
+        return wanted
+    return [name for name in wanted if name in facts.controllers]
