@@ -1,4 +1,4 @@
-"""What all tests share: root tests skip by name without root, and a skip under root must be allowed.
+"""What all tests share: root tests skip without root, and a skip under root must be allowed.
 
 tests/allowed_skips.txt lists the skips that are accepted where root and the kernel's features are
 there: one `node id prefix: reason` a line.
@@ -7,6 +7,8 @@ there: one `node id prefix: reason` a line.
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,7 +38,11 @@ class SkipJudge:
         self._allowed = _allowed_prefixes()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.skipped and not hasattr(report, "wasxfail") and not self._is_allowed(report.nodeid):
+        if (
+            report.skipped
+            and not hasattr(report, "wasxfail")
+            and not self._is_allowed(report.nodeid)
+        ):
             self.unexpected.append(report.nodeid)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -63,9 +69,6 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def short_tmp() -> Iterator[str]:
     """A directory with a path short enough for unix sockets below it; gone afterwards."""
-    import shutil
-    import tempfile
-
     path = tempfile.mkdtemp(prefix="tfn")
     yield path
     shutil.rmtree(path, ignore_errors=True)

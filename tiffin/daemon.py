@@ -30,7 +30,9 @@ from tiffin.errors import EngineFailure, InvalidArgument, TiffinError
 
 log = logging.getLogger("tiffin")
 
-READY_FD = "TIFFIN_READY_FD"  # who starts us may name a descriptor: it reads "ready\n" once we serve
+READY_FD = (
+    "TIFFIN_READY_FD"  # who starts us may name a descriptor: it reads "ready\n" once we serve
+)
 DEFAULT_CONFIG_FILE = "/etc/tiffin/daemon.json"
 
 
@@ -107,7 +109,9 @@ def _configuration(path: str | None, flags: dict[str, Any]) -> dict[str, Any]:
         raise InvalidArgument(f"{prefix}: {words}: {', '.join(unknown)}")
     both = [key for key in document if _KEYS[key] in flags]
     if both:
-        words = "the following directives are specified both as a flag and in the configuration file"
+        words = (
+            "the following directives are specified both as a flag and in the configuration file"
+        )
         raise InvalidArgument(f"{prefix}: {words}: {', '.join(both)}")
     return {_KEYS[key]: _typed(key, value, prefix) for key, value in document.items()}
 
@@ -178,8 +182,6 @@ def _check_bip(text: str) -> str:
 
 async def run(options: DaemonOptions) -> None:
     """Serve until SIGTERM or SIGINT."""
-    from tiffin.api.server import Server  # after the roots are known to be usable
-
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -191,7 +193,9 @@ async def run(options: DaemonOptions) -> None:
         stack.push_async_callback(server.close)
         for host in options.hosts:
             await server.listen_unix(socket_path(host))
-        log.info("serving hosts=%s data_root=%s", ",".join(options.hosts), options.settings.data_root)
+        log.info(
+            "serving hosts=%s data_root=%s", ",".join(options.hosts), options.settings.data_root
+        )
         _tell_ready()
         await stopping.wait()
         log.info("stopping: containers go on")
@@ -212,7 +216,8 @@ def pid_file(path: str) -> Iterator[None]:
         other = int(file.read().strip() or "0")
         if other != os.getpid() and _is_daemon(other):
             raise EngineFailure(
-                f"process with PID {other} is still running: delete {path} if it is not a tiffin daemon"
+                f"process with PID {other} is still running: "
+                f"delete {path} if it is not a tiffin daemon"
             )
     os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
     with open(path, "w", encoding="ascii") as file:

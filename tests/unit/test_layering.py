@@ -41,9 +41,7 @@ def imports_of(path: Path) -> set[str]:
 
 def modules() -> list[Path]:
     return sorted(
-        path
-        for path in PACKAGE.rglob("*.py")
-        if path.parent != PACKAGE or path.name == "errors.py"
+        path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.name == "errors.py"
     )
 
 

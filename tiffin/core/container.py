@@ -23,7 +23,7 @@ class Status(StrEnum):
 
 
 class PortBinding(msgspec.Struct, frozen=True, rename="pascal"):
-    """Docker's PortBinding. `host_port` "" asks for any free port, "8000-8010" for one of a range."""
+    """Docker's PortBinding. `host_port`: "" asks for any free one, "8000-8010" for one of these."""
 
     host_ip: str = ""
     host_port: str = ""
@@ -95,7 +95,7 @@ def _host_name(field: str) -> str:
 
 
 class HostConfig(msgspec.Struct, frozen=True, rename=_host_name):
-    """How it runs on this host: the fields of Docker's HostConfig that tiffin obeys. Sizes are bytes.
+    """How it runs on this host: the fields of Docker's HostConfig that we obey. Sizes are bytes.
 
     A field that is not here is refused by name in api (unless it holds its default).
     """
@@ -150,7 +150,7 @@ class HostConfig(msgspec.Struct, frozen=True, rename=_host_name):
 
 
 class Mount(msgspec.Struct, frozen=True, rename="pascal"):
-    """One resolved mount of a container, as `inspect` shows it. `source` is a host path ("" for tmpfs)."""
+    """One resolved mount, as `inspect` shows it. `source` is a host path ("" for tmpfs)."""
 
     type: str  # bind, volume, tmpfs
     source: str
@@ -194,7 +194,7 @@ class IdRange(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """What is known of the process. pid with start_ticks (field 22 of /proc/PID/stat) identify it."""
+    """What is known of the process, which pid and start_ticks (proc(5), stat 22) identify."""
 
     status: Status = Status.CREATED
     pid: int = 0

@@ -1,4 +1,4 @@
-"""Images as documents: OCI descriptors, manifests, indexes and configs, and the digests that name them.
+"""Images as documents: OCI descriptors, manifests, indexes, configs, and digests that name them.
 
 The bytes of a document are its identity, so whoever stores one keeps the bytes; these types are for
 reading one and for making new ones. Sources: OCI image-spec v1.1 (descriptor.md, manifest.md,
@@ -147,7 +147,10 @@ def digest_of(data: bytes) -> Digest:
 
 
 def chain_id(diff_ids: tuple[str, ...]) -> ChainID | None:
-    """The chain ID of a stack of diff IDs, bottom first; None for no layers (image-spec config.md, "Layer ChainID")."""
+    """The chain ID of a stack of diff IDs, bottom first; None for no layers.
+
+    Image-spec config.md, "Layer ChainID".
+    """
     chain: str | None = None
     for diff in diff_ids:
         chain = diff if chain is None else digest_of(f"{chain} {diff}".encode())

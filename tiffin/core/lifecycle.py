@@ -80,9 +80,15 @@ def _refusal_words(container: Container, action: Action) -> str:
         (Action.PAUSE, Status.PAUSED): f"Container {cid} is already paused",
         (Action.PAUSE, None): f"Container {cid} is not running",
         (Action.UNPAUSE, None): f"Container {cid} is not paused",
-        (Action.EXEC, Status.PAUSED): f"Container {name} is paused, unpause the container before exec",
+        (
+            Action.EXEC,
+            Status.PAUSED,
+        ): f"Container {name} is paused, unpause the container before exec",
         (Action.EXEC, None): f"Container {cid} is not running",
-        (Action.ATTACH, Status.PAUSED): f"Container {cid} is paused, unpause the container before attach",
+        (
+            Action.ATTACH,
+            Status.PAUSED,
+        ): f"Container {cid} is paused, unpause the container before attach",
         (Action.REMOVE, Status.RUNNING): (
             f"You cannot remove a running container {cid}. "
             "Stop the container before attempting removal or force remove"
@@ -198,8 +204,7 @@ def check_restart_policy(policy: RestartPolicy, *, auto_remove: bool) -> None:
         raise InvalidArgument(f"invalid restart policy '{policy.name}'")
     if policy.maximum_retry_count and policy.name != "on-failure":
         raise InvalidArgument(
-            "maximum retry count cannot be used with restart policy "
-            f"'{policy.name or 'no'}'"
+            f"maximum retry count cannot be used with restart policy '{policy.name or 'no'}'"
         )
     if policy.maximum_retry_count < 0:
         raise InvalidArgument("maximum retry count cannot be negative")

@@ -1,4 +1,4 @@
-"""What a container gets from its image: Docker's rules for merging a create request with image defaults.
+"""What a container gets from its image: Docker's rules for merging a request with defaults.
 
 Source: moby, `runconfig`/`daemon/commit.go` semantics as seen from its API (docs/reference/run).
 """

@@ -1,4 +1,4 @@
-"""From what a user asks (`-v`, `--mount`, VOLUME) to a list of mounts, in Docker's words where it is refused.
+"""From what a user asks (`-v`, `--mount`, VOLUME) to a list of mounts, or Docker's words of refusal.
 
 Pure: nothing is created here. A volume's `source` stays empty until the engine knows its directory.
 """
@@ -28,7 +28,7 @@ def check_volume_name(name: str) -> str:
 
 
 def requested_mounts(config: ContainerConfig, host: HostConfig) -> tuple[Mount, ...]:
-    """All mounts that the request names, by destination; anonymous volumes have neither name nor source."""
+    """All mounts that the request names; anonymous volumes have neither name nor source."""
     chosen: dict[str, Mount] = {}
     for text in host.binds:
         _add(chosen, parse_bind(text))
@@ -69,7 +69,7 @@ def parse_bind(text: str) -> Mount:
     words = [word for word in (parts[2] if len(parts) == 3 else "").split(",") if word]
     unknown = [word for word in words if word not in _MODES and word not in PROPAGATIONS]
     if unknown or ("ro" in words and "rw" in words):
-        raise InvalidArgument(f'invalid mode: {parts[2]}')
+        raise InvalidArgument(f"invalid mode: {parts[2]}")
     propagation = next((word for word in words if word in PROPAGATIONS), "")
     destination = _destination(target)
     mode, rw = ",".join(words), "ro" not in words

@@ -1,4 +1,4 @@
-"""What the engine asks the runtime to run: a container or a build step, with every choice already made.
+"""What the engine asks the runtime to run: a container or a build step, every choice made.
 
 The engine resolves names, images, volumes, ports and id ranges; a workload holds only values. The
 runtime turns it into an OCI runtime config (runtime.spec) and carries that out.
@@ -24,7 +24,7 @@ class Overlay(msgspec.Struct, frozen=True):
 
 
 class LogTarget(msgspec.Struct, frozen=True):
-    """Where a container's output is kept. `path` "" keeps nothing (driver none, or a build step)."""
+    """Where output is kept. `path` "" keeps nothing (driver none, or a build step)."""
 
     path: str = ""
     max_size_bytes: int = 10_000_000
@@ -39,8 +39,12 @@ class Workload(msgspec.Struct, frozen=True):
     hostname: str
     mounts: tuple[Mount, ...] = ()  # sources exist; volumes are filled already
     id_range: IdRange | None = None  # None: the host's user namespace
-    etc_files: dict[str, str] = {}  # {"/etc/hosts": host path, "/etc/resolv.conf": ..., "/etc/hostname": ...}
-    join_pids: dict[str, int] = {}  # {"network": 4711, "pid": ..., "ipc": ...}: namespaces of a running init
+    etc_files: dict[
+        str, str
+    ] = {}  # {"/etc/hosts": host path, "/etc/resolv.conf": ..., "/etc/hostname": ...}
+    join_pids: dict[
+        str, int
+    ] = {}  # {"network": 4711, "pid": ..., "ipc": ...}: namespaces of a running init
     log: LogTarget = LogTarget()
     stop_signal: int = 15
 

@@ -1,4 +1,4 @@
-"""What a container needs of networks to start: names, files in /etc, an address, published ports.
+"""What a container or a build step needs of networks: names, files in /etc, address, ports.
 
 `prepare` decides and reserves (a taken port fails here, before anything runs), `connect` brings the
 link up once the network namespace exists, `release` gives all of it back.
@@ -8,17 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
-from ipaddress import IPv4Interface
+import shutil
+from typing import NamedTuple
 
-from tiffin.core.container import Container, Endpoint, HostConfig, PortBinding, PublishedPort
-from tiffin.core.network import allocate_address, hosts_file, mac_of, resolv_conf
+from tiffin.core.container import Container, Endpoint, HostConfig, PublishedPort
+from tiffin.core.image import ContainerConfig
+from tiffin.core.network import allocate_address, hosts_file, hosts_line, mac_of, resolv_conf
+from tiffin.core.ports import requested_ports
 from tiffin.engine.naming import new_id
 from tiffin.engine.networks import Networks
 from tiffin.engine.ports import Links
-from tiffin.errors import EngineFailure, InvalidArgument
+from tiffin.errors import EngineFailure
 
-ETC_FILES = ("/etc/resolv.conf", "/etc/hostname", "/etc/hosts")
+HOST_GATEWAY = "host-gateway"  # stands for the bridge's address in --add-host
+
+
+class Guest(NamedTuple):
+    """Who is attached."""
+
+    id: str
+    name: str
+    config: ContainerConfig
+    host_config: HostConfig
+
+    @classmethod
+    def of(cls, container: Container) -> Guest:
+        return cls(container.id, container.name, container.config, container.host_config)
 
 
 class Attached:
@@ -44,24 +59,22 @@ class Attached:
 class HostNames:
     """The host's own resolver and name, and the daemon's defaults for containers (--dns)."""
 
-    def __init__(
-        self,
-        dns: tuple[str, ...] = (),
-        read: Callable[[], str] = lambda: read_resolver(),
-        hostname: Callable[[], str] = lambda: os.uname().nodename,
-    ) -> None:
+    def __init__(self, dns: tuple[str, ...] = ()) -> None:
         self.dns = dns
-        self.read = read
-        self.hostname = hostname
 
+    def resolver(self) -> str:
+        """The host's resolv.conf; behind systemd-resolved's stub, the one with the real servers."""
+        text = _read("/etc/resolv.conf")
+        lines = [line.split() for line in text.splitlines() if line.startswith("nameserver")]
+        if [line[1:2] for line in lines] == [["127.0.0.53"]]:
+            return _read("/run/systemd/resolve/resolv.conf") or text
+        return text
 
-def read_resolver() -> str:
-    """The host's resolv.conf; behind systemd-resolved's stub, the one with the real servers."""
-    text = _read("/etc/resolv.conf")
-    servers = [line.split()[1:2] for line in text.splitlines() if line.startswith("nameserver")]
-    if servers == [["127.0.0.53"]]:
-        return _read("/run/systemd/resolve/resolv.conf") or text
-    return text
+    def hosts(self) -> str:
+        return _read("/etc/hosts")
+
+    def hostname(self) -> str:
+        return os.uname().nodename
 
 
 def _read(path: str) -> str:
@@ -73,177 +86,125 @@ def _read(path: str) -> str:
 
 
 class Attachments:
-    def __init__(
-        self, links: Links, networks: Networks, names: HostNames, directory: str
-    ) -> None:
+    def __init__(self, links: Links, networks: Networks, names: HostNames, directory: str) -> None:
         self._links = links
         self._networks = networks
         self._names = names
         self._directory = directory  # DATA_ROOT/containers
         self._addresses: dict[str, str] = {}
-        self._published: dict[str, tuple[PublishedPort, ...]] = {}
 
-    async def prepare(self, container: Container) -> Attached:
-        """Raises EngineFailure when no address is left or a port is taken; nothing stays reserved then."""
-        mode = network_of(container.host_config)
-        attached = Attached(mode, self._hostname(container, mode))
+    async def prepare(self, guest: Guest) -> Attached:
+        """Raises EngineFailure when no address is left or a port is taken; nothing stays then."""
+        mode = network_of(guest.host_config)
+        attached = Attached(mode, self._hostname(guest, mode))
         try:
             if mode == "bridge":
-                attached.endpoints = (self._endpoint(container),)
-                attached.ports = self._reserve(container, attached)
+                attached.endpoints = (self._endpoint(guest),)
+                attached.ports = self._reserve(guest, attached)
             elif not mode.startswith("container:"):
-                attached.endpoints = (self._bare_endpoint(mode),)
-            attached.etc_files = await asyncio.to_thread(self._write_files, container, attached)
+                network = self._networks.get(mode)
+                attached.endpoints = (Endpoint(network.id, network.name, new_id()),)
+            attached.etc_files = await asyncio.to_thread(self._write_files, guest, attached)
         except BaseException:
             attached.close()
-            self._addresses.pop(container.id, None)
+            self._addresses.pop(guest.id, None)
             raise
         return attached
 
-    async def connect(self, container: Container, attached: Attached, pid: int) -> None:
+    async def connect(self, guest_id: str, attached: Attached, pid: int) -> None:
         endpoint = attached.endpoint
         if endpoint is not None:
-            await self._links.connect(container.id, endpoint, pid)
+            await self._links.connect(guest_id, endpoint, pid)
             if attached.ports:
-                await self._links.publish(container.id, endpoint, attached.ports)
-                self._published[container.id] = attached.ports
+                await self._links.publish(guest_id, endpoint, attached.ports)
         elif attached.mode == "none":
             await self._links.loopback(pid)
 
-    async def release(self, container_id: str) -> None:
+    async def release(self, guest_id: str) -> None:
         """Idempotent."""
-        if self._addresses.pop(container_id, None) is not None:
-            await self._links.disconnect(container_id)
-        self._published.pop(container_id, None)
+        if self._addresses.pop(guest_id, None) is not None:
+            await self._links.disconnect(guest_id)
 
     def keep(self, container: Container) -> None:
         """Take note of what a container that outlived the last daemon holds."""
         for endpoint in container.state.endpoints:
             if endpoint.address:
                 self._addresses[container.id] = endpoint.address
-        self._published[container.id] = container.state.ports
 
-    def _hostname(self, container: Container, mode: str) -> str:
-        if mode == "host" or container.host_config.uts_mode == "host":
-            return container.config.hostname or self._names.hostname()
-        return container.config.hostname or container.short_id
+    def forget_files(self, guest_id: str) -> None:
+        shutil.rmtree(os.path.join(self._directory, guest_id), ignore_errors=True)
 
-    def _endpoint(self, container: Container) -> Endpoint:
+    def _hostname(self, guest: Guest, mode: str) -> str:
+        if guest.config.hostname:
+            return guest.config.hostname
+        if mode == "host" or guest.host_config.uts_mode == "host":
+            return self._names.hostname()
+        return guest.id[:12]
+
+    def _endpoint(self, guest: Guest) -> Endpoint:
         network = self._networks.bridge
-        interface = IPv4Interface(f"{network.gateway}/{network.subnet.split('/')[1]}")
-        taken = {network.gateway, *self._addresses.values()}
-        address = allocate_address(network.subnet, taken)
-        self._addresses[container.id] = address
+        address = allocate_address(network.subnet, {network.gateway, *self._addresses.values()})
+        self._addresses[guest.id] = address
         return Endpoint(
             network_id=network.id,
             network_name=network.name,
             endpoint_id=new_id(),
             address=address,
-            prefix_length=interface.network.prefixlen,
+            prefix_length=int(network.subnet.rpartition("/")[2]),
             gateway=network.gateway,
-            mac_address=container.config.mac_address or mac_of(address),
+            mac_address=guest.config.mac_address or mac_of(address),
         )
 
-    def _bare_endpoint(self, mode: str) -> Endpoint:
-        network = self._networks.get(mode)
-        return Endpoint(network.id, network.name, new_id())
-
-    def _reserve(self, container: Container, attached: Attached) -> tuple[PublishedPort, ...]:
+    def _reserve(self, guest: Guest, attached: Attached) -> tuple[PublishedPort, ...]:
         ports = []
-        for request, last in requested_ports(container):
+        for request, last in requested_ports(guest.config, guest.host_config):
             try:
                 port, descriptor = self._links.reserve(request, last)
             except EngineFailure as error:
                 endpoint = attached.endpoints[0].endpoint_id
                 raise EngineFailure(
                     "driver failed programming external connectivity on endpoint "
-                    f"{container.name} ({endpoint}): {error.message}"
+                    f"{guest.name} ({endpoint}): {error.message}"
                 ) from error
             attached.held.append(descriptor)
             ports.append(port)
         return tuple(ports)
 
-    def _write_files(self, container: Container, attached: Attached) -> dict[str, str]:
-        host = container.host_config
-        directory = os.path.join(self._directory, container.id)
+    def _write_files(self, guest: Guest, attached: Attached) -> dict[str, str]:
+        directory = os.path.join(self._directory, guest.id)
         os.makedirs(directory, 0o710, exist_ok=True)
-        endpoint = attached.endpoint
-        gateway = self._networks.bridge.gateway
-        extra = tuple(
-            entry.replace("host-gateway", gateway) for entry in host.extra_hosts
-        )
-        if attached.mode == "host":
-            hosts = _read("/etc/hosts") or hosts_file("", "", "", ())
-            hosts += "".join(_extra_line(entry) for entry in extra)
-        else:
-            address = endpoint.address if endpoint else ""
-            hosts = hosts_file(address, attached.hostname, container.config.domainname, extra)
-        resolver = resolv_conf(
-            self._names.read(), host.dns or self._names.dns, host.dns_search, host.dns_options
-        ) if attached.mode != "host" or host.dns else self._names.read()
         texts = {
-            "/etc/hosts": hosts,
-            "/etc/hostname": attached.hostname + "\n",
-            "/etc/resolv.conf": resolver,
+            "hosts": self._hosts(guest, attached),
+            "hostname": attached.hostname + "\n",
+            "resolv.conf": self._resolv_conf(guest, attached),
         }
-        return {
-            target: _write(os.path.join(directory, os.path.basename(target)), text)
-            for target, text in texts.items()
-        }
+        for name, text in texts.items():
+            _write(os.path.join(directory, name), text)
+        return {f"/etc/{name}": os.path.join(directory, name) for name in texts}
+
+    def _hosts(self, guest: Guest, attached: Attached) -> str:
+        gateway = self._networks.bridge.gateway
+        extra = [entry.replace(HOST_GATEWAY, gateway) for entry in guest.host_config.extra_hosts]
+        if attached.mode == "host":
+            return self._names.hosts() + "".join(map(hosts_line, extra))
+        address = attached.endpoint.address if attached.endpoint else ""
+        return hosts_file(address, attached.hostname, guest.config.domainname, extra)
+
+    def _resolv_conf(self, guest: Guest, attached: Attached) -> str:
+        host = guest.host_config
+        if attached.mode == "host" and not (host.dns or host.dns_search or host.dns_options):
+            return self._names.resolver()
+        return resolv_conf(
+            self._names.resolver(), host.dns or self._names.dns, host.dns_search, host.dns_options
+        )
 
 
-def _extra_line(entry: str) -> str:
-    name, _, address = entry.partition(":")
-    return f"{address}\t{name}\n"
-
-
-def _write(path: str, text: str) -> str:
+def _write(path: str, text: str) -> None:
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
-    os.chmod(path, 0o644)
-    return path
+        os.fchmod(file.fileno(), 0o644)
 
 
 def network_of(host: HostConfig) -> str:
-    """bridge, host, none or container:<reference>, whatever of their names was used."""
+    """bridge, host, none or container:<reference>, whichever of their names was used."""
     return "bridge" if host.network_mode in ("", "default", "bridge") else host.network_mode
-
-
-def requested_ports(container: Container) -> list[tuple[PublishedPort, int]]:
-    """What to publish: (port with host_port 0 for "any", last port of a range or 0)."""
-    host = container.host_config
-    wanted = dict(host.port_bindings)
-    if host.publish_all_ports:
-        for exposed in container.config.exposed_ports or {}:
-            wanted.setdefault(exposed, (PortBinding(),))
-    found = []
-    for text, bindings in wanted.items():
-        number, protocol = parse_port(text)
-        for binding in bindings or (PortBinding(),):
-            first, last = parse_port_range(binding.host_port)
-            address = binding.host_ip or "0.0.0.0"
-            found.append((PublishedPort(number, protocol, address, first), last))
-    return found
-
-
-def parse_port(text: str) -> tuple[int, str]:
-    """(3000, "tcp") of "3000/tcp". Raises InvalidArgument in Docker's words."""
-    number, _, protocol = text.partition("/")
-    protocol = (protocol or "tcp").lower()
-    if protocol not in ("tcp", "udp"):
-        raise InvalidArgument(f"invalid proto: {protocol}")
-    if not number.isdecimal() or not 0 < int(number) < 65536:
-        raise InvalidArgument(f"invalid port specification: \"{text}\"")
-    return int(number), protocol
-
-
-def parse_port_range(text: str) -> tuple[int, int]:
-    """(first, last) of "8000-8010", (port, 0) of "8000", (0, 0) of "" (any)."""
-    first, _, last = text.partition("-")
-    for part in (first, last):
-        if part and not (part.isdecimal() and int(part) < 65536):
-            raise InvalidArgument(f"invalid port specification: \"{text}\"")
-    low, high = int(first or 0), int(last or 0)
-    if high and high < low:
-        raise InvalidArgument(f"invalid port specification: \"{text}\"")
-    return low, high

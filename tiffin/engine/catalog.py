@@ -61,7 +61,7 @@ class Catalog:
         return self._by_id.get(container_id)
 
     def get(self, reference: str) -> Container:
-        """By id, name, or unique id prefix, in this order. Raises NotFound, or InvalidArgument if ambiguous."""
+        """By id, name, or unique prefix of an id. Raises NotFound; InvalidArgument if ambiguous."""
         bare = reference.removeprefix("/")
         exact = self._by_id.get(bare) or self._by_id.get(self._id_by_name.get(bare, ""))
         if exact is not None:
@@ -81,8 +81,8 @@ class Catalog:
         holder = self._id_by_name.setdefault(name, container_id)
         if holder != container_id:
             raise Conflict(
-                f'Conflict. The container name "/{name}" is already in use by container "{holder}". '
-                "You have to remove (or rename) that container to be able to reuse that name."
+                f'Conflict. The container name "/{name}" is already in use by container '
+                f'"{holder}". You have to remove (or rename) that container to be able to reuse that name."
             )
 
     def release_name(self, name: str, container_id: str) -> None:

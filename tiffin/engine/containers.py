@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import msgspec
 
@@ -20,9 +20,10 @@ from tiffin.core.container import Container, HostConfig, Status
 from tiffin.core.image import ContainerConfig
 from tiffin.core.lifecycle import Action
 from tiffin.core.merge import check_environment, merge
+from tiffin.core.ports import requested_ports
 from tiffin.core.signals import parse_signal
 from tiffin.core.workload import Attachment
-from tiffin.engine.attachments import network_of, requested_ports
+from tiffin.engine.attachments import network_of
 from tiffin.engine.catalog import Catalog
 from tiffin.engine.events import Events
 from tiffin.engine.images import Images
@@ -31,7 +32,13 @@ from tiffin.engine.naming import new_id, new_name
 from tiffin.engine.networks import Networks
 from tiffin.engine.ports import ContainerRuntime
 from tiffin.engine.processes import Processes
-from tiffin.engine.supervisor import EarlyClient, ExitResult, Supervisor, container_attributes, parse_size
+from tiffin.engine.supervisor import (
+    EarlyClient,
+    ExitResult,
+    Supervisor,
+    container_attributes,
+    parse_size,
+)
 from tiffin.errors import Conflict, InvalidArgument, NotFound, NotModified, Unsupported
 from tiffin.runtime import spec
 from tiffin.runtime.logreader import LogLine, read_log
@@ -101,7 +108,7 @@ class Containers:
     async def create(
         self, name: str | None, config: ContainerConfig, host_config: HostConfig
     ) -> tuple[Container, list[str]]:
-        """Everything but the processes. Raises InvalidArgument, NotFound (image), Conflict (name)."""
+        """All but the processes. Raises InvalidArgument, NotFound (image), Conflict (name)."""
         self._check(config, host_config)
         image = await self._images.get(config.image)
         merged = merge(config, image.config.config)
@@ -145,7 +152,7 @@ class Containers:
         lifecycle.check_restart_policy(host.restart_policy, auto_remove=host.auto_remove)
         self._check_network(host)
         self._check_log(host)
-        requested_ports(_port_probe(config, host))
+        requested_ports(config, host)
         if host.init:
             raise Unsupported("--init (HostConfig.Init) is not supported yet")
         if host.runtime not in ("", "tiffin", "runc"):
@@ -166,9 +173,7 @@ class Containers:
     def _check_log(host: HostConfig) -> None:
         driver, options = host.log_config.type, host.log_config.config
         if driver not in ("", "json-file", "none"):
-            raise InvalidArgument(
-                f"logger: no log driver named '{driver}' is registered"
-            )
+            raise InvalidArgument(f"logger: no log driver named '{driver}' is registered")
         for key in options:
             if key not in ("max-size", "max-file"):
                 raise InvalidArgument(f"unknown log opt '{key}' for json-file log driver")
@@ -232,9 +237,7 @@ class Containers:
             container_attributes(container) | {"oldName": "/" + old},
         )
 
-    async def remove(
-        self, reference: str, *, force: bool = False, volumes: bool = False
-    ) -> None:
+    async def remove(self, reference: str, *, force: bool = False, volumes: bool = False) -> None:
         """Raises Conflict when it runs and `force` is not given."""
         container = self._catalog.get(reference)
         if force and container.state.status in (*lifecycle.LIVE, Status.RESTARTING):
@@ -245,10 +248,8 @@ class Containers:
             await asyncio.shield(self._remove_rest(container, volumes=volumes))
 
     async def _kill_for_removal(self, container: Container) -> None:
-        try:
+        with suppress(NotModified):  # it may end by itself meanwhile
             await self._supervisor.stop(container.id, signal="SIGKILL", timeout=1)
-        except NotModified:
-            pass  # it ended by itself meanwhile
 
     async def _remove_rest(self, container: Container, *, volumes: bool) -> None:
         removing = msgspec.structs.replace(container.state, status=Status.REMOVING)
@@ -263,10 +264,8 @@ class Containers:
         self._emit(container, "destroy")
 
     def _drop_files(self, container: Container) -> None:
-        try:
+        with suppress(NotFound):  # a removal that was cut short got this far
             self._snapshots.remove(container.snapshot)
-        except NotFound:
-            pass  # a removal that was cut short got this far
         shutil.rmtree(os.path.join(self._directory, container.id), ignore_errors=True)
 
     async def _auto_remove(self, container_id: str) -> None:
@@ -327,7 +326,7 @@ class Containers:
         await self._runtime.resize(container.id, "", rows, columns)
 
     def logs(self, reference: str, options: LogOptions) -> AsyncIterator[LogLine]:
-        """Lines as they were written; with `follow` until the container ends. NotFound is raised here."""
+        """Lines as written; with `follow` until the container ends. NotFound is raised here."""
         container = self._catalog.get(reference)
         if not (options.stdout or options.stderr):
             raise InvalidArgument("Bad parameters: you must choose at least one stream")
@@ -383,16 +382,14 @@ class Containers:
         pause: bool = True,
         changes: Callable[[ContainerConfig], ContainerConfig] = lambda config: config,
     ) -> str:
-        """The id of a new image: the container's image, one layer more, its config with `changes`."""
+        """A new image's id: the container's image, one layer more, its config with `changes`."""
         container = self._catalog.get(reference)
         running = container.state.status is Status.RUNNING
         async with AsyncExitStack() as stack:
             if pause and running:
                 await self._runtime.pause(container.id)
                 stack.push_async_callback(self._runtime.unpause, container.id)
-            committed = await asyncio.to_thread(
-                self._snapshots.commit_copy, container.snapshot
-            )
+            committed = await asyncio.to_thread(self._snapshots.commit_copy, container.snapshot)
         config = changes(container.config)
         image_id = await self._images.commit(
             container.image_id,
@@ -413,11 +410,3 @@ class Containers:
 
     def _emit(self, container: Container, action: str) -> None:
         self._events.emit("container", action, container.id, container_attributes(container))
-
-
-def _port_probe(config: ContainerConfig, host: HostConfig) -> Container:
-    """A stand-in for a container that does not exist yet, to check its ports as written."""
-    return Container("", "", 0, "", "", "", config, host, "")
-
-
-

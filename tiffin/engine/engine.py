@@ -24,7 +24,7 @@ from tiffin.engine.mounting import Mounting
 from tiffin.engine.networks import Networks
 from tiffin.engine.processes import Processes
 from tiffin.engine.settings import Settings
-from tiffin.engine.stepnetwork import StepNetworks
+from tiffin.engine.stepnetwork import AttachedSteps
 from tiffin.engine.supervisor import Supervisor
 from tiffin.engine.system import HostInfo, boot_id, read_host
 from tiffin.engine.volumes import Volumes
@@ -56,7 +56,7 @@ class Engine:
 
     @classmethod
     async def open(cls, settings: Settings) -> Engine:
-        """Raises EngineFailure when another engine holds the data root. Recovers what a crash left."""
+        """Recover what a crash left. Raises EngineFailure when another engine has the data root."""
         engine = cls(settings)
         try:
             await engine._open()
@@ -67,7 +67,7 @@ class Engine:
 
     async def _open(self) -> None:
         settings = self.settings
-        # Before any thread is started: the zygote is exec'ed from a process with nothing to inherit.
+        # Before any thread starts: the zygote is exec'ed from a process with nothing to inherit.
         self.runtime = Runtime(settings.exec_root, settings.cgroup_name)
         await self.runtime.open()
         self._closing.push_async_callback(self.runtime.close)
@@ -90,9 +90,7 @@ class Engine:
         self._bridge = bridge
         self._closing.push_async_callback(self._close_bridge)
         self.networks = Networks(bridge.subnet, bridge.gateway)
-        attachments = Attachments(
-            bridge, self.networks, HostNames(settings.dns), directory
-        )
+        attachments = Attachments(bridge, self.networks, HostNames(settings.dns), directory)
         id_ranges = IdRanges(
             available=self.runtime.facts.user_namespaces,
             subordinate_ids=_subordinate_ids(),
@@ -127,7 +125,7 @@ class Engine:
             storage,
             self.images,
             self.runtime,
-            StepNetworks(attachments),
+            AttachedSteps(attachments),
             events,
             id_ranges,
         )
@@ -155,9 +153,7 @@ class Engine:
         return [c for c in self._catalog.all() if c.image_id == image_id]
 
     def _volume_users(self, name: str) -> list[Container]:
-        return [
-            c for c in self._catalog.all() if any(mount.name == name for mount in c.mounts)
-        ]
+        return [c for c in self._catalog.all() if any(mount.name == name for mount in c.mounts)]
 
     async def _close_bridge(self) -> None:
         await self._bridge.close(keep=bool(self._catalog.live()))

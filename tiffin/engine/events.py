@@ -33,9 +33,9 @@ class Events:
         self._listeners: set[asyncio.Queue[Event | None]] = set()
 
     def emit(
-        self, type: str, action: str, actor_id: str, attributes: dict[str, str] | None = None
+        self, kind: str, action: str, actor_id: str, attributes: dict[str, str] | None = None
     ) -> None:
-        event = Event(type, action, actor_id, dict(attributes or {}), self._clock_ns())
+        event = Event(kind, action, actor_id, dict(attributes or {}), self._clock_ns())
         self._kept.append(event)
         for queue in list(self._listeners):
             try:

@@ -37,10 +37,11 @@ class Mounting:
             if mount.type == "volume":
                 if not mount.name and mount.destination in mounts:
                     continue  # the image's VOLUME, given by --volumes-from
-                mount = await self._with_volume(mount, snapshot, undo)
+                mounts[mount.destination] = await self._with_volume(mount, snapshot, undo)
             elif mount.type == "bind":
-                mount = await asyncio.to_thread(_checked_bind, mount)
-            mounts[mount.destination] = mount
+                mounts[mount.destination] = await asyncio.to_thread(_checked_bind, mount)
+            else:
+                mounts[mount.destination] = mount
         return tuple(mounts.values())
 
     def _inherited(self, host: HostConfig) -> list[Mount]:
@@ -49,8 +50,10 @@ class Mounting:
             name, _, mode = text.partition(":")
             if mode not in ("", "ro", "rw", "z", "Z"):
                 raise InvalidArgument(f"invalid mode: {mode}")
-            for mount in self._catalog.get(name).mounts:
-                found.append(msgspec.structs.replace(mount, rw=mount.rw and mode != "ro"))
+            found += [
+                msgspec.structs.replace(mount, rw=mount.rw and mode != "ro")
+                for mount in self._catalog.get(name).mounts
+            ]
         return found
 
     async def _with_volume(self, mount: Mount, snapshot: str, undo: AsyncExitStack) -> Mount:
@@ -71,10 +74,14 @@ class Mounting:
         await self._volumes.remove(volume.name, force=True)
 
     async def remove_anonymous(self, container: Container) -> None:
-        """Anonymous volumes end with their container (`rm -v`, `--rm`) unless another one uses them."""
+        """Anonymous volumes end with their container (`rm -v`, `--rm`) unless another uses them."""
         for mount in container.mounts:
             volume = await self._volumes.find(mount.name) if mount.name else None
-            if volume is not None and volume.anonymous and not self._volumes.references(volume.name):
+            if (
+                volume is not None
+                and volume.anonymous
+                and not self._volumes.references(volume.name)
+            ):
                 await self._volumes.remove(volume.name, force=True)
 
 
@@ -101,7 +108,7 @@ def _checked_bind(mount: Mount) -> Mount:
 def fill_volume(
     snapshots: SnapshotStore, snapshot: str, destination: str, volume_path: str
 ) -> None:
-    """Copy what the image has at `destination`, with its owner and mode, into a volume that is empty."""
+    """Copy what the image has at `destination`, with owners and modes, into an empty volume."""
     if os.listdir(volume_path):
         return
     with snapshots.mounted(snapshot, read_only=True) as root:

@@ -22,7 +22,7 @@ _THINGS = (
 
 
 def new_id() -> str:
-    """64 random hex digits, never all decimal in its short form (Docker's rule: it must not look like a number)."""
+    """64 random hex digits; the short form never looks like a number (Docker's rule)."""
     while True:
         candidate = secrets.token_hex(32)
         if not candidate[:12].isdecimal():

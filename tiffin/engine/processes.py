@@ -1,4 +1,4 @@
-"""Execs: further processes in a running container. They live in memory, as long as their container runs."""
+"""Execs: further processes in a running container. Known in memory, while their container is."""
 
 from __future__ import annotations
 
@@ -133,7 +133,9 @@ class Processes:
 
     def of(self, container_id: str) -> list[str]:
         """Ids of the execs that run in a container."""
-        return [r.id for r in self._records.values() if r.container_id == container_id and r.running]
+        return [
+            r.id for r in self._records.values() if r.container_id == container_id and r.running
+        ]
 
     async def resize(self, exec_id: str, rows: int, columns: int) -> None:
         record = self.get(exec_id)
@@ -141,14 +143,14 @@ class Processes:
             raise Conflict(f"exec {exec_id} is not running")
         await self._runtime.resize(record.container_id, exec_id, rows, columns)
 
-    def _on_exit(self, exit: Exit) -> None:
-        record = self._records.get(exit.exec_id)
+    def _on_exit(self, ended: Exit) -> None:
+        record = self._records.get(ended.exec_id)
         if record is None:
             return
-        record.running, record.exit_code, record.ended_ns = False, exit.exit_code, time.time_ns()
+        record.running, record.exit_code, record.ended_ns = False, ended.exit_code, time.time_ns()
         container = self._catalog.find_id(record.container_id)
         if container is not None:
-            self._emit(container, record, "exec_die", exitCode=str(exit.exit_code))
+            self._emit(container, record, "exec_die", exitCode=str(ended.exit_code))
 
     def container_ended(self, container_id: str) -> None:
         """What still ran in it was killed with it."""

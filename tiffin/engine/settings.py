@@ -1,4 +1,4 @@
-"""Where an engine lives and what it is told: paths, names, addresses. Plain values, checked elsewhere."""
+"""Where an engine lives and what it is told: paths, names, addresses. Plain values."""
 
 from __future__ import annotations
 

@@ -20,14 +20,14 @@ import msgspec
 from tiffin.core import lifecycle
 from tiffin.core.container import Container, IdRange, State, Status
 from tiffin.core.lifecycle import Action, Recovery
+from tiffin.core.signals import parse_signal
 from tiffin.core.workload import Attachment, Created, Exit, LogTarget, Workload
-from tiffin.engine.attachments import Attachments
+from tiffin.engine.attachments import Attachments, Guest
 from tiffin.engine.catalog import Catalog
 from tiffin.engine.events import Events
 from tiffin.engine.idranges import IdRanges
 from tiffin.engine.ports import ContainerRuntime
 from tiffin.errors import CannotStart, Conflict, InvalidArgument, NotFound, TiffinError
-from tiffin.core.signals import parse_signal
 from tiffin.storage.snapshots import SnapshotStore
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ class Supervisor:
             id_range, join_pids = self._namespaces(container)
             if id_range is not None and "user" not in join_pids:
                 undo.callback(self._id_ranges.release, container.id)
-            attached = await self._attachments.prepare(container)
+            attached = await self._attachments.prepare(Guest.of(container))
             undo.push_async_callback(self._attachments.release, container.id)
             undo.callback(attached.close)
             workload = Workload(
@@ -123,7 +123,7 @@ class Supervisor:
             undo.push_async_callback(self._runtime.remove, container.id)
             created = await self._runtime.create(workload, hold=attached.held)
             await self._join_early(container.id)
-            await self._attachments.connect(container, attached, created.pid)
+            await self._attachments.connect(container.id, attached, created.pid)
             await self._runtime.start(container.id)
             attached.close()
             state = lifecycle.started(
@@ -240,9 +240,7 @@ class Supervisor:
             await self._signal(container, 9)
             await self._await_kill(container, exited)
 
-    async def _await_kill(
-        self, container: Container, exited: asyncio.Future[ExitResult]
-    ) -> None:
+    async def _await_kill(self, container: Container, exited: asyncio.Future[ExitResult]) -> None:
         try:
             await asyncio.wait_for(asyncio.shield(exited), KILL_DEADLINE_SECONDS)
         except TimeoutError as error:
@@ -298,26 +296,26 @@ class Supervisor:
 
     # -- exits -------------------------------------------------------------------------------
 
-    def _on_exit(self, exit: Exit) -> None:
-        if exit.exec_id:
-            listener = self._exec_listeners.get(exit.container_id)
+    def _on_exit(self, ended: Exit) -> None:
+        if ended.exec_id:
+            listener = self._exec_listeners.get(ended.container_id)
             if listener is not None:
-                listener(exit)
+                listener(ended)
             return
-        self._own(self._handle_exit(exit))
+        self._own(self._handle_exit(ended))
 
     def listen_to_execs(self, container_id: str, listener: Callable[[Exit], None]) -> None:
         self._exec_listeners[container_id] = listener
 
-    async def _handle_exit(self, exit: Exit) -> None:
-        async with self._catalog.lock(exit.container_id):
-            container = self._catalog.find_id(exit.container_id)
+    async def _handle_exit(self, ended: Exit) -> None:
+        async with self._catalog.lock(ended.container_id):
+            container = self._catalog.find_id(ended.container_id)
             if container is None or container.state.status not in lifecycle.LIVE:
                 return  # a start that failed: its own undo gives everything back
-            uptime_seconds = (exit.finished_ns - container.state.started_ns) / 1e9
+            uptime_seconds = (ended.finished_ns - container.state.started_ns) / 1e9
             await self._release(container)
             state = lifecycle.ended(
-                container.state, exit.exit_code, exit.finished_ns, oom_killed=exit.oom_killed
+                container.state, ended.exit_code, ended.finished_ns, oom_killed=ended.oom_killed
             )
             restarts = not self._closing and lifecycle.restarts(
                 container.host_config.restart_policy, state
@@ -328,12 +326,14 @@ class Supervisor:
                 )
             container = await self._catalog.put_state(container, state)
         self._exec_listeners.pop(container.id, None)
-        if exit.oom_killed:
+        if ended.oom_killed:
             self._emit(container, "oom")
-        self._emit(container, "die", exitCode=str(exit.exit_code), execDuration=str(int(uptime_seconds)))
+        self._emit(
+            container, "die", exitCode=str(ended.exit_code), execDuration=str(int(uptime_seconds))
+        )
         if restarts:
             self._schedule_restart(container, uptime_seconds)
-        self._settle(container, ExitResult(exit.exit_code))
+        self._settle(container, ExitResult(ended.exit_code))
         if container.host_config.auto_remove:
             await self._remove_after_exit(container.id)
 
@@ -353,9 +353,7 @@ class Supervisor:
                 log.error("auto-remove failed container=%s: %s", container_id, error.message)
 
     def _schedule_restart(self, container: Container, uptime_seconds: float) -> None:
-        delay = lifecycle.next_backoff(
-            self._backoff_seconds.get(container.id, 0.0), uptime_seconds
-        )
+        delay = lifecycle.next_backoff(self._backoff_seconds.get(container.id, 0.0), uptime_seconds)
         self._backoff_seconds[container.id] = delay
         self._restarts[container.id] = self._own(self._restart_later(container.id, delay))
 
@@ -387,7 +385,7 @@ class Supervisor:
             return self._next_exit(container.id)
         if condition == "removed":
             return self._waiter(self._removal_waiters, container.id)
-        raise InvalidArgument(f"invalid condition: \"{condition}\"")
+        raise InvalidArgument(f'invalid condition: "{condition}"')
 
     def _next_exit(self, container_id: str) -> asyncio.Future[ExitResult]:
         return self._waiter(self._exit_waiters, container_id)
@@ -450,9 +448,7 @@ class Supervisor:
                 oom_killed=observed.oom_killed,
             )
         else:
-            state = lifecycle.ended(
-                container.state, lifecycle.UNKNOWN_EXIT_CODE, time.time_ns()
-            )
+            state = lifecycle.ended(container.state, lifecycle.UNKNOWN_EXIT_CODE, time.time_ns())
         container = await self._catalog.put_state(container, state)
         self._emit(container, "die", exitCode=str(state.exit_code))
         if container.host_config.auto_remove:

@@ -59,9 +59,7 @@ class Volumes:
     ) -> Volume:
         """Ensure: an existing volume of this name is returned as it is. No name: an anonymous one."""
         if driver not in ("", "local"):
-            raise NotFound(
-                f"error looking up volume plugin {driver}: plugin \"{driver}\" not found"
-            )
+            raise NotFound(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
         if options:
             raise InvalidArgument(f'create {name}: invalid option: "{next(iter(options))}"')
         anonymous = not name
