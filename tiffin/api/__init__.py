@@ -1,1 +1,1 @@
-"""The Docker Engine API: JSON in, engine calls, JSON out. What differs by API version is decided here alone."""
+"""The Docker Engine API: HTTP in, JSON out, and nothing decided here but how it is said on the wire."""

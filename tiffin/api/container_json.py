@@ -1,0 +1,415 @@
+"""Containers as the Engine API shows them: list, inspect, and Docker's overlapping booleans of state.
+
+Pure: a record and a moment in, JSON-ready values out. Fields that tiffin has no use for hold the values
+that Docker gives them by default.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from tiffin.api.versions import Version
+from tiffin.core.container import Container, Endpoint, HostConfig, Mount, State, Status
+from tiffin.core.humanize import human_duration
+from tiffin.core.image import ContainerConfig
+from tiffin.core.timestamps import rfc3339
+
+DEFAULT_RUNTIME = "tiffin"
+STORAGE_DRIVER = "overlay2"
+DEFAULT_SHM_BYTES = 64 * 1024 * 1024
+
+_MASKED = (
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+)
+_READ_ONLY = (
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+)
+
+# Docker's HostConfig fields that tiffin refuses unless they hold one of these values.
+UNSUPPORTED_HOST_FIELDS: dict[str, tuple[Any, ...]] = {
+    "BlkioDeviceReadBps": (),
+    "BlkioDeviceReadIOps": (),
+    "BlkioDeviceWriteBps": (),
+    "BlkioDeviceWriteIOps": (),
+    "BlkioWeight": (),
+    "BlkioWeightDevice": (),
+    "Cgroup": (),
+    "CpuCount": (),
+    "CpuPercent": (),
+    "CpuRealtimePeriod": (),
+    "CpuRealtimeRuntime": (),
+    "DeviceRequests": (),
+    "IOMaximumBandwidth": (),
+    "IOMaximumIOps": (),
+    "Isolation": ("default",),
+    "KernelMemory": (),
+    "KernelMemoryTCP": (),
+    "Links": (),
+    "MemorySwappiness": (-1,),
+    "OomKillDisable": (),
+    "StorageOpt": (),
+    "VolumeDriver": ("local",),
+}
+# Said by the docker CLI about itself: accepted, and of no consequence.
+IGNORED_HOST_FIELDS = frozenset({"ConsoleSize", "ContainerIDFile"})
+
+_HOST_DEFAULTS: dict[str, Any] = {
+    "ContainerIDFile": "",
+    "VolumeDriver": "",
+    "ConsoleSize": [0, 0],
+    "Cgroup": "",
+    "Links": None,
+    "Isolation": "",
+    "BlkioWeight": 0,
+    "BlkioWeightDevice": [],
+    "BlkioDeviceReadBps": [],
+    "BlkioDeviceWriteBps": [],
+    "BlkioDeviceReadIOps": [],
+    "BlkioDeviceWriteIOps": [],
+    "CpuRealtimePeriod": 0,
+    "CpuRealtimeRuntime": 0,
+    "DeviceRequests": None,
+    "MemorySwappiness": None,
+    "OomKillDisable": None,
+    "CpuCount": 0,
+    "CpuPercent": 0,
+    "IOMaximumIOps": 0,
+    "IOMaximumBandwidth": 0,
+}
+_NULL_WHEN_EMPTY = (
+    "Binds",
+    "VolumesFrom",
+    "CapAdd",
+    "CapDrop",
+    "ExtraHosts",
+    "GroupAdd",
+    "SecurityOpt",
+    "DeviceCgroupRules",
+)
+_OMIT_WHEN_EMPTY = ("Mounts", "Tmpfs", "Sysctls", "Annotations", "Init")
+_CONFIG_OMIT_WHEN_EMPTY = (
+    "ExposedPorts",
+    "Healthcheck",
+    "ArgsEscaped",
+    "NetworkDisabled",
+    "MacAddress",
+    "StopSignal",
+    "StopTimeout",
+    "Shell",
+)
+_CONTAINER_ONLY_CONFIG = (
+    "Hostname",
+    "Domainname",
+    "AttachStdin",
+    "AttachStdout",
+    "AttachStderr",
+    "Tty",
+    "OpenStdin",
+    "StdinOnce",
+    "Image",
+    "NetworkDisabled",
+    "MacAddress",
+    "StopTimeout",
+)
+
+Sizes = tuple[int, int]  # of the writable layer, of the whole root file system; bytes
+
+
+def inspect_json(
+    container: Container,
+    version: Version,
+    *,
+    directory: str,
+    log_path: str,
+    exec_ids: list[str],
+    sizes: Sizes | None = None,
+) -> dict[str, Any]:
+    """GET /containers/{id}/json. `directory` holds the container's hosts, hostname and resolv.conf."""
+    argv = container.argv
+    value: dict[str, Any] = {
+        "Id": container.id,
+        "Created": rfc3339(container.created_ns),
+        "Path": argv[0] if argv else "",
+        "Args": list(argv[1:]),
+        "State": state_json(container.state),
+        "Image": container.image_id,
+        "ResolvConfPath": os.path.join(directory, "resolv.conf"),
+        "HostnamePath": os.path.join(directory, "hostname"),
+        "HostsPath": os.path.join(directory, "hosts"),
+        "LogPath": log_path,
+        "Name": "/" + container.name,
+        "RestartCount": container.state.restart_count,
+        "Driver": STORAGE_DRIVER,
+        "Platform": container.platform or "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": exec_ids or None,
+        "HostConfig": host_config_json(container.host_config),
+        "GraphDriver": {"Name": STORAGE_DRIVER, "Data": {}},
+        "Mounts": [mount_json(mount) for mount in container.mounts],
+        "Config": config_json(container.config),
+        "NetworkSettings": network_settings_json(container, version),
+    }
+    if sizes is not None:
+        value["SizeRw"], value["SizeRootFs"] = sizes
+    return value
+
+
+def summary_json(
+    container: Container,
+    version: Version,
+    now_ns: int,
+    *,
+    image: str,
+    sizes: Sizes | None = None,
+) -> dict[str, Any]:
+    """One of GET /containers/json. `image` is the reference, or the id where that names another now."""
+    host: dict[str, Any] = {"NetworkMode": container.host_config.network_mode}
+    if container.host_config.annotations and not version.before("1.46"):
+        host["Annotations"] = container.host_config.annotations
+    value: dict[str, Any] = {
+        "Id": container.id,
+        "Names": ["/" + container.name],
+        "Image": image,
+        "ImageID": container.image_id,
+        "Command": command_text(container.argv),
+        "Created": container.created_ns // 1_000_000_000,
+        "Ports": port_list(container),
+        "Labels": container.config.labels or {},
+        "State": container.state.status.value,
+        "Status": status_text(container.state, now_ns),
+        "HostConfig": host,
+        "NetworkSettings": {"Networks": _networks(container, version)},
+        "Mounts": [mount_json(mount) for mount in container.mounts],
+    }
+    if sizes is not None:
+        value["SizeRw"], value["SizeRootFs"] = sizes
+    return value
+
+
+def state_json(state: State) -> dict[str, Any]:
+    status = state.status
+    return {
+        "Status": status.value,
+        # Docker counts a container between two tries of its restart policy as running.
+        "Running": status in (Status.RUNNING, Status.PAUSED, Status.RESTARTING),
+        "Paused": status is Status.PAUSED,
+        "Restarting": status is Status.RESTARTING,
+        "OOMKilled": state.oom_killed,
+        "Dead": status is Status.DEAD,
+        "Pid": state.pid,
+        "ExitCode": state.exit_code,
+        "Error": state.error,
+        "StartedAt": rfc3339(state.started_ns),
+        "FinishedAt": rfc3339(state.finished_ns),
+    }
+
+
+def status_text(state: State, now_ns: int) -> str:
+    """The STATUS column of `docker ps`."""
+    up = human_duration((now_ns - state.started_ns) / 1e9)
+    ago = human_duration((now_ns - state.finished_ns) / 1e9)
+    if state.status is Status.EXITED and not state.finished_ns:
+        return "Created" if not state.started_ns else ""
+    return {
+        Status.CREATED: "Created",
+        Status.RUNNING: f"Up {up}",
+        Status.PAUSED: f"Up {up} (Paused)",
+        Status.RESTARTING: f"Restarting ({state.exit_code}) {ago} ago",
+        Status.REMOVING: "Removal In Progress",
+        Status.EXITED: f"Exited ({state.exit_code}) {ago} ago",
+        Status.DEAD: "Dead",
+    }[state.status]
+
+
+def command_text(argv: tuple[str, ...]) -> str:
+    return " ".join(
+        f"'{word}'" if " " in word and place else word for place, word in enumerate(argv)
+    )
+
+
+def config_json(config: ContainerConfig) -> dict[str, Any]:
+    value: dict[str, Any] = msgspec.to_builtins(config)
+    for name in _CONFIG_OMIT_WHEN_EMPTY:
+        if not value[name] and value[name] != 0:
+            del value[name]
+    value["Labels"] = value["Labels"] or {}
+    return value
+
+
+def image_config_json(config: ContainerConfig | None, version: Version) -> dict[str, Any]:
+    """An image's config: from 1.50 without what only a container has."""
+    value = config_json(config or ContainerConfig())
+    if not version.before("1.50"):
+        for name in _CONTAINER_ONLY_CONFIG:
+            value.pop(name, None)
+    return value
+
+
+def host_config_json(host: HostConfig) -> dict[str, Any]:
+    value: dict[str, Any] = {**_HOST_DEFAULTS, **msgspec.to_builtins(host)}
+    for name in _NULL_WHEN_EMPTY:
+        value[name] = value[name] or None
+    for name in _OMIT_WHEN_EMPTY:
+        if not value[name] and value[name] is not False:
+            del value[name]
+    _fill_host_defaults(value)
+    return value
+
+
+def _fill_host_defaults(value: dict[str, Any]) -> None:
+    """What Docker writes where the user left a choice open."""
+    value["Runtime"] = value["Runtime"] or DEFAULT_RUNTIME
+    value["ShmSize"] = value["ShmSize"] or DEFAULT_SHM_BYTES
+    value["IpcMode"] = value["IpcMode"] or "private"
+    value["CgroupnsMode"] = value["CgroupnsMode"] or "private"
+    value["NetworkMode"] = value["NetworkMode"] or "default"
+    value["RestartPolicy"]["Name"] = value["RestartPolicy"]["Name"] or "no"
+    value["LogConfig"]["Type"] = value["LogConfig"]["Type"] or "json-file"
+    if value["MaskedPaths"] is None:
+        value["MaskedPaths"] = [] if value["Privileged"] else list(_MASKED)
+    if value["ReadonlyPaths"] is None:
+        value["ReadonlyPaths"] = [] if value["Privileged"] else list(_READ_ONLY)
+
+
+def mount_json(mount: Mount) -> dict[str, Any]:
+    value: dict[str, Any] = {"Type": mount.type}
+    if mount.name:
+        value["Name"] = mount.name
+    value |= {"Source": mount.source, "Destination": mount.destination}
+    if mount.driver:
+        value["Driver"] = mount.driver
+    return value | {"Mode": mount.mode, "RW": mount.rw, "Propagation": mount.propagation}
+
+
+# Networks.
+
+_BARE_NETWORKS = {"": "bridge", "default": "bridge"}
+
+
+def network_settings_json(container: Container, version: Version) -> dict[str, Any]:
+    state = container.state
+    live = state.status in (Status.RUNNING, Status.PAUSED)
+    value: dict[str, Any] = {
+        "SandboxID": container.id if live else "",
+        "SandboxKey": f"/proc/{state.pid}/ns/net" if live and state.pid else "",
+        "Ports": ports_json(container) if live else {},
+    }
+    if version.before("1.52"):
+        value = {"Bridge": "", **value, **_legacy_network_fields(container)}
+    value["Networks"] = _networks(container, version)
+    return value
+
+
+def _legacy_network_fields(container: Container) -> dict[str, Any]:
+    """The address on the default bridge, at the top level as before there were networks."""
+    on_bridge = next(
+        (end for end in container.state.endpoints if end.network_name == "bridge"),
+        Endpoint("", ""),
+    )
+    return {
+        "HairpinMode": False,
+        "LinkLocalIPv6Address": "",
+        "LinkLocalIPv6PrefixLen": 0,
+        "SecondaryIPAddresses": None,
+        "SecondaryIPv6Addresses": None,
+        "EndpointID": on_bridge.endpoint_id,
+        "Gateway": on_bridge.gateway,
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "IPAddress": on_bridge.address,
+        "IPPrefixLen": on_bridge.prefix_length,
+        "IPv6Gateway": "",
+        "MacAddress": on_bridge.mac_address,
+    }
+
+
+def _networks(container: Container, version: Version) -> dict[str, Any]:
+    endpoints = container.state.endpoints or _planned_endpoints(container.host_config.network_mode)
+    return {end.network_name: endpoint_json(end, container, version) for end in endpoints}
+
+
+def _planned_endpoints(mode: str) -> tuple[Endpoint, ...]:
+    if mode.startswith("container:"):
+        return ()
+    return (Endpoint("", _BARE_NETWORKS.get(mode, mode)),)
+
+
+def endpoint_json(endpoint: Endpoint, container: Container, version: Version) -> dict[str, Any]:
+    aliases = list(endpoint.aliases)
+    names = [container.name, *aliases, container.short_id] if aliases else None
+    if version.before("1.45") and aliases:
+        aliases.append(container.short_id)
+    value: dict[str, Any] = {
+        "IPAMConfig": None,
+        "Links": None,
+        "Aliases": aliases or None,
+        "MacAddress": endpoint.mac_address,
+        "DriverOpts": None,
+        "NetworkID": endpoint.network_id,
+        "EndpointID": endpoint.endpoint_id,
+        "Gateway": endpoint.gateway,
+        "IPAddress": endpoint.address,
+        "IPPrefixLen": endpoint.prefix_length,
+        "IPv6Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+    }
+    if not version.before("1.44"):
+        value["DNSNames"] = names
+    if not version.before("1.48"):
+        value["GwPriority"] = 0
+    return value
+
+
+def ports_json(container: Container) -> dict[str, list[dict[str, str]] | None]:
+    """Exposed ports and where each is published: {"80/tcp": [{"HostIp", "HostPort"}], "81/tcp": null}."""
+    ports: dict[str, list[dict[str, str]] | None] = {
+        name if "/" in name else name + "/tcp": None
+        for name in container.config.exposed_ports or {}
+    }
+    for port in container.state.ports:
+        name = f"{port.container_port}/{port.protocol}"
+        bindings = ports.get(name) or []
+        bindings.append({"HostIp": port.host_ip, "HostPort": str(port.host_port)})
+        ports[name] = bindings
+    return dict(sorted(ports.items()))
+
+
+def port_list(container: Container) -> list[dict[str, Any]]:
+    """The PORTS column of `docker ps`, as objects. Empty unless it runs."""
+    if container.state.status not in (Status.RUNNING, Status.PAUSED):
+        return []
+    found: list[dict[str, Any]] = []
+    for name, bindings in ports_json(container).items():
+        number, _, protocol = name.partition("/")
+        inside = {"PrivatePort": int(number.partition("-")[0] or 0), "Type": protocol}
+        found += [
+            {"IP": binding["HostIp"], "PublicPort": int(binding["HostPort"]), **inside}
+            for binding in bindings or ()
+        ] or [inside]
+    return found
+
+
+def change_json(path: str, kind: int) -> Mapping[str, Any]:
+    return {"Path": path, "Kind": kind}

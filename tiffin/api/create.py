@@ -1,0 +1,134 @@
+"""The body of POST /containers/create: read leniently, refused precisely.
+
+Every field of Docker's HostConfig is either obeyed, inert, or refused by name; none is dropped silently.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from tiffin.api.container_json import IGNORED_HOST_FIELDS, UNSUPPORTED_HOST_FIELDS
+from tiffin.api.decode import decode, find_key
+from tiffin.api.versions import Version
+from tiffin.core.container import HostConfig
+from tiffin.core.image import ContainerConfig
+from tiffin.errors import InvalidArgument, Unsupported
+
+_SUPPORTED = {field.encode_name.lower() for field in msgspec.structs.fields(HostConfig)}
+_REFUSED = {name.lower(): name for name in UNSUPPORTED_HOST_FIELDS}
+_INERT = {name.lower() for name in IGNORED_HOST_FIELDS}
+_INT64 = 2**63 - 1
+
+# Endpoint settings that a client sends back from `inspect`, and that mean nothing in a request.
+_ENDPOINT_OUTPUT = frozenset(
+    "networkid endpointid gateway ipaddress ipprefixlen ipv6gateway globalipv6address "
+    "globalipv6prefixlen dnsnames".split()
+)
+
+
+class CreateRequest(msgspec.Struct, frozen=True):
+    config: ContainerConfig
+    host_config: HostConfig
+    warnings: tuple[str, ...] = ()
+
+
+class EndpointSettings(msgspec.Struct, frozen=True, rename="pascal"):
+    """What a client may ask of a container's place on a network."""
+
+    ipam_config: dict[str, Any] | None = msgspec.field(name="IPAMConfig", default=None)
+    links: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    mac_address: str = ""
+    driver_opts: dict[str, str] = {}
+    gw_priority: int = 0
+
+
+def read_create(document: dict[str, Any], version: Version) -> CreateRequest:
+    """Raises InvalidArgument, and Unsupported with the field's name."""
+    if not document:
+        raise InvalidArgument("config cannot be empty in order to create a container")
+    config = decode(document, ContainerConfig)
+    host = read_host_config(find_key(document, "HostConfig"))
+    endpoints = read_endpoints(find_key(document, "NetworkingConfig"))
+    host, mac_address = _place(host, endpoints, version)
+    if mac_address and not config.mac_address:
+        config = msgspec.structs.replace(config, mac_address=mac_address)
+    return CreateRequest(config, host)
+
+
+def read_host_config(document: Any) -> HostConfig:
+    if document is None:
+        return HostConfig()
+    if not isinstance(document, dict):
+        raise InvalidArgument("invalid JSON: HostConfig is no object")
+    for key, value in document.items():
+        _check_host_field(key, value)
+    host = decode(document, HostConfig, "$.HostConfig")
+    for field in ("memory", "memory_swap", "memory_reservation", "nano_cpus", "shm_size"):
+        if abs(getattr(host, field)) > _INT64:
+            raise InvalidArgument(f"invalid JSON: {field} is out of range")
+    return msgspec.structs.replace(
+        host,
+        # CLIs write "no limit" as 0 or -1.
+        pids_limit=None if host.pids_limit in (0, -1) else host.pids_limit,
+    )
+
+
+def _check_host_field(key: str, value: Any) -> None:
+    folded = key.lower()
+    if folded in _SUPPORTED or folded in _INERT:
+        return
+    name = _REFUSED.get(folded)
+    if name is None:
+        return  # not Docker's either: as Go, ignore it
+    if value and value not in UNSUPPORTED_HOST_FIELDS[name]:
+        raise Unsupported(f"HostConfig.{name} is not supported by tiffin")
+
+
+def read_endpoints(document: Any) -> dict[str, EndpointSettings]:
+    """NetworkingConfig.EndpointsConfig."""
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise InvalidArgument("invalid JSON: NetworkingConfig is no object")
+    endpoints = find_key(document, "EndpointsConfig") or {}
+    if not isinstance(endpoints, dict):
+        raise InvalidArgument("invalid JSON: NetworkingConfig.EndpointsConfig is no object")
+    return {name: read_endpoint(value) for name, value in endpoints.items()}
+
+
+def read_endpoint(document: Any) -> EndpointSettings:
+    if document is None:
+        return EndpointSettings()
+    if not isinstance(document, dict):
+        raise InvalidArgument("invalid JSON: endpoint settings are no object")
+    wanted = {key: value for key, value in document.items() if key.lower() not in _ENDPOINT_OUTPUT}
+    settings = decode(wanted, EndpointSettings, "$.EndpointsConfig")
+    if any((settings.ipam_config or {}).values()):
+        raise InvalidArgument(
+            "user specified IP address is supported on user defined networks only"
+        )
+    if settings.links:
+        raise Unsupported("EndpointSettings.Links is not supported by tiffin")
+    return settings
+
+
+def _place(
+    host: HostConfig, endpoints: dict[str, EndpointSettings], version: Version
+) -> tuple[HostConfig, str]:
+    """The network from NetworkMode and the endpoints, which must agree; and a MAC address if one is asked for."""
+    if len(endpoints) > 1:
+        if version.before("1.44"):
+            raise InvalidArgument(
+                "Container cannot be connected to network endpoints: " + ", ".join(sorted(endpoints))
+            )
+        raise Unsupported("a container on several networks is not supported by tiffin")
+    if not endpoints:
+        return host, ""
+    ((name, settings),) = endpoints.items()
+    mode = host.network_mode
+    if mode in ("", "default") and name not in ("default", ""):
+        host = msgspec.structs.replace(host, network_mode=name)
+    return host, settings.mac_address

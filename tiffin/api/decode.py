@@ -1,0 +1,135 @@
+"""JSON bodies into types, as leniently as Go's decoder and no more.
+
+Keys match whatever their case, null means "not given" (an element of a map or list becomes its zero
+value), unknown keys are ignored; a wrong type is 400 and says where.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import inspect
+
+from tiffin.api.messages import MAX_JSON_BYTES, Request
+from tiffin.errors import InvalidArgument
+
+_T = TypeVar("_T")
+
+# Docker's strslice: a plain string is a list of one.
+_STRING_OR_LIST = frozenset({"Cmd", "Entrypoint", "CapAdd", "CapDrop", "Shell"})
+
+
+async def read_json(request: Request) -> dict[str, Any]:
+    """The body as a JSON object; {} for none. Raises InvalidArgument."""
+    data = await request.body.read(MAX_JSON_BYTES)
+    if not data.strip():
+        return {}
+    check_content_type(request)
+    return parse_object(data)
+
+
+def check_content_type(request: Request) -> None:
+    """A JSON body must say that it is one: no browser form reaches us."""
+    kind = request.header("content-type").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise InvalidArgument(
+            f"unsupported Content-Type header ({request.header('content-type')}): "
+            "must be 'application/json'"
+            if kind
+            else "malformed Content-Type header (): mime: no media type"
+        )
+
+
+def parse_object(data: bytes) -> dict[str, Any]:
+    try:
+        value = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise InvalidArgument(f"invalid JSON: {error}") from error
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise InvalidArgument("invalid JSON: the body is no object")
+    return value
+
+
+def find_key(document: dict[str, Any], name: str) -> Any:
+    """The value under `name` in any case, or None."""
+    if name in document:
+        return document[name]
+    folded = name.lower()
+    return next((value for key, value in document.items() if key.lower() == folded), None)
+
+
+def decode(document: dict[str, Any], kind: type[_T], where: str = "$") -> _T:
+    """A document of a Go client as one of our types. Raises InvalidArgument."""
+    try:
+        return msgspec.convert(_normalise(document, _description(kind)), kind)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise InvalidArgument(f"invalid JSON: {_place(str(error), where)}") from error
+
+
+def _place(message: str, where: str) -> str:
+    return message.replace("`$", f"`{where}")
+
+
+@lru_cache(maxsize=64)
+def _description(kind: type) -> inspect.Type:
+    return inspect.type_info(kind)
+
+
+@lru_cache(maxsize=64)
+def _fields(kind: type) -> dict[str, tuple[str, inspect.Type]]:
+    """Field names in lower case -> the name on the wire and the type."""
+    described = inspect.type_info(kind)
+    assert isinstance(described, inspect.StructType)
+    return {
+        field.encode_name.lower(): (field.encode_name, field.type) for field in described.fields
+    }
+
+
+def _normalise(value: Any, kind: inspect.Type) -> Any:
+    kind = _given(kind)
+    if isinstance(kind, inspect.StructType) and isinstance(value, dict):
+        return _normalise_struct(value, kind)
+    if isinstance(kind, inspect.DictType) and isinstance(value, dict):
+        return {key: _element(item, kind.value_type) for key, item in value.items()}
+    if isinstance(kind, inspect.VarTupleType | inspect.ListType) and isinstance(value, list):
+        return [_element(item, kind.item_type) for item in value]
+    return value
+
+
+def _normalise_struct(value: dict[str, Any], kind: inspect.StructType) -> dict[str, Any]:
+    fields = _fields(kind.cls)
+    result: dict[str, Any] = {}
+    for key, item in value.items():
+        known = fields.get(key.lower())
+        if known is None or item is None:
+            continue
+        name, field_type = known
+        if isinstance(item, str) and name in _STRING_OR_LIST:
+            item = [item]  # noqa: PLW2901 - the spelling is widened, the value is the same
+        result[name] = _normalise(item, field_type)
+    return result
+
+
+def _element(value: Any, kind: inspect.Type) -> Any:
+    return _zero(_given(kind)) if value is None else _normalise(value, kind)
+
+
+def _given(kind: inspect.Type) -> inspect.Type:
+    """`X` of `X | None`."""
+    if isinstance(kind, inspect.UnionType):
+        return next(part for part in kind.types if not isinstance(part, inspect.NoneType))
+    return kind
+
+
+def _zero(kind: inspect.Type) -> Any:
+    if isinstance(kind, inspect.StructType | inspect.DictType):
+        return {}
+    if isinstance(kind, inspect.VarTupleType | inspect.ListType):
+        return []
+    if isinstance(kind, inspect.IntType):
+        return 0
+    return "" if isinstance(kind, inspect.StrType) else None

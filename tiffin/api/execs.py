@@ -1,0 +1,144 @@
+"""Routes of execs: further processes in a running container."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tiffin.api.containers import stream_type, write_failure
+from tiffin.api.decode import decode, find_key, read_json
+from tiffin.api.messages import Answer, Hijacked, Request, Response, json_response
+from tiffin.api.router import Route
+from tiffin.api.terminal import parse_detach_keys, parse_size
+from tiffin.core.workload import Attachment
+from tiffin.engine.processes import ExecRecord, ExecRequest
+from tiffin.errors import Conflict, InvalidArgument, TiffinError
+
+if TYPE_CHECKING:
+    from tiffin.engine.engine import Engine
+
+
+class StartRequest(msgspec.Struct, frozen=True, rename="pascal"):
+    """The body of POST /exec/{id}/start."""
+
+    detach: bool = False
+    tty: bool = False
+    console_size: tuple[int, ...] = ()
+
+
+class ExecRoutes:
+    def __init__(self, engine: Engine) -> None:
+        self._processes = engine.processes
+        self._containers = engine.containers
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("POST", "/containers/{id}/exec", self.create),
+            Route("POST", "/exec/{id}/start", self.start),
+            Route("POST", "/exec/{id}/resize", self.resize),
+            Route("GET", "/exec/{id}/json", self.inspect),
+        ]
+
+    async def create(self, request: Request) -> Answer:
+        document = await read_json(request)
+        wanted = decode(_without_odd_console_size(document), ExecRequest)
+        if not wanted.cmd:
+            raise InvalidArgument("No exec command specified")
+        parse_detach_keys(wanted.detach_keys)
+        exec_id = self._processes.create(request.parameters["id"], wanted)
+        return json_response({"Id": exec_id}, status=201)
+
+    async def start(self, request: Request) -> Answer:
+        document = await read_json(request)
+        wanted = decode(document, StartRequest)
+        record = self._processes.get(request.parameters["id"])
+        self._check_startable(record)
+        size = _console_size(wanted.console_size)
+        if wanted.detach:
+            await self._processes.start(record.id, None, Attachment(), console_size=size)
+            return Response(200)
+        return await self._start_attached(request, record, size)
+
+    def _check_startable(self, record: ExecRecord) -> None:
+        """What can be refused is refused before the connection changes its protocol."""
+        if record.started:
+            state = "is already running" if record.running else "has already run"
+            raise Conflict(f"Error: Exec command {record.id} {state}")
+        container = self._containers.get(record.container_id)
+        if container.state.status.value == "paused":
+            raise Conflict(f"Container {container.id} is paused, unpause the container before exec")
+        if container.state.status.value != "running":
+            raise Conflict(f"Container {container.id} is not running")
+
+    async def _start_attached(
+        self, request: Request, record: ExecRecord, size: tuple[int, int] | None
+    ) -> Answer:
+        asked = record.request
+        attachment = Attachment(
+            stdin=asked.attach_stdin,
+            stdout=asked.attach_stdout,
+            stderr=asked.attach_stderr,
+            framed=not asked.tty,
+            detach_keys=parse_detach_keys(asked.detach_keys),
+        )
+        client = await request.hijack(stream_type(request, tty=asked.tty))
+        try:
+            await self._processes.start(
+                record.id, client.descriptor, attachment, early=client.early, console_size=size
+            )
+        except TiffinError as error:
+            await write_failure(client.descriptor, error, framed=attachment.framed)
+        finally:
+            os.close(client.descriptor)
+        return Hijacked()
+
+    async def resize(self, request: Request) -> Answer:
+        rows, columns = parse_size(request.query)
+        await self._processes.resize(request.parameters["id"], rows, columns)
+        return Response(200)
+
+    async def inspect(self, request: Request) -> Answer:
+        return json_response(exec_json(self._processes.get(request.parameters["id"])))
+
+
+def exec_json(record: ExecRecord) -> dict[str, Any]:
+    asked = record.request
+    process: dict[str, Any] = {
+        "tty": asked.tty,
+        "entrypoint": asked.cmd[0] if asked.cmd else "",
+        "arguments": list(asked.cmd[1:]),
+        "privileged": asked.privileged,
+    }
+    if asked.user:
+        process["user"] = asked.user
+    return {
+        "ID": record.id,
+        "Running": record.running,
+        "ExitCode": record.exit_code,
+        "ProcessConfig": process,
+        "OpenStdin": asked.attach_stdin,
+        "OpenStderr": asked.attach_stderr,
+        "OpenStdout": asked.attach_stdout,
+        "CanRemove": record.started and not record.running,
+        "ContainerID": record.container_id,
+        "DetachKeys": asked.detach_keys,
+        "Pid": record.pid,
+    }
+
+
+def _console_size(size: tuple[int, ...]) -> tuple[int, int] | None:
+    if not size or size == (0, 0):
+        return None
+    if len(size) != 2 or min(size) < 0 or max(size) > 65535:
+        raise InvalidArgument("ConsoleSize must be two numbers: height and width")
+    return size[0], size[1]
+
+
+def _without_odd_console_size(document: dict[str, Any]) -> dict[str, Any]:
+    """[] and [0, 0] are how clients say that they have no terminal."""
+    size = find_key(document, "ConsoleSize")
+    if isinstance(size, list) and any(size):
+        return document
+    return {key: value for key, value in document.items() if key.lower() != "consolesize"}

@@ -1,0 +1,154 @@
+"""What a route handler sees and gives back: requests, responses, streams.
+
+A handler takes a Request and returns an Answer. It knows no sockets: a hijack is asked for, not done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from tiffin.api.versions import NEWEST, Version
+from tiffin.errors import InvalidArgument
+
+MAX_JSON_BYTES = 8 * 1024 * 1024
+JSON = "application/json"
+TAR = "application/x-tar"
+RAW_STREAM = "application/vnd.docker.raw-stream"
+MULTIPLEXED_STREAM = "application/vnd.docker.multiplexed-stream"
+
+_FALSE_WORDS = frozenset({"", "0", "no", "false", "none"})
+
+
+class Query:
+    """The query of a request, with Go's ideas of true and false."""
+
+    def __init__(self, text: str) -> None:
+        self._values: dict[str, list[str]] = {}
+        try:
+            pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=1000)
+        except ValueError as error:
+            raise InvalidArgument(f"invalid query: {error}") from error
+        for key, value in pairs:
+            self._values.setdefault(key, []).append(value)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._values
+
+    def get(self, key: str, default: str = "") -> str:
+        values = self._values.get(key)
+        return values[0] if values else default
+
+    def all(self, key: str) -> list[str]:
+        return self._values.get(key, [])
+
+    def boolean(self, key: str, default: bool = False) -> bool:
+        """Docker's httputils.BoolValue: everything but these few words is true."""
+        if key not in self._values:
+            return default
+        return self.get(key).strip().lower() not in _FALSE_WORDS
+
+    def integer(self, key: str, default: int = 0) -> int:
+        text = self.get(key)
+        if not text:
+            return default
+        digits = text[1:] if text[0] in "+-" else text
+        if not (digits.isascii() and digits.isdigit() and len(digits) <= 19):
+            raise InvalidArgument(f'strconv.Atoi: parsing "{text}": invalid syntax')
+        return int(text)
+
+
+class Body(Protocol):
+    """A request's body, read once, with back-pressure on the client."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def read(self, limit: int) -> bytes:
+        """All of it. Raises InvalidArgument beyond `limit` bytes."""
+        ...
+
+
+@dataclass(frozen=True)
+class HijackedConnection:
+    """A client's connected socket that is ours alone now. Whoever holds it closes `descriptor`."""
+
+    descriptor: int
+    early: bytes  # input that came with the request
+
+
+@dataclass
+class Request:
+    method: str
+    path: str
+    query: Query
+    headers: Mapping[str, str]  # names in lower case
+    body: Body
+    hijack: Callable[[str], Awaitable[HijackedConnection]]  # takes the stream's content type
+    version: Version = NEWEST
+    id: str = ""
+    parameters: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def has_body(self) -> bool:
+        return (
+            self.headers.get("content-length", "0").strip() != "0"
+            or "transfer-encoding" in self.headers
+        )
+
+    @property
+    def wants_upgrade(self) -> bool:
+        return "upgrade" in self.headers
+
+    def header(self, name: str) -> str:
+        return self.headers.get(name, "")
+
+
+@dataclass(frozen=True)
+class Response:
+    """A whole answer."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """An answer whose headers are sent at once and whose chunks are flushed one by one.
+
+    `failure` makes the last chunk out of an error that came after the headers; without it the
+    connection is cut, so that the client sees that the answer is incomplete.
+    """
+
+    chunks: AsyncIterator[bytes]
+    content_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    failure: Callable[[BaseException], bytes] | None = None
+    status: int = 200
+
+
+@dataclass(frozen=True)
+class Hijacked:
+    """The handler took the connection; nothing is left to answer."""
+
+
+Answer = Response | Stream | Hijacked
+Handler = Callable[[Request], Awaitable[Answer]]
+
+
+def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(status, msgspec.json.encode(value) + b"\n", JSON, headers or {})
+
+
+def error_response(status: int, message: str) -> Response:
+    if status in (204, 304):
+        return Response(status)
+    return json_response({"message": message}, status)
+
+
+NO_CONTENT = Response(204)

@@ -1,0 +1,40 @@
+"""The Engine API of one engine: the table of its routes, served."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tiffin.api.builds import BuildRoutes
+from tiffin.api.containers import ContainerRoutes
+from tiffin.api.execs import ExecRoutes
+from tiffin.api.images import ImageRoutes
+from tiffin.api.listener import Listener
+from tiffin.api.networks import NetworkRoutes
+from tiffin.api.refusals import refusals
+from tiffin.api.router import Route, Router
+from tiffin.api.system import SystemRoutes
+from tiffin.api.volumes import VolumeRoutes
+
+if TYPE_CHECKING:
+    from tiffin.engine.engine import Engine
+
+
+def routes(engine: Engine) -> list[Route]:
+    """The whole table, in the order in which it is searched."""
+    return [
+        *SystemRoutes(engine).routes(),
+        *ContainerRoutes(engine).routes(),
+        *ExecRoutes(engine).routes(),
+        *ImageRoutes(engine).routes(),
+        *BuildRoutes(engine).routes(),
+        *NetworkRoutes(engine).routes(),
+        *VolumeRoutes(engine).routes(),
+        *refusals(),
+    ]
+
+
+class Server(Listener):
+    """A listener whose application is an engine."""
+
+    def __init__(self, engine: Engine, *, debug: bool = False) -> None:
+        super().__init__(Router(routes(engine), debug=debug))

@@ -1,0 +1,42 @@
+"""What a client says of its terminal: its size, and the keys that detach from a container."""
+
+from __future__ import annotations
+
+from tiffin.api.messages import Query
+from tiffin.errors import InvalidArgument
+
+DEFAULT_DETACH_KEYS = b"\x10\x11"  # ctrl-p ctrl-q
+
+_CONTROL_KEYS = {"@": 0, "[": 27, "\\": 28, "]": 29, "^": 30, "_": 31}
+
+
+def parse_size(query: Query) -> tuple[int, int]:
+    """(rows, columns) of a resize. Raises InvalidArgument."""
+    rows, columns = _dimension(query, "h"), _dimension(query, "w")
+    return rows, columns
+
+
+def _dimension(query: Query, name: str) -> int:
+    text = query.get(name)
+    if not (text.isascii() and text.isdigit() and int(text) < 65536):
+        raise InvalidArgument(f'strconv.ParseUint: parsing "{text}": invalid syntax')
+    return int(text)
+
+
+def parse_detach_keys(text: str) -> bytes:
+    """ "ctrl-p,ctrl-q" as the bytes a terminal sends. "" is the default. Raises InvalidArgument."""
+    if not text:
+        return DEFAULT_DETACH_KEYS
+    return bytes(_key(word) for word in text.split(","))
+
+
+def _key(word: str) -> int:
+    if len(word) == 1 and word.isascii():
+        return ord(word)
+    name = word.removeprefix("ctrl-")
+    if name != word and len(name) == 1:
+        if "a" <= name <= "z":
+            return ord(name) - ord("a") + 1
+        if name in _CONTROL_KEYS:
+            return _CONTROL_KEYS[name]
+    raise InvalidArgument(f"Invalid detach keys ({word}) provided")
