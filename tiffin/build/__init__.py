@@ -1,0 +1,1 @@
+"""Dockerfiles: parse, plan, solve. The machine is reached through the BuildHost protocol."""
