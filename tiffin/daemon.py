@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from tiffin import __version__
+from tiffin.api.server import Server
 from tiffin.engine.engine import Engine
 from tiffin.engine.settings import DEFAULT_DATA_ROOT, DEFAULT_EXEC_ROOT, Settings
 from tiffin.errors import EngineFailure, InvalidArgument, TiffinError
@@ -192,7 +193,7 @@ async def run(options: DaemonOptions) -> None:
         server = Server(engine)
         stack.push_async_callback(server.close)
         for host in options.hosts:
-            await server.listen_unix(socket_path(host))
+            await server.listen(socket_path(host))
         log.info(
             "serving hosts=%s data_root=%s", ",".join(options.hosts), options.settings.data_root
         )

@@ -136,7 +136,7 @@ def started(state: State, created: Created, now_ns: int, boot_id: str) -> State:
 
 
 def ended(state: State, exit_code: int, finished_ns: int, *, oom_killed: bool = False) -> State:
-    """The state after the process is gone: what it held (id range, addresses, ports) is given back."""
+    """The state after the process is gone: its id range, addresses and ports are given back."""
     return msgspec.structs.replace(
         state,
         status=Status.EXITED,

@@ -1,4 +1,4 @@
-"""From what a user asks (`-v`, `--mount`, VOLUME) to a list of mounts, or Docker's words of refusal.
+"""From what a user asks (`-v`, `--mount`, VOLUME) to mounts, or Docker's words of refusal.
 
 Pure: nothing is created here. A volume's `source` stays empty until the engine knows its directory.
 """

@@ -82,7 +82,8 @@ class Catalog:
         if holder != container_id:
             raise Conflict(
                 f'Conflict. The container name "/{name}" is already in use by container '
-                f'"{holder}". You have to remove (or rename) that container to be able to reuse that name."
+                f'"{holder}". You have to remove (or rename) that container to be able to '
+                "reuse that name."
             )
 
     def release_name(self, name: str, container_id: str) -> None:

@@ -8,7 +8,7 @@ from tiffin.core.idrange import allocate
 
 class IdRanges:
     def __init__(self, *, available: bool, subordinate_ids: str, boot_id: str) -> None:
-        """`available`: user namespaces with idmapped mounts work; `subordinate_ids`: /etc/subuid."""
+        """`available`: user namespaces work here; `subordinate_ids`: text of /etc/subuid."""
         self.available = available
         self.boot_id = boot_id
         self._subordinate_ids = subordinate_ids

@@ -1,4 +1,4 @@
-"""From requested mounts to directories that exist: volumes made and filled, bind sources checked."""
+"""From requested mounts to directories that exist: volumes made and filled, binds checked."""
 
 from __future__ import annotations
 

@@ -17,20 +17,20 @@ class ContainerRuntime(Protocol):
     """Processes. All calls have deadlines; Unavailable when a shim does not answer in time."""
 
     async def create(self, workload: Workload, *, hold: Sequence[int] = ()) -> Created:
-        """Make the namespaces and the root; init then waits. Descriptors in `hold` live as long as the shim.
+        """Make the namespaces and the root; init then waits. The shim keeps `hold` open.
 
         Raises CannotStart (operation, errno); nothing is left behind then.
         """
         ...
 
     async def start(self, container_id: str) -> None:
-        """Let init become the program. Returns once execve has happened; raises CannotStart, nothing left."""
+        """Let init become the program: returns after execve, or raises CannotStart."""
         ...
 
     async def attach(
         self, container_id: str, connection: int, attachment: Attachment, *, early: bytes = b""
     ) -> None:
-        """Hand a client's connected stream socket to the shim (the caller may close its copy).
+        """Hand a client's connected socket to the shim (the caller may close its copy).
 
         Works between create and start too. `early` is input that was already read from the connection.
         The shim closes the connection when the output has ended.
@@ -46,7 +46,10 @@ class ContainerRuntime(Protocol):
         *,
         early: bytes = b"",
     ) -> int:
-        """Run a process in the container; its pid on the host. Raises CannotStart. connection None: detached."""
+        """Run a process in the container: its host pid. connection None: detached.
+
+        Raises CannotStart.
+        """
         ...
 
     async def resize(self, container_id: str, exec_id: str, rows: int, columns: int) -> None: ...
@@ -68,11 +71,11 @@ class ContainerRuntime(Protocol):
         ...
 
     async def reconnect(self, container_id: str) -> Created | Exit | None:
-        """After a daemon restart: the living process, how it ended meanwhile, or None if nothing is known."""
+        """After a daemon restart: the living process, how it ended, or None if unknown."""
         ...
 
     def on_exit(self, callback: Callable[[Exit], None]) -> None:
-        """Called on the loop for each container and exec that ends, after all its output is logged."""
+        """Called on the loop for each container and exec that ends, its output all logged."""
         ...
 
 
@@ -80,7 +83,7 @@ class Links(Protocol):
     """The default bridge and what hangs on it."""
 
     async def connect(self, container_id: str, endpoint: Endpoint, pid: int) -> None:
-        """Bring `endpoint` (address, mac chosen) up as eth0 in the network namespace of `pid`, lo too."""
+        """Bring `endpoint` up as eth0 in the network namespace of `pid`, and lo."""
         ...
 
     async def loopback(self, pid: int) -> None:
@@ -92,7 +95,7 @@ class Links(Protocol):
         ...
 
     def reserve(self, port: PublishedPort, last_port: int = 0) -> tuple[PublishedPort, int]:
-        """Bind the host port (0: any free; up to last_port: the first free); the port and its descriptor.
+        """Bind the host port (0: any; up to last_port: the first free): port and descriptor.
 
         Raises EngineFailure with Docker's words when a program or container holds it.
         """

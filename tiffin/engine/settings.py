@@ -21,7 +21,7 @@ class Settings(msgspec.Struct, frozen=True):
 
     @property
     def suffix(self) -> str:
-        """What tells this engine's bridge, table and cgroups from another's: "" for the default data root."""
+        """Tells this engine's bridge, table and cgroups from another's; "" for the default."""
         if self.data_root == DEFAULT_DATA_ROOT:
             return ""
         return hashlib.sha256(os.path.realpath(self.data_root).encode()).hexdigest()[:6]

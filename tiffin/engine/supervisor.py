@@ -81,7 +81,7 @@ class Supervisor:
     # -- start -------------------------------------------------------------------------------
 
     async def start(self, reference: str) -> Container:
-        """Raises NotModified when it runs, CannotStart with Docker's words when it does not come up."""
+        """Raises NotModified when it runs, CannotStart when it does not come up."""
         container = self._catalog.get(reference)
         async with self._catalog.lock(container.id):
             container = self._catalog.get(container.id)
@@ -137,7 +137,7 @@ class Supervisor:
         return container
 
     def hold_for_start(self, container_id: str, waiting: EarlyClient) -> None:
-        """Keep a client that attached before the start (as `docker run` does); the start joins it."""
+        """Keep a client that attached first (as `docker run` does); the start joins it."""
         self._early_clients[container_id].append(waiting)
 
     async def _join_early(self, container_id: str) -> None:
@@ -205,7 +205,7 @@ class Supervisor:
     async def stop(
         self, reference: str, *, signal: str | None = None, timeout: int | None = None
     ) -> None:
-        """Ask, wait, then kill. `timeout` in seconds, -1 for ever. Raises NotModified if it does not run."""
+        """Ask, wait, then kill. `timeout`: seconds, -1 for ever. Raises NotModified."""
         container = self._catalog.get(reference)
         lifecycle.transition(container, Action.STOP)
         await self._mark_stopped(container.id)
@@ -350,7 +350,7 @@ class Supervisor:
             except NotFound:
                 pass  # someone removed it first
             except TiffinError as error:
-                log.error("auto-remove failed container=%s: %s", container_id, error.message)
+                log.warning("auto-remove failed container=%s: %s", container_id, error.message)
 
     def _schedule_restart(self, container: Container, uptime_seconds: float) -> None:
         delay = lifecycle.next_backoff(self._backoff_seconds.get(container.id, 0.0), uptime_seconds)
@@ -417,7 +417,7 @@ class Supervisor:
     # -- a daemon's own start and end --------------------------------------------------------
 
     async def recover(self) -> None:
-        """Make the records true again: reconnect, mark exited, finish removals. Safe to run twice."""
+        """Make the records true: reconnect, mark exited, finish removals. Safe to run twice."""
         async with asyncio.TaskGroup() as group:
             for container in self._catalog.all():
                 group.create_task(self._recover_one(container))

@@ -57,7 +57,7 @@ class Volumes:
         labels: dict[str, str] | None = None,
         options: dict[str, str] | None = None,
     ) -> Volume:
-        """Ensure: an existing volume of this name is returned as it is. No name: an anonymous one."""
+        """Ensure: an existing volume is returned as it is. No name: an anonymous one."""
         if driver not in ("", "local"):
             raise NotFound(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
         if options:

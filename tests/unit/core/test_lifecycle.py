@@ -1,0 +1,146 @@
+"""The life of a container: what each verb does in each state, and restart policies."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from tiffin.core.container import Container, HostConfig, RestartPolicy, State, Status
+from tiffin.core.image import ContainerConfig
+from tiffin.core.lifecycle import (
+    TRANSITIONS,
+    Action,
+    Recovery,
+    check_name,
+    check_restart_policy,
+    failed_start,
+    next_backoff,
+    reconcile,
+    restarts,
+    restarts_with_daemon,
+    transition,
+)
+from tiffin.core.workload import Created
+from tiffin.errors import Conflict, InvalidArgument, NotModified
+
+
+def a_container(status: Status) -> Container:
+    return Container(
+        id="ab" * 32,
+        name="web",
+        created_ns=1,
+        image_id="sha256:" + "0" * 64,
+        image_reference="busybox",
+        platform="linux",
+        config=ContainerConfig(),
+        host_config=HostConfig(),
+        snapshot="1",
+        state=State(status=status),
+    )
+
+
+def test_starting_a_running_container_changes_nothing() -> None:
+    with pytest.raises(NotModified):
+        transition(a_container(Status.RUNNING), Action.START)
+
+
+@pytest.mark.parametrize("status", [Status.CREATED, Status.EXITED])
+def test_what_does_not_run_can_be_started(status: Status) -> None:
+    assert transition(a_container(status), Action.START) is Status.RUNNING
+
+
+@pytest.mark.parametrize("status", [Status.CREATED, Status.EXITED])
+def test_stopping_what_does_not_run_changes_nothing(status: Status) -> None:
+    with pytest.raises(NotModified):
+        transition(a_container(status), Action.STOP)
+
+
+@pytest.mark.parametrize(
+    ("status", "action", "words"),
+    [
+        (Status.PAUSED, Action.START, "cannot start a paused container, try unpause instead"),
+        (Status.EXITED, Action.KILL, "is not running"),
+        (Status.PAUSED, Action.PAUSE, "is already paused"),
+        (Status.RUNNING, Action.UNPAUSE, "is not paused"),
+        (Status.PAUSED, Action.EXEC, "is paused, unpause the container before exec"),
+        (Status.EXITED, Action.EXEC, "is not running"),
+        (Status.RUNNING, Action.REMOVE, "You cannot remove a running container"),
+    ],
+)
+def test_a_verb_in_the_wrong_state_is_refused_in_dockers_words(
+    status: Status, action: Action, words: str
+) -> None:
+    with pytest.raises(Conflict, match=words):
+        transition(a_container(status), action)
+
+
+@pytest.mark.parametrize("status", list(Status))
+@pytest.mark.parametrize("action", list(Action))
+def test_every_verb_in_every_state_has_an_answer(status: Status, action: Action) -> None:
+    if (status, action) in TRANSITIONS:
+        assert transition(a_container(status), action) is TRANSITIONS[status, action]
+    else:
+        with pytest.raises((Conflict, NotModified), match=r"\w+ \w+"):
+            transition(a_container(status), action)
+
+
+@pytest.mark.parametrize("name", ["web", "/web", "a1", "a_b.c-d"])
+def test_names_lose_their_slash(name: str) -> None:
+    assert check_name(name) == name.removeprefix("/")
+
+
+@pytest.mark.parametrize("name", ["", "a", "-web", "we b", "web/x", "wäb"])
+def test_bad_names_are_refused(name: str) -> None:
+    with pytest.raises(InvalidArgument, match="Invalid container name"):
+        check_name(name)
+
+
+def test_on_failure_restarts_until_its_limit() -> None:
+    policy = RestartPolicy("on-failure", 2)
+    assert restarts(policy, State(exit_code=1, restart_count=1))
+    assert not restarts(policy, State(exit_code=1, restart_count=2))
+    assert not restarts(policy, State(exit_code=0))
+
+
+@pytest.mark.parametrize("name", ["always", "unless-stopped"])
+def test_a_stop_by_hand_silences_the_policy(name: str) -> None:
+    assert restarts(RestartPolicy(name), State(exit_code=0))
+    assert not restarts(RestartPolicy(name), State(stopped_by_user=True))
+
+
+def test_always_starts_with_the_daemon_even_after_a_stop_by_hand() -> None:
+    state = State(started_ns=1, stopped_by_user=True)
+    assert restarts_with_daemon(RestartPolicy("always"), state)
+    assert not restarts_with_daemon(RestartPolicy("unless-stopped"), state)
+
+
+def test_backoff_doubles_to_a_minute_and_resets_after_ten_seconds_up() -> None:
+    delays = [0.0]
+    for _ in range(12):
+        delays.append(next_backoff(delays[-1], 0.5))
+    assert delays[1:4] == [0.1, 0.2, 0.4]
+    assert delays[-1] == 60.0
+    assert next_backoff(60.0, 10.0) == 0.1
+
+
+def test_auto_remove_and_a_restart_policy_contradict_each_other() -> None:
+    with pytest.raises(InvalidArgument, match="AutoRemove"):
+        check_restart_policy(RestartPolicy("always"), auto_remove=True)
+
+
+def test_a_failed_first_start_leaves_the_container_created() -> None:
+    assert failed_start(State(), 127, "no such file").status is Status.CREATED
+    assert failed_start(State(started_ns=5), 127, "no such file").status is Status.EXITED
+
+
+def test_a_daemon_finds_what_still_runs_and_marks_what_does_not() -> None:
+    running = a_container(Status.RUNNING)
+    assert reconcile(running, Created(pid=5, start_ticks=6)) is Recovery.RECONNECT
+    assert reconcile(running, None) is Recovery.MARK_EXITED
+    assert reconcile(a_container(Status.REMOVING), None) is Recovery.FINISH_REMOVAL
+    assert reconcile(a_container(Status.EXITED), None) is Recovery.KEEP
+
+
+def test_a_record_survives_encoding() -> None:
+    container = a_container(Status.PAUSED)
+    assert msgspec.json.decode(msgspec.json.encode(container), type=Container) == container
