@@ -350,8 +350,8 @@ def _other_warnings(host: HostConfig, facts: HostFacts) -> list[str]:
         (
             (host.pids_limit or 0) > 0 and "pids" not in have,
             (
-                "Your kernel does not support PIDs limit capabilities or the cgroup is not mounted. "
-                "PIDs limit discarded."
+                "Your kernel does not support PIDs limit capabilities or the cgroup is not "
+                "mounted. PIDs limit discarded."
             ),
         ),
         (

@@ -101,8 +101,19 @@ def choose(
 
 @lru_cache(maxsize=1)
 def _default() -> Profile:
+    """moby's, without x32: a second door to the same calls that no distribution's programs use."""
     with open(_FILE, encoding="utf-8") as file:
-        return parse(file.read())
+        profile = parse(file.read())
+    arch_map = tuple(
+        msgspec.structs.replace(
+            entry,
+            sub_architectures=tuple(
+                name for name in entry.sub_architectures if name != "SCMP_ARCH_X32"
+            ),
+        )
+        for entry in profile.arch_map
+    )
+    return msgspec.structs.replace(profile, arch_map=arch_map)
 
 
 def parse(text: str) -> Profile:

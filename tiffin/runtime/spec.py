@@ -28,7 +28,7 @@ How the rest is to be read:
   namespace, idmapped, bound. "rro" is read-only with everything below. A volume may have
   "tiffin": {"subpath": "a/b"}, to be resolved inside `source`. On v1 the type "cgroup" stands for a
   tmpfs and one mount a hierarchy.
-- `linux.devices` are all nodes of /dev; `linux.resources` is what kernel.cgroup.Cgroup.create takes.
+- `linux.devices` are all nodes of /dev; `linux.resources` is for kernel.cgroup.Cgroup.create.
 - `linux.seccomp` is what kernel.seccomp.compile_filter takes, or missing: unconfined.
 
 What must be asked of the host first (`--device`, owners of bind sources) comes in as `Observed`,
