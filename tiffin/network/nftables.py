@@ -197,15 +197,16 @@ def message(
     return Message(NFNL_SUBSYS_NFTABLES << 8 | kind, flags, body, what)
 
 
-def add_table(table: str, comment: str = "") -> Message:
-    data = [text(1, table), be32(2, 0)]
-    if comment:
-        data.append(attribute(6, user_comment(comment)))
-    return message(NEWTABLE, NLM_F_CREATE, *data, what=f"add table {table}")
+def add_table(table: str) -> Message:
+    return message(NEWTABLE, NLM_F_CREATE, text(1, table), be32(2, 0), what=f"add table {table}")
 
 
 def delete_table(table: str) -> Message:
     return message(DELTABLE, 0, text(1, table), what=f"delete table {table}")
+
+
+def get_table(table: str) -> Message:
+    return message(GETTABLE, 0, text(1, table), what=f"look up table {table}")
 
 
 def add_chain(table: str, chain: str, kind: str, hook: int, priority: int) -> Message:
