@@ -1,0 +1,42 @@
+"""Signals to the CLI become signals to the container (`--sig-proxy`)."""
+
+from __future__ import annotations
+
+import _signal
+from typing import TYPE_CHECKING
+
+from tiffin.cli.failures import CommandFailed
+
+if TYPE_CHECKING:
+    from tiffin.cli.client import Client
+
+# CHLD and PIPE are about our own process, KILL and STOP never arrive, URG is Go's own.
+_FORWARDED = (
+    "HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM", "TSTP", "CONT", "TTIN", "TTOU",
+    "VTALRM", "PROF", "WINCH", "IO", "XCPU", "XFSZ",
+)  # fmt: skip
+
+
+def forward_signals(client: Client, container: str) -> None:
+    """From here on every signal that can be is sent to the container instead."""
+    names = {int(getattr(_signal, f"SIG{name}")): name for name in _FORWARDED}
+
+    def forward(number: int, _: object) -> None:
+        # A connection of its own: the signal may come in the middle of another request.
+        from tiffin.cli.client import Client as OtherClient
+
+        other = OtherClient(client.host)
+        other.version = client.version
+        try:
+            path = f"/containers/{container}/kill"
+            other.request("POST", path, {"signal": names[number]}).read()
+        except (CommandFailed, OSError):
+            pass  # it is not running yet, or no more
+
+    for number in names:
+        _signal.signal(number, forward)
+
+
+def stop_forwarding() -> None:
+    for name in _FORWARDED:
+        _signal.signal(int(getattr(_signal, f"SIG{name}")), _signal.SIG_DFL)

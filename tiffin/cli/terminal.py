@@ -1,0 +1,98 @@
+"""Our terminal while a container has it: raw, of the right size, and given back in every case."""
+
+from __future__ import annotations
+
+import _signal
+import posix
+import termios
+from typing import TYPE_CHECKING
+
+from tiffin.cli.failures import DaemonAnswered
+from tiffin.cli.output import STDIN, STDOUT, is_terminal, terminal_size
+
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+
+    from tiffin.cli.client import Client
+
+_ENDING = (_signal.SIGTERM, _signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT)
+
+
+class RawTerminal:
+    """Keys go to the container as they are typed, while this is entered.
+
+    A signal that would end us gives the terminal back first.
+    """
+
+    def __init__(self, *, catch_signals: bool = True):
+        self.saved: list[object] | None = None
+        self.catch_signals = catch_signals
+
+    def __enter__(self) -> RawTerminal:
+        if not is_terminal(STDIN):
+            return self
+        self.saved = termios.tcgetattr(STDIN)
+        termios.tcsetattr(STDIN, termios.TCSANOW, _raw(termios.tcgetattr(STDIN)))
+        if self.catch_signals:
+            for number in _ENDING:
+                _signal.signal(number, self._end)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.restore()
+
+    def restore(self) -> None:
+        if self.saved is not None:
+            termios.tcsetattr(STDIN, termios.TCSADRAIN, self.saved)  # type: ignore[arg-type]
+            self.saved = None
+
+    def _end(self, number: int, _: FrameType | None) -> None:
+        self.restore()
+        _signal.signal(number, _signal.SIG_DFL)
+        posix.kill(posix.getpid(), number)
+
+
+def _raw(mode: list[object]) -> list[object]:
+    """cfmakeraw, and output processing off as Docker has it."""
+    input_flags, output_flags, control, local, *_ = mode
+    ignored = (
+        termios.IGNBRK
+        | termios.BRKINT
+        | termios.PARMRK
+        | termios.ISTRIP
+        | termios.INLCR
+        | termios.IGNCR
+        | termios.ICRNL
+        | termios.IXON
+    )
+    silent = termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN
+    mode[0] = int(input_flags) & ~ignored  # type: ignore[call-overload]
+    mode[1] = int(output_flags) & ~termios.OPOST  # type: ignore[call-overload]
+    mode[2] = int(control) & ~(termios.CSIZE | termios.PARENB) | termios.CS8  # type: ignore[call-overload]
+    mode[3] = int(local) & ~silent  # type: ignore[call-overload]
+    characters = mode[6]
+    assert isinstance(characters, list)
+    characters[termios.VMIN] = 1
+    characters[termios.VTIME] = 0
+    return mode
+
+
+def follow_size(client: Client, path: str) -> None:
+    """Tells the daemon the size of our terminal, now and whenever it changes."""
+
+    def resize(*_: object) -> None:
+        rows, columns = terminal_size(STDOUT)
+        if not rows and not columns:
+            return
+        try:
+            client.request("POST", path, {"h": str(rows), "w": str(columns)}).read()
+        except (DaemonAnswered, OSError):
+            pass  # the process may be gone already, and its terminal with it
+
+    resize()
+    _signal.signal(_signal.SIGWINCH, resize)
