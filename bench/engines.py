@@ -1,0 +1,159 @@
+"""Engines under measurement, each on its own data root, socket and network namespace."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+
+
+class Engine:
+    """A running daemon: its name, socket, process and the accounts of its CPU time."""
+
+    def __init__(self, name: str, socket: str, process: subprocess.Popen[bytes], cpu: CpuAccount):
+        self.name = name
+        self.host = f"unix://{socket}"
+        self.socket = socket
+        self.process = process
+        self.cpu = cpu
+
+    def docker(self, *arguments: str) -> list[str]:
+        return ["docker", "-H", self.host, *arguments]
+
+    def tiffin(self, *arguments: str) -> list[str]:
+        return [str(tiffin_command()), "-H", self.host, *arguments]
+
+
+def tiffin_command() -> Path:
+    beside = Path(sys.executable).with_name("tiffin")
+    return beside if beside.exists() else CHECKOUT / "script" / "tiffin"
+
+
+class CpuAccount:
+    """CPU time of everything that ever ran in some cgroups (v1 cpuacct or v2), in seconds."""
+
+    def __init__(self, own: str, containers: str) -> None:
+        self._root = _cpu_root()
+        self.own = os.path.join(self._root, own)
+        os.makedirs(self.own, exist_ok=True)
+        self._containers = os.path.join(self._root, containers)
+
+    def join(self) -> None:
+        """Called in a child before exec."""
+        Path(self.own, "cgroup.procs").write_text("0")
+
+    def seconds(self) -> float:
+        return _usage(self.own) + _usage(self._containers)
+
+    def close(self) -> None:
+        for path, _, _ in os.walk(self.own, topdown=False):
+            os.rmdir(path)
+
+
+def _cpu_root() -> str:
+    for path in ("/sys/fs/cgroup/cpuacct", "/sys/fs/cgroup/cpu,cpuacct"):
+        if os.path.isdir(path):
+            return path
+    return "/sys/fs/cgroup"
+
+
+def _usage(group: str) -> float:
+    try:
+        return int(Path(group, "cpuacct.usage").read_text()) / 1e9
+    except FileNotFoundError:
+        pass
+    try:
+        words = Path(group, "cpu.stat").read_text().split()
+    except FileNotFoundError:
+        return 0.0
+    return int(words[words.index("usage_usec") + 1]) / 1e6
+
+
+@contextmanager
+def _network_namespace() -> Iterator[str]:
+    name = f"bench-{uuid.uuid4().hex[:8]}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
+        yield f"/run/netns/{name}"
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+@contextmanager
+def _daemon(name: str, command: list[str], work: str, cpu: CpuAccount) -> Iterator[Engine]:
+    """`command` with its ready socket at work/d.sock, in a network namespace of its own."""
+    socket = os.path.join(work, "d.sock")
+    with _network_namespace() as namespace, open(os.path.join(work, "log"), "wb") as log:
+        process = subprocess.Popen(
+            ["nsenter", f"--net={namespace}", *command],
+            stdout=log,
+            stderr=log,
+            preexec_fn=cpu.join,  # noqa: PLW1509 - one thread here
+        )
+        try:
+            _await_ready(process, socket, os.path.join(work, "log"))
+            yield Engine(name, socket, process, cpu)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _await_ready(process: subprocess.Popen[bytes], socket: str, log: str) -> None:
+    probe = ["curl", "-s", "--unix-socket", socket, "--retry", "100", "--retry-delay", "0"]
+    probe += ["--retry-all-errors", "--retry-max-time", "60", "http://d/_ping"]
+    if subprocess.run(probe, capture_output=True, check=False).stdout != b"OK":
+        raise RuntimeError(f"daemon did not start: {Path(log).read_text()[-2000:]}")
+    assert process.poll() is None
+
+
+@contextmanager
+def _work() -> Iterator[str]:
+    path = tempfile.mkdtemp(prefix="tfnb")
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
+def dockerd() -> Iterator[Engine]:
+    """Debian's dockerd. It starts a containerd of its own."""
+    with _work() as work:
+        group = f"bench-docker-{os.getpid()}"
+        cpu = CpuAccount(group, f"{group}-containers")
+        command = ["dockerd", "--data-root", f"{work}/data", "--exec-root", f"{work}/run"]
+        command += ["-H", f"unix://{work}/d.sock", "--pidfile", f"{work}/pid"]
+        command += ["--cgroup-parent", f"/{group}-containers"]
+        with _daemon("dockerd", command, work, cpu) as engine:
+            yield engine
+        for path, _, _ in os.walk(f"{cpu.own}-containers", topdown=False):
+            os.rmdir(path)
+        cpu.close()
+
+
+@contextmanager
+def tiffin() -> Iterator[Engine]:
+    with _work() as work:
+        from tiffin.engine.settings import Settings  # noqa: PLC0415 - only this engine needs it
+
+        containers = Settings(data_root=f"{work}/data").cgroup_name
+        cpu = CpuAccount(f"bench-tiffin-{os.getpid()}", containers)
+        command = [str(tiffin_command()), "daemon", "--data-root", f"{work}/data"]
+        command += ["--exec-root", f"{work}/run", "-H", f"unix://{work}/d.sock"]
+        with _daemon("tiffin", command, work, cpu) as engine:
+            yield engine
+        cpu.close()
