@@ -1,0 +1,346 @@
+"""The database: what was asked for and the last known state, in one SQLite file. Rows in, core types out.
+
+One connection behind one lock, so any thread may call. A method is one transaction. Two degrees of
+durability: rows of images, tags, volumes and networks are on the disk when the method returns;
+rows of containers, snapshots and the build cache survive a crash of the daemon but may be lost, in
+order, when the power fails. `settle` is called before a durable row that names snapshots is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from tiffin.core.container import Container, Volume
+from tiffin.errors import Conflict, EngineFailure
+
+MIGRATIONS: tuple[str, ...] = ()  # each takes the schema from version n+1 to n+2
+_SCHEMA = os.path.join(os.path.dirname(__file__), "schema.sql")
+
+_container = msgspec.json.Decoder(Container)
+_volume = msgspec.json.Decoder(Volume)
+
+
+class ImageRow(NamedTuple):
+    id: str
+    config_digest: str
+    size: int
+    created_ns: int
+    manifest_digest: str
+
+
+class CacheRecord(NamedTuple):
+    """A build step's result, by its key. `config_json` is the builder's own."""
+
+    key: str
+    chain_id: str
+    diff_id: str
+    config_json: bytes
+    description: str
+    created_ns: int
+
+
+class SnapshotRow(NamedTuple):
+    id: int
+    chain_id: str | None  # None: active
+    diff_id: str | None
+    parent: str | None
+    size: int
+    content_bytes: int
+    settled: bool
+
+
+class LayerBlob(NamedTuple):
+    diff_id: str
+    digest: str
+    media_type: str
+    size: int
+
+
+class Database:
+    """Open with a path; `settle` may be set afterwards."""
+
+    def __init__(self, path: str):
+        self._lock = threading.RLock()
+        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self.settle: Callable[[], None] = lambda: None
+        with _as_failures("open"):
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            # Checkpoints cost an fsync, so they happen in `checkpoint`, not on a container's start.
+            self._connection.execute("PRAGMA wal_autocheckpoint = 0")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            self._migrate()
+
+    def close(self) -> None:
+        with self._lock, contextlib.suppress(sqlite3.Error):
+            self.checkpoint()
+            self._connection.close()
+
+    def checkpoint(self) -> None:
+        """Move the write-ahead log into the database file: now and then, off anyone's path."""
+        with self._lock:
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    # meta
+
+    def put_meta(self, key: str, value: str) -> None:
+        self._write("INSERT OR REPLACE INTO meta VALUES (?, ?)", key, value)
+
+    def meta(self, key: str) -> str | None:
+        row = self._one("SELECT value FROM meta WHERE key = ?", key)
+        return None if row is None else str(row[0])
+
+    # Images
+
+    def put_image(
+        self,
+        image_id: str,
+        config_digest: str,
+        size: int,
+        created_ns: int,
+        manifest_digest: str = "",
+    ) -> None:
+        """Idempotent. Everything that the image is made of is on the disk before its row is."""
+        self.settle()
+        self._write_durably(
+            "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?, ?)",
+            image_id,
+            config_digest,
+            size,
+            created_ns,
+            manifest_digest,
+        )
+
+    def find_image(self, image_id: str) -> ImageRow | None:
+        row = self._one("SELECT * FROM images WHERE id = ?", image_id)
+        return None if row is None else ImageRow(*row)
+
+    def images(self) -> list[ImageRow]:
+        return [ImageRow(*row) for row in self._all("SELECT * FROM images ORDER BY id")]
+
+    def delete_image(self, image_id: str) -> None:
+        """With its tags and repo digests."""
+        with self._transaction(durable=True):
+            for table, column in (("tags", "image_id"), ("repo_digests", "image_id")):
+                self._execute(f"DELETE FROM {table} WHERE {column} = ?", image_id)  # noqa: S608
+            self._execute("DELETE FROM images WHERE id = ?", image_id)
+
+    def put_tag(self, reference: str, image_id: str) -> None:
+        self._write_durably("INSERT OR REPLACE INTO tags VALUES (?, ?)", reference, image_id)
+
+    def tag(self, reference: str) -> str | None:
+        row = self._one("SELECT image_id FROM tags WHERE reference = ?", reference)
+        return None if row is None else str(row[0])
+
+    def tags(self) -> dict[str, str]:
+        return dict(self._all("SELECT reference, image_id FROM tags ORDER BY reference"))
+
+    def delete_tag(self, reference: str) -> None:
+        self._write_durably("DELETE FROM tags WHERE reference = ?", reference)
+
+    def put_repo_digest(self, name: str, digest: str, image_id: str) -> None:
+        self._write_durably(
+            "INSERT OR REPLACE INTO repo_digests VALUES (?, ?, ?)", name, digest, image_id
+        )
+
+    def repo_digests(self, image_id: str) -> list[str]:
+        """As "name@sha256:..."."""
+        query = "SELECT name, digest FROM repo_digests WHERE image_id = ? ORDER BY name, digest"
+        return [f"{name}@{digest}" for name, digest in self._all(query, image_id)]
+
+    def image_of_repo_digest(self, name: str, digest: str) -> str | None:
+        query = "SELECT image_id FROM repo_digests WHERE name = ? AND digest = ?"
+        row = self._one(query, name, digest)
+        return None if row is None else str(row[0])
+
+    def delete_repo_digest(self, name: str, digest: str) -> None:
+        self._write_durably("DELETE FROM repo_digests WHERE name = ? AND digest = ?", name, digest)
+
+    # Containers
+
+    def put_container(self, container: Container) -> None:
+        """Insert or update. Raises Conflict if another container has the name."""
+        record = msgspec.json.encode(container).decode()
+        query = (
+            "INSERT INTO containers VALUES (?, ?, ?) "
+            "ON CONFLICT (id) DO UPDATE SET name = excluded.name, record = excluded.record"
+        )
+        try:
+            self._write(query, container.id, container.name, record)
+        except sqlite3.IntegrityError as error:
+            holder = self.container_by_name(container.name)
+            by = f' by container "{holder.id}"' if holder else ""
+            raise Conflict(
+                f'Conflict. The container name "/{container.name}" is already in use{by}. '
+                "You have to remove (or rename) that container to be able to reuse that name."
+            ) from error
+
+    def find_container(self, container_id: str) -> Container | None:
+        row = self._one("SELECT record FROM containers WHERE id = ?", container_id)
+        return None if row is None else _container.decode(row[0])
+
+    def container_by_name(self, name: str) -> Container | None:
+        row = self._one("SELECT record FROM containers WHERE name = ?", name)
+        return None if row is None else _container.decode(row[0])
+
+    def containers(self) -> list[Container]:
+        return [_container.decode(row[0]) for row in self._all("SELECT record FROM containers")]
+
+    def delete_container(self, container_id: str) -> None:
+        self._write("DELETE FROM containers WHERE id = ?", container_id)
+
+    # Volumes and networks
+
+    def put_volume(self, volume: Volume) -> None:
+        record = msgspec.json.encode(volume).decode()
+        self._write_durably("INSERT OR REPLACE INTO volumes VALUES (?, ?)", volume.name, record)
+
+    def find_volume(self, name: str) -> Volume | None:
+        row = self._one("SELECT record FROM volumes WHERE name = ?", name)
+        return None if row is None else _volume.decode(row[0])
+
+    def volumes(self) -> list[Volume]:
+        query = "SELECT record FROM volumes ORDER BY name"
+        return [_volume.decode(row[0]) for row in self._all(query)]
+
+    def delete_volume(self, name: str) -> None:
+        self._write_durably("DELETE FROM volumes WHERE name = ?", name)
+
+    def put_network(self, name: str, record: bytes) -> None:
+        """`record` is JSON, the engine's own."""
+        self._write_durably("INSERT OR REPLACE INTO networks VALUES (?, ?)", name, record.decode())
+
+    def find_network(self, name: str) -> bytes | None:
+        row = self._one("SELECT record FROM networks WHERE name = ?", name)
+        return None if row is None else str(row[0]).encode()
+
+    def networks(self) -> dict[str, bytes]:
+        rows = self._all("SELECT name, record FROM networks ORDER BY name")
+        return {name: record.encode() for name, record in rows}
+
+    def delete_network(self, name: str) -> None:
+        self._write_durably("DELETE FROM networks WHERE name = ?", name)
+
+    # Build cache
+
+    def put_cache(self, record: CacheRecord) -> None:
+        self._write("INSERT OR REPLACE INTO build_cache VALUES (?, ?, ?, ?, ?, ?)", *record)
+
+    def find_cache(self, key: str) -> CacheRecord | None:
+        row = self._one("SELECT * FROM build_cache WHERE key = ?", key)
+        return None if row is None else CacheRecord(*row)
+
+    def cache_records(self) -> list[CacheRecord]:
+        rows = self._all("SELECT * FROM build_cache ORDER BY created_ns")
+        return [CacheRecord(*row) for row in rows]
+
+    def delete_cache(self, key: str) -> None:
+        self._write("DELETE FROM build_cache WHERE key = ?", key)
+
+    def delete_cache_of_chain(self, chain_id: str) -> None:
+        self._write("DELETE FROM build_cache WHERE chain_id = ?", chain_id)
+
+    # Snapshots: storage.snapshots' own
+
+    def last_snapshot_id(self) -> int:
+        row = self._one("SELECT seq FROM sqlite_sequence WHERE name = 'snapshots'")
+        return 0 if row is None else int(row[0])
+
+    def snapshots(self) -> list[SnapshotRow]:
+        return [SnapshotRow(*row) for row in self._all("SELECT * FROM snapshots ORDER BY id")]
+
+    def put_snapshot(self, row: SnapshotRow) -> None:
+        self._write("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?)", *row)
+
+    def delete_snapshot(self, snapshot_id: int) -> None:
+        self._write("DELETE FROM snapshots WHERE id = ?", snapshot_id)
+
+    def settle_snapshots(self, snapshot_ids: list[int]) -> None:
+        with self._transaction():
+            for snapshot_id in snapshot_ids:
+                self._execute("UPDATE snapshots SET settled = 1 WHERE id = ?", snapshot_id)
+
+    def put_layer_blob(self, blob: LayerBlob) -> None:
+        self._write("INSERT OR REPLACE INTO layer_blobs VALUES (?, ?, ?, ?)", *blob)
+
+    def find_layer_blob(self, diff_id: str) -> LayerBlob | None:
+        row = self._one("SELECT * FROM layer_blobs WHERE diff_id = ?", diff_id)
+        return None if row is None else LayerBlob(*row)
+
+    def layer_blobs(self) -> list[LayerBlob]:
+        return [LayerBlob(*row) for row in self._all("SELECT * FROM layer_blobs")]
+
+    def delete_layer_blob(self, diff_id: str) -> None:
+        self._write("DELETE FROM layer_blobs WHERE diff_id = ?", diff_id)
+
+    # How it is done
+
+    def _migrate(self) -> None:
+        version = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+        with open(_SCHEMA, encoding="utf-8") as file:
+            steps = (file.read(), *MIGRATIONS)
+        if version > len(steps):
+            raise EngineFailure(
+                f"the database has schema {version}, written by a newer tiffin; "
+                f"this one knows {len(steps)}"
+            )
+        for number, step in enumerate(steps[version:], start=version + 1):
+            # One transaction with the version in it: a crash repeats the step or has it whole.
+            self._connection.executescript(
+                f"BEGIN; {step}; PRAGMA user_version = {number}; COMMIT;"
+            )
+
+    def _one(self, query: str, *values: object) -> tuple[object, ...] | None:
+        with self._lock, _as_failures("read"):
+            row: tuple[object, ...] | None = self._connection.execute(query, values).fetchone()
+            return row
+
+    def _all(self, query: str, *values: object) -> list[tuple[object, ...]]:
+        with self._lock, _as_failures("read"):
+            return self._connection.execute(query, values).fetchall()
+
+    def _write(self, query: str, *values: object) -> None:
+        with self._lock, _as_failures("write"):
+            self._connection.execute(query, values)
+
+    def _write_durably(self, query: str, *values: object) -> None:
+        with self._transaction(durable=True):
+            self._execute(query, *values)
+
+    def _execute(self, query: str, *values: object) -> None:
+        self._connection.execute(query, values)
+
+    @contextlib.contextmanager
+    def _transaction(self, *, durable: bool = False) -> Iterator[None]:
+        with self._lock, _as_failures("write"):
+            if durable:  # an fsync of the log at COMMIT, which takes all rows before it along
+                self._connection.execute("PRAGMA synchronous = FULL")
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield
+                except BaseException:
+                    self._connection.execute("ROLLBACK")
+                    raise
+                self._connection.execute("COMMIT")
+            finally:
+                if durable:
+                    self._connection.execute("PRAGMA synchronous = NORMAL")
+
+
+@contextlib.contextmanager
+def _as_failures(verb: str) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.IntegrityError:
+        raise
+    except sqlite3.Error as error:
+        full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
+        words = "no space left on device" if full else str(error)
+        raise EngineFailure(f"cannot {verb} the database: {words}") from error

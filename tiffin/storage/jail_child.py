@@ -1,0 +1,196 @@
+"""The inside of the jail: what runs in the isolated child. See storage.jail for the concept.
+
+Answers on standard output with one line: "unpacked <diff ID> <bytes> <content bytes>",
+"invalid <why>" (the archive's fault) or "failed <why>" (the machine's).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import hashlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from queue import SimpleQueue
+
+from tiffin.errors import InvalidArgument
+from tiffin.kernel import mounts
+from tiffin.storage import compression, tar, unpack
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NO_NEW_PRIVS = 38
+_NAMESPACES = mounts.CLONE_NEWNS | mounts.CLONE_NEWNET | mounts.CLONE_NEWIPC
+_AHEAD = 4  # chunks decoded before they are unpacked
+_READ_BYTES = 1 << 18
+_CAPABILITY_VERSION_3 = 0x20080522
+# CHOWN, DAC_OVERRIDE, FOWNER, FSETID, SYS_ADMIN (trusted.*), MKNOD, SETFCAP
+_KEPT_CAPABILITIES = sum(1 << number for number in (0, 1, 3, 4, 21, 27, 31))
+
+
+def main() -> None:
+    options = dict(argument.split("=", 1) for argument in sys.argv[2:])
+    try:
+        answer = _run(options)
+    except InvalidArgument as error:
+        answer = f"invalid {error.message}"
+    except OSError as error:
+        answer = f"failed {_words(error)}"
+    except MemoryError:
+        answer = "invalid archive needs too much memory"
+    os.write(1, answer.replace("\n", "\\n").encode(errors="replace"))
+    os._exit(0)  # not waiting for threads, nor for anything that exit handlers might do
+
+
+def _run(options: dict[str, str]) -> str:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    root = int(options["root"])
+    first = _read_exactly(compression.MAGIC_BYTES)
+    decode = compression.decoder_for(first)
+    hashlib.sha256(b"")  # the hash's module is loaded on first use
+    _enter(root)
+    stream = _Stream(decode(_input(first)), int(options["budget"]))
+    reader = tar.Reader(tar.Source(iter(stream)))
+    unpacker = unpack.Unpacker(
+        root,
+        lower_fd=int(options["lower"]),
+        whiteouts=options["whiteouts"],
+        owner=_owner(options["owner"]),
+        keep_kinds=options["keep"] == "1",
+    )
+    unpacker.unpack(reader)
+    return f"unpacked {stream.digest} {stream.size} {unpacker.content_bytes}"
+
+
+def _owner(text: str) -> tuple[int, int] | None:
+    if not text:
+        return None
+    uid, _, gid = text.partition(":")
+    return int(uid), int(gid)
+
+
+def _read_exactly(count: int) -> bytes:
+    data = b""
+    while len(data) < count and (more := os.read(0, count - len(data))):
+        data += more
+    return data
+
+
+def _input(first: bytes) -> Iterator[bytes]:
+    yield first
+    while data := os.read(0, _READ_BYTES):
+        yield data
+
+
+class _Stream:
+    """The uncompressed stream, decoded, hashed and counted in a thread, a few chunks ahead.
+
+    Both zlib's and the hash's C code let go of the interpreter, so unpacking goes on beside them.
+    """
+
+    def __init__(self, chunks: Iterator[bytes], budget: int):
+        self._chunks = chunks
+        self._budget = budget
+        self._ready: SimpleQueue[bytes | BaseException] = SimpleQueue()
+        self._room = threading.Semaphore(_AHEAD)
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        threading.Thread(target=self._decode, daemon=True).start()
+        while True:
+            chunk = self._ready.get()
+            if isinstance(chunk, BaseException):
+                raise chunk
+            if not chunk:
+                return
+            self._room.release()
+            yield chunk
+
+    @property
+    def digest(self) -> str:
+        return f"sha256:{self._hash.hexdigest()}"
+
+    def _decode(self) -> None:
+        try:
+            for chunk in self._chunks:
+                if chunk:
+                    self._take(chunk)
+        except BaseException as error:  # noqa: BLE001 - raised again where the stream is read
+            self._ready.put(error)
+        else:
+            self._ready.put(b"")
+
+    def _take(self, chunk: bytes) -> None:
+        self.size += len(chunk)
+        if self.size > self._budget:
+            raise InvalidArgument(
+                f"archive is too large: more than {self._budget} bytes uncompressed"
+            )
+        self._hash.update(chunk)
+        self._room.acquire()
+        self._ready.put(chunk)
+
+
+def _enter(root: int) -> None:
+    """Leave the host's world. Where namespaces are refused, chroot alone has to do."""
+    try:
+        mounts.unshare(_NAMESPACES)
+    except PermissionError:
+        pass
+    else:
+        _empty_root()
+    os.fchdir(root)
+    os.chroot(".")
+    _drop_capabilities()
+
+
+def _empty_root() -> None:
+    """Put an empty tmpfs where the host's root was; the host's mounts go away with that."""
+    mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
+    context = mounts.fsopen("tmpfs")
+    mounts.fsconfig_string(context, "size", "4096")
+    mounts.fsconfig_create(context)
+    empty = mounts.fsmount(context, mounts.MOUNT_ATTR_RDONLY)
+    os.close(context)
+    mounts.move_mount(empty, mounts.AT_FDCWD, "/")
+    os.fchdir(empty)
+    mounts.pivot_root(".", ".")
+    mounts.umount(".", mounts.MNT_DETACH)
+    os.close(empty)
+
+
+class _Header(ctypes.Structure):
+    _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+
+class _Set(ctypes.Structure):
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
+
+
+def _drop_capabilities() -> None:
+    """Keep what writing any file needs. Best effort: a child without any has none to drop."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    header = _Header(_CAPABILITY_VERSION_3, 0)
+    sets = (_Set * 2)()
+    if libc.capget(ctypes.byref(header), ctypes.byref(sets)) != 0:
+        return
+    for word, kept in zip(sets, (_KEPT_CAPABILITIES, 0), strict=True):
+        word.permitted &= kept
+        word.effective &= kept
+        word.inheritable = 0
+    libc.capset(ctypes.byref(header), ctypes.byref(sets))
+
+
+def _words(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "no space left on device"
+    name = os.fsdecode(error.filename) if error.filename else ""
+    return f"cannot unpack {name}: {error.strerror}" if name else f"cannot unpack: {error.strerror}"
