@@ -370,10 +370,6 @@ def _other_warnings(host: HostConfig, facts: HostFacts) -> list[str]:
             "Your kernel does not support cpuset or the cgroup is not mounted. Cpuset discarded.",
         ),
         (
-            not facts.ipv4_forwarding and host.network_mode not in ("host", "none"),
-            "IPv4 forwarding is disabled. Networking will not work.",
-        ),
-        (
             host.network_mode == "host" and bool(host.port_bindings),
             "Published ports are discarded when using host network mode",
         ),

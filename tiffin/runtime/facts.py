@@ -22,7 +22,6 @@ class HostFacts(msgspec.Struct, frozen=True):
     apparmor: bool = False
     selinux: bool = False
     swap_accounted: bool = True
-    ipv4_forwarding: bool = True
     cpus: int = 1
     cpuset_cpus: str = "0"
     cpuset_mems: str = "0"

@@ -21,7 +21,7 @@ _SLAVE = frozenset({"slave", "rslave"})
 def read_facts(cgroup_root: str, *, user_namespaces: bool) -> HostFacts:
     """`user_namespaces`: whether a probe found that they work, with idmapped mounts."""
     layout = cgroup.detect()
-    cpus = os.cpu_count() or 1
+    cpus = len(os.sched_getaffinity(0))
     status = _fields("/proc/self/status")
     return HostFacts(
         cgroup_version=layout.version,
@@ -35,7 +35,6 @@ def read_facts(cgroup_root: str, *, user_namespaces: bool) -> HostFacts:
         apparmor=_read("/sys/module/apparmor/parameters/enabled").startswith("Y"),
         selinux=os.path.exists("/sys/fs/selinux/enforce"),
         swap_accounted=_swap_accounted(layout),
-        ipv4_forwarding=_read("/proc/sys/net/ipv4/ip_forward").strip() != "0",
         cpus=cpus,
         cpuset_cpus=_read("/sys/devices/system/cpu/online").strip() or f"0-{cpus - 1}",
         cpuset_mems=_read("/sys/devices/system/node/online").strip() or "0",
@@ -92,7 +91,8 @@ def _not_a(source: str, point: str, kind: str) -> CannotStart:
 def source_mount(source: str, mountinfo: str) -> tuple[str, tuple[str, ...]]:
     """The mount point that a path lies on (the last one mounted there) and its optional tags."""
     path = os.path.realpath(source)
-    found, tags = "/", ()
+    found: str = "/"
+    tags: tuple[str, ...] = ()
     for line in mountinfo.splitlines():
         fields = line.partition(" - ")[0].split(" ")
         point = fields[4]

@@ -203,7 +203,7 @@ def _user_mounts(workload: Workload, id_map: Map) -> list[OCIMount]:
     mounts = [_user_mount(mount, id_map) for mount in workload.mounts]
     taken = {mount["destination"] for mount in mounts}
     for destination, words in workload.host_config.tmpfs.items():
-        target = normpath(destination)
+        target = _clean(destination)
         if target not in taken:
             mounts.append(_mount(target, "tmpfs", "tmpfs", tmpfs_options(words)))
     for destination, source in workload.etc_files.items():
@@ -242,7 +242,12 @@ def _mount(destination: str, kind: str, source: str, options: list[str]) -> OCIM
 
 
 def _depth(path: str) -> int:
-    return normpath(path).count("/")
+    return _clean(path).count("/")
+
+
+def _clean(path: str) -> str:
+    """Absolute and normal. "/../x" is "/x": it never climbs; "//x", which POSIX lets be, is "/x"."""
+    return "/" + normpath("/" + path).lstrip("/")
 
 
 _CONTRARY = {
@@ -393,8 +398,7 @@ def _root_propagation(mounts: Iterable[Mount]) -> str:
 
 
 def cgroups_path(container_id: str, host: HostConfig, facts: HostFacts) -> str:
-    # normpath of an absolute path never climbs: "/../x" is "/x".
-    return normpath(f"/{host.cgroup_parent or facts.cgroup_root}/{container_id}")
+    return _clean(f"{host.cgroup_parent or facts.cgroup_root}/{container_id}")
 
 
 # --- tiffin ---------------------------------------------------------------------------------------
