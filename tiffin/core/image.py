@@ -8,6 +8,7 @@ image-index.md, config.md) and, for the config's Docker-only fields, moby's imag
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any, NewType, TypeVar
 
 import msgspec
@@ -183,6 +184,85 @@ def decode_manifest(data: bytes) -> Manifest:
 
 def decode_index(data: bytes) -> Index:
     return _decode(data, Index, "image index")
+
+
+_ARCHITECTURES = {
+    "x86_64": "amd64",
+    "x86-64": "amd64",
+    "i386": "386",
+    "i686": "386",
+    "aarch64": "arm64",
+    "armhf": "arm",
+    "armel": "arm",
+    "armv7l": "arm",
+    "armv6l": "arm",
+}
+_VARIANTS = {"armhf": "v7", "armv7l": "v7", "armel": "v6", "armv6l": "v6"}
+_DEFAULT_VARIANT = {"arm64": "v8", "arm": "v7", "amd64": "v1"}
+
+
+def parse_platform(text: str, host: Platform) -> Platform:
+    """A platform as the user types it: "linux/arm64/v8", "linux", "arm64". "" is the host's.
+
+    Raises InvalidArgument in Docker's words.
+    """
+    if not text:
+        return host
+    parts = text.lower().split("/")
+    if len(parts) > 3 or any(not re.fullmatch(r"[a-z0-9_.-]+", part) for part in parts):
+        raise InvalidArgument(f'"{text}": invalid platform')
+    if len(parts) == 1:
+        if parts[0] in ("linux", "windows", "darwin", "freebsd"):
+            return Platform(architecture=host.architecture, os=parts[0], variant=host.variant)
+        return machine_platform(parts[0])
+    named = machine_platform(parts[1])
+    variant = parts[2] if len(parts) == 3 else named.variant
+    return Platform(architecture=named.architecture, os=parts[0], variant=variant)
+
+
+def machine_platform(machine: str) -> Platform:
+    """The platform of uname's machine word."""
+    architecture = _ARCHITECTURES.get(machine, machine)
+    return Platform(architecture=architecture, os="linux", variant=_VARIANTS.get(machine, ""))
+
+
+def format_platform(platform: Platform) -> str:
+    parts = (platform.os, platform.architecture, platform.variant)
+    return "/".join(part for part in parts if part)
+
+
+def choose_platform(index: Index, wanted: Platform) -> Descriptor | None:
+    """The entry that runs on `wanted`: its variant, else the highest below; the first of equals."""
+    best: Descriptor | None = None
+    best_rank = -1
+    for entry in index.manifests:
+        rank = _rank(entry.platform, wanted)
+        if rank > best_rank:
+            best, best_rank = entry, rank
+    return best
+
+
+def runs_on(offered: Platform, wanted: Platform) -> bool:
+    return _rank(offered, wanted) >= 0
+
+
+def _rank(offered: Platform | None, wanted: Platform) -> int:
+    """-1 for "does not run there", else the higher the nearer."""
+    if offered is None:
+        return 0
+    if (offered.os, offered.architecture) != (wanted.os, wanted.architecture):
+        return -1
+    have, want = _variant(offered), _variant(wanted)
+    if have == want:
+        return 1000
+    comparable = have[:1] == want[:1] == "v" and have[1:].isdecimal() and want[1:].isdecimal()
+    if not comparable or int(have[1:]) > int(want[1:]):
+        return -1
+    return int(have[1:])
+
+
+def _variant(platform: Platform) -> str:
+    return platform.variant or _DEFAULT_VARIANT.get(platform.architecture, "")
 
 
 def encode(document: msgspec.Struct) -> bytes:

@@ -1,8 +1,8 @@
 """Image references: what a user types for an image, by the grammar of distribution/reference.
 
-`parse` gives the normalised form: "busybox" is docker.io/library/busybox, "localhost:5000/web:1" names
-its own domain. `str(reference)` is that full form, `.familiar()` what Docker shows. Docker's words for
-what is wrong are part of the contract.
+`parse` gives the normalised form: "busybox" is docker.io/library/busybox, "localhost:5000/web:1"
+names its own domain. `str(reference)` is that full form, `.familiar()` what Docker shows. Docker's
+words for what is wrong are part of the contract.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def is_tag(text: str) -> bool:
 
 
 def _split_domain(text: str) -> tuple[str, str]:
-    """The first component is a domain only if it could be no repository: a dot, a port, an upper-case letter."""
+    """The first component is a domain only if it could be no repository: dot, port, upper case."""
     first, slash, rest = text.partition("/")
     is_domain = slash and (
         "." in first or ":" in first or first == "localhost" or first != first.lower()

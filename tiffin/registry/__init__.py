@@ -1,1 +1,1 @@
-"""Other hosts that keep images: the OCI distribution protocol and its transport."""
+"""Registries: the distribution protocol as conversations, and the client that holds them."""

@@ -1,4 +1,4 @@
-"""References: every text either parses to a reference that parses to itself, or is refused in Docker's words."""
+"""Every text either parses to a reference that parses to itself, or is refused."""
 
 from __future__ import annotations
 
