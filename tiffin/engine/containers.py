@@ -39,7 +39,7 @@ from tiffin.engine.supervisor import (
     container_attributes,
     parse_size,
 )
-from tiffin.errors import Conflict, InvalidArgument, NotFound, NotModified, Unsupported
+from tiffin.errors import Conflict, InvalidArgument, NotFound, Unsupported
 from tiffin.runtime import spec
 from tiffin.runtime.logreader import LogLine, read_log
 from tiffin.storage.snapshots import SnapshotStore
@@ -241,17 +241,17 @@ class Containers:
         """Raises Conflict when it runs and `force` is not given."""
         container = self._catalog.get(reference)
         if force and container.state.status in (*lifecycle.LIVE, Status.RESTARTING):
-            await self._kill_for_removal(container)
-        async with self._catalog.lock(container.id):
-            container = self._catalog.get(container.id)
+            await self._supervisor.end_for_removal(container)
+        # A client that goes away does not leave half a removal behind.
+        await asyncio.shield(self._remove(container.id, volumes=volumes))
+
+    async def _remove(self, container_id: str, *, volumes: bool) -> None:
+        async with self._catalog.lock(container_id):
+            container = self._catalog.get(container_id)
             lifecycle.transition(container, Action.REMOVE)
-            await asyncio.shield(self._remove_rest(container, volumes=volumes))
+            await self._take_apart(container, volumes=volumes)
 
-    async def _kill_for_removal(self, container: Container) -> None:
-        with suppress(NotModified):  # it may end by itself meanwhile
-            await self._supervisor.stop(container.id, signal="SIGKILL", timeout=1)
-
-    async def _remove_rest(self, container: Container, *, volumes: bool) -> None:
+    async def _take_apart(self, container: Container, *, volumes: bool) -> None:
         removing = msgspec.structs.replace(container.state, status=Status.REMOVING)
         container = msgspec.structs.replace(container, state=removing)
         await self._runtime.remove(container.id)

@@ -55,9 +55,9 @@ class Processes:
     ) -> None:
         self._catalog = catalog
         self._runtime = runtime
-        self._supervisor = supervisor
         self._events = events
         self._records: dict[str, ExecRecord] = {}
+        supervisor.watch_processes(self._on_exit, self._on_container_end)
 
     def create(self, reference: str, request: ExecRequest) -> str:
         """The new exec's id. Raises NotFound, Conflict (not running, paused), InvalidArgument."""
@@ -91,7 +91,6 @@ class Processes:
             raise Conflict(f"Error: Exec command {exec_id} has already run")
         lifecycle.transition(container, Action.EXEC)
         record.started = True
-        self._supervisor.listen_to_execs(container.id, self._on_exit)
         self._emit(container, record, "exec_start")
         record.running = True
         try:
@@ -152,7 +151,7 @@ class Processes:
         if container is not None:
             self._emit(container, record, "exec_die", exitCode=str(ended.exit_code))
 
-    def container_ended(self, container_id: str) -> None:
+    def _on_container_end(self, container_id: str) -> None:
         """What still ran in it was killed with it."""
         for record in self._records.values():
             if record.container_id == container_id and record.running:

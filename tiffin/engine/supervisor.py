@@ -73,7 +73,8 @@ class Supervisor:
         self._backoff_seconds: dict[str, float] = {}
         self._early_clients: dict[str, list[EarlyClient]] = defaultdict(list)
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._exec_listeners: dict[str, Callable[[Exit], None]] = {}
+        self._on_exec_exit: Callable[[Exit], None] = lambda _: None
+        self._on_container_end: Callable[[str], None] = lambda _: None
         self.remove_after_exit: Callable[[str], Awaitable[None]] | None = None
         self._closing = False
         runtime.on_exit(self._on_exit)
@@ -83,19 +84,19 @@ class Supervisor:
     async def start(self, reference: str) -> Container:
         """Raises NotModified when it runs, CannotStart when it does not come up."""
         container = self._catalog.get(reference)
-        async with self._catalog.lock(container.id):
-            container = self._catalog.get(container.id)
-            lifecycle.transition(container, Action.START)
-            self._cancel_restart(container.id)
-            # A client that goes away does not leave half a start behind: the start goes on.
-            return await asyncio.shield(self._keep(self._start(container)))
+        # A client that goes away does not leave half a start behind: the start goes on.
+        return await asyncio.shield(self._keep(self._start(container.id)))
 
-    async def _start(self, container: Container) -> Container:
-        try:
-            container = await self._bring_up(container)
-        except TiffinError as error:
-            await self._note_failed_start(container, error)
-            raise
+    async def _start(self, container_id: str) -> Container:
+        async with self._catalog.lock(container_id):
+            container = self._catalog.get(container_id)
+            lifecycle.transition(container, Action.START)
+            self._cancel_restart(container_id)
+            try:
+                container = await self._bring_up(container)
+            except TiffinError as error:
+                await self._note_failed_start(container, error)
+                raise
         self._emit(container, "start")
         return container
 
@@ -216,6 +217,11 @@ class Supervisor:
         await self._end(container, number, DEFAULT_STOP_SECONDS if patience is None else patience)
         self._emit(container, "stop")
 
+    async def end_for_removal(self, container: Container) -> None:
+        """Kill what runs, or is about to run again, without asking first."""
+        await self._mark_stopped(container.id)
+        await self._end(container, 9, KILL_DEADLINE_SECONDS)
+
     async def _mark_stopped(self, container_id: str) -> None:
         """A stop by hand silences the restart policy."""
         self._cancel_restart(container_id)
@@ -298,14 +304,16 @@ class Supervisor:
 
     def _on_exit(self, ended: Exit) -> None:
         if ended.exec_id:
-            listener = self._exec_listeners.get(ended.container_id)
-            if listener is not None:
-                listener(ended)
+            self._on_exec_exit(ended)
             return
         self._own(self._handle_exit(ended))
 
-    def listen_to_execs(self, container_id: str, listener: Callable[[Exit], None]) -> None:
-        self._exec_listeners[container_id] = listener
+    def watch_processes(
+        self, on_exec_exit: Callable[[Exit], None], on_container_end: Callable[[str], None]
+    ) -> None:
+        """Who is told when an exec ends, and when a container does with all of its execs."""
+        self._on_exec_exit = on_exec_exit
+        self._on_container_end = on_container_end
 
     async def _handle_exit(self, ended: Exit) -> None:
         async with self._catalog.lock(ended.container_id):
@@ -325,7 +333,7 @@ class Supervisor:
                     state, status=Status.RESTARTING, restart_count=state.restart_count + 1
                 )
             container = await self._catalog.put_state(container, state)
-        self._exec_listeners.pop(container.id, None)
+        self._on_container_end(container.id)
         if ended.oom_killed:
             self._emit(container, "oom")
         self._emit(
