@@ -252,11 +252,10 @@ class Containers:
             await self._take_apart(container, volumes=volumes)
 
     async def _take_apart(self, container: Container, *, volumes: bool) -> None:
-        removing = msgspec.structs.replace(container.state, status=Status.REMOVING)
-        container = msgspec.structs.replace(container, state=removing)
         await self._runtime.remove(container.id)
-        await asyncio.to_thread(self._drop_files, container)
+        # The row goes first: a crash then leaves files without one, which the next start sweeps.
         await self._catalog.delete(container)
+        await asyncio.to_thread(self._drop_files, container)
         self._processes.container_removed(container.id)
         if volumes:
             await self._mounting.remove_anonymous(container)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from contextlib import AsyncExitStack, suppress
 
 from tiffin.core.container import Container
@@ -81,6 +82,7 @@ class Engine:
     async def _assemble(self, storage: Storage, rows: Rows) -> None:
         settings, events = self.settings, self.events
         directory = os.path.join(settings.data_root, "containers")
+        self._containers_directory = directory
         os.makedirs(directory, 0o710, exist_ok=True)
         catalog = Catalog(rows)
         await catalog.load()
@@ -147,6 +149,10 @@ class Engine:
         for active in await asyncio.to_thread(snapshots.actives):
             if active not in used:
                 await asyncio.to_thread(snapshots.remove, active)
+        for name in os.listdir(self._containers_directory):
+            if name not in known:
+                path = os.path.join(self._containers_directory, name)
+                await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
         await self._bridge.sweep({container.id for container in self._catalog.live()})
 
     def _image_users(self, image_id: str) -> list[Container]:
