@@ -86,7 +86,7 @@ class Statistics(NamedTuple):
 # --- the host's layout --------------------------------------------------------------------------
 
 _V1_CONTROLLERS = frozenset(
-    "cpuset cpu cpuacct blkio memory devices freezer"  # noqa: SIM905
+    "cpuset cpu cpuacct blkio memory devices freezer"
     " net_cls perf_event net_prio hugetlb pids rdma misc".split()
 )
 
@@ -168,8 +168,14 @@ class Cgroup:
             if resources:
                 self.limit(resources)
         except OSError:
-            self.remove()
+            self._try_remove()
             raise
+
+    def _try_remove(self) -> None:
+        try:
+            self.remove(timeout_seconds=0)
+        except OSError:
+            return
 
     def exists(self) -> bool:
         return any(os.path.isdir(directory) for directory in self.directories())

@@ -246,7 +246,7 @@ def _depth(path: str) -> int:
 
 
 def _clean(path: str) -> str:
-    """Absolute and normal. "/../x" is "/x": it never climbs; "//x", which POSIX lets be, is "/x"."""
+    """Absolute, normal, with one slash in front: never climbs ("/../x" is "/x")."""
     return "/" + normpath("/" + path).lstrip("/")
 
 
