@@ -25,7 +25,7 @@ PIECE = 65536
 _TOO_NEW = "Maximum supported API version is "
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 
-Query = dict[str, str] | None
+Query = Any  # None, or a dict: strings, or lists of them where a name comes repeatedly
 
 
 def quote(text: str, safe: str = "") -> str:
@@ -38,7 +38,12 @@ def quote(text: str, safe: str = "") -> str:
 def target(path: str, query: Query) -> str:
     if not query:
         return path
-    return path + "?" + "&".join(f"{name}={quote(value)}" for name, value in query.items())
+    pairs = (
+        f"{name}={quote(value)}"
+        for name, found in query.items()
+        for value in (found if isinstance(found, list) else (found,))
+    )
+    return f"{path}?{'&'.join(pairs)}"
 
 
 class Connection:
@@ -214,13 +219,11 @@ class Client:
         connection.send(
             self._head(method, path, query, {**headers, "Transfer-Encoding": "chunked"})
         )
-        try:
-            for piece in pieces:
-                if piece:
-                    connection.send(b"%x\r\n%b\r\n" % (len(piece), piece))
-            connection.send(b"0\r\n\r\n")
-        except (BrokenPipeError, ConnectionResetError):
-            pass
+        for piece in pieces:
+            if piece and not _push(connection, b"%x\r\n%b\r\n" % (len(piece), piece)):
+                break
+        else:
+            _push(connection, b"0\r\n\r\n")
         return self._checked(self._answer(connection, method))
 
     def hijack(self, path: str, query: Query = None, body: Any = None) -> Connection:
@@ -345,6 +348,34 @@ class Client:
             "permission denied while trying to connect to the Docker daemon socket at "
             f"{self.host}: {posix.strerror(errno.EACCES).lower()}"
         )
+
+
+def _push(connection: Connection, data: bytes) -> bool:
+    """Sends all of `data`, and takes in meanwhile what the daemon says already.
+
+    False when the daemon wants no more of it.
+    """
+    view = memoryview(data)
+    flags = _socket.MSG_NOSIGNAL | _socket.MSG_DONTWAIT
+    try:
+        while view:
+            try:
+                view = view[connection.socket.send(view, flags) :]
+            except BlockingIOError:
+                if _wait(connection) and not connection.more():
+                    return False
+    except (BrokenPipeError, ConnectionResetError):
+        return False
+    return True
+
+
+def _wait(connection: Connection) -> bool:
+    """Until there is room to send, or something to read: then it is True."""
+    import select
+
+    poll = select.poll()
+    poll.register(connection.socket.fileno(), select.POLLIN | select.POLLOUT)
+    return any(events & ~select.POLLOUT for _, events in poll.poll())
 
 
 def _number(version: str) -> tuple[int, ...]:

@@ -200,7 +200,6 @@ CHECKS: Mapping[str, Callable[[str], object]] = {
     "add-host": check_extra_host,
     "annotation": check_pair,
     "attach": check_attach,
-    "blkio-weight": int,
     "blkio-weight-device": check_weight,
     "cpus": quantities.parse_cpus,
     "device-cgroup-rule": check_device_rule,

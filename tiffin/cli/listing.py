@@ -87,7 +87,8 @@ def filters_query(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
         return {}
     from tiffin.cli.jsontext import encode
 
-    return {"filters": encode(found).decode()}
+    ordered = {name: dict(sorted(found[name].items())) for name in sorted(found)}
+    return {"filters": encode(ordered).decode()}
 
 
 def labels_text(labels: dict[str, str] | None) -> str:

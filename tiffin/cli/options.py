@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # A kind "=other" makes the option a hidden name of `other`; help "" hides it.
 Option = tuple[str, str, str, str]
 
-_ONE = frozenset(("bool", "string", "int", "uint", "duration", "bytes", "decimal", "hidden"))
+_ONE = frozenset(("bool", "string", "int", "uint16", "duration", "bytes", "decimal"))
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
 
@@ -166,7 +166,7 @@ class _Parsing:
             return check(text)
         if kind == "bool":
             return to_bool(text)
-        if kind in ("int", "uint"):
+        if kind in ("int", "uint16"):
             return to_int(text)
         return text
 

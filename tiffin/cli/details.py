@@ -1,0 +1,79 @@
+"""`port` and `top`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tiffin.cli.failures import CommandFailed
+from tiffin.cli.options import Arguments, Command
+from tiffin.cli.output import say, table
+from tiffin.cli.targets import container_path
+
+if TYPE_CHECKING:
+    from tiffin.cli.client import Client
+
+
+def natural(text: str) -> list[tuple[int, int | str]]:
+    """A key that sorts `9` before `10`."""
+    found: list[tuple[int, int | str]] = []
+    position = 0
+    while position < len(text):
+        end = position + 1
+        digits = text[position].isdigit()
+        while end < len(text) and text[end].isdigit() == digits:
+            end += 1
+        found.append((0, int(text[position:end])) if digits else (1, text[position:end]))
+        position = end
+    return found
+
+
+def _place(binding: dict[str, str]) -> str:
+    address, port = binding["HostIp"], binding["HostPort"]
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def port(client: Client, arguments: Arguments) -> None:
+    name, *asked = arguments.words
+    ports = client.get(container_path(name, "json"))["NetworkSettings"].get("Ports") or {}
+    if asked:
+        number, _, protocol = asked[0].partition("/")
+        if not number.isdecimal() or int(number) > 65535:
+            raise CommandFailed(
+                f'Error: invalid port ({number}): strconv.ParseUint: parsing "{number}": '
+                "invalid syntax"
+            )
+        bindings = ports.get(f"{number}/{protocol or 'tcp'}")
+        if not bindings:
+            raise CommandFailed(f"Error: No public port '{asked[0]}' published for {name}")
+        lines = [_place(binding) for binding in bindings]
+    else:
+        lines = [
+            f"{inside} -> {_place(binding)}"
+            for inside, bindings in ports.items()
+            for binding in bindings or ()
+        ]
+    if lines:
+        say("\n".join(sorted(lines, key=natural)))
+
+
+def top(client: Client, arguments: Arguments) -> None:
+    name, *words = arguments.words
+    query = {"ps_args": " ".join(words)} if words else None
+    found = client.get(container_path(name, "top"), query)
+    say(table([found["Titles"], *(found.get("Processes") or ())], 20, 3))
+
+
+PORT = Command(
+    port,
+    " CONTAINER [PRIVATE_PORT[/PROTO]]",
+    "List port mappings or a specific mapping for the container",
+    least=1,
+    most=2,
+)
+TOP = Command(
+    top,
+    " CONTAINER [ps OPTIONS]",
+    "Display the running processes of a container",
+    least=1,
+    interspersed=False,
+)

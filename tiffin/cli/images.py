@@ -1,0 +1,248 @@
+"""`images`, `rmi`, `tag`, `history`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from tiffin.cli.client import quote
+from tiffin.cli.failures import CommandFailed, DaemonAnswered
+from tiffin.cli.listing import (
+    FORMAT_HELP,
+    Field,
+    Record,
+    filters_query,
+    parse_filter,
+    show_ids,
+    show_list,
+)
+from tiffin.cli.options import Arguments, Command
+from tiffin.cli.output import age, complain, ellipsis, human_size, say, short_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tiffin.cli.client import Client
+
+NONE = "<none>"
+COLUMNS = ("Repository", "Tag", "ID", "CreatedSince", "Size")
+_EPOCH = 946684800  # 2000-01-01: dates before it say only that there is none
+
+
+def identity(record: Record, short: bool) -> str:  # noqa: FBT001
+    return short_id(record["Id"]) if short else str(record["Id"])
+
+
+def familiar(reference: str) -> str:
+    return reference.removeprefix("docker.io/").removeprefix("library/")
+
+
+def rows(images: list[Record], *, digests: bool, every_digest: bool) -> Iterator[Record]:
+    """A record for each name of each image, with its Repository, Tag and Digest."""
+    for image in images:
+        tags = _by_repository(image.get("RepoTags"), ":")
+        names = _by_repository(image.get("RepoDigests"), "@")
+        if not tags and not names:
+            yield {**image, "Repository": NONE, "Tag": NONE, "Digest": NONE}
+        for repository, found in tags.items():
+            theirs = names.pop(repository, []) if digests else (names.pop(repository, None), [])[1]
+            for tag in found:
+                for digest in theirs or [NONE]:
+                    yield {**image, "Repository": repository, "Tag": tag, "Digest": digest}
+        for repository, found in names.items():
+            for digest in found if every_digest else [""]:
+                yield {**image, "Repository": repository, "Tag": NONE, "Digest": digest}
+
+
+def _by_repository(references: list[str] | None, separator: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for reference in references or ():
+        repository, _, rest = reference.rpartition(separator)
+        if repository != NONE:
+            found.setdefault(familiar(repository), []).append(rest)
+    return found
+
+
+def since(record: Record, _: bool = True) -> str:  # noqa: FBT001, FBT002
+    return age(time.time() - record["Created"]) + " ago"
+
+
+def _count(record: Record, key: str) -> str:
+    return "N/A" if record.get(key, -1) == -1 else human_size(record[key], 3)
+
+
+FIELDS: dict[str, Field] = {
+    "ID": ("IMAGE ID", identity),
+    "Repository": ("REPOSITORY", lambda record, _: record["Repository"]),
+    "Tag": ("TAG", lambda record, _: record["Tag"]),
+    "Digest": ("DIGEST", lambda record, _: record["Digest"]),
+    "CreatedSince": ("CREATED", since),
+    "CreatedAt": (
+        "CREATED AT",
+        lambda record, _: time.strftime(
+            "%Y-%m-%d %H:%M:%S %z %Z", time.localtime(record["Created"])
+        ),
+    ),
+    "Size": ("SIZE", lambda record, _: human_size(record["Size"], 3)),
+    "Containers": (
+        "CONTAINERS",
+        lambda record, _: "N/A" if record.get("Containers", -1) == -1 else str(record["Containers"]),
+    ),
+    "VirtualSize": ("SIZE", lambda record, _: human_size(record["Size"])),
+    "SharedSize": ("SHARED SIZE", lambda record, _: _count(record, "SharedSize")),
+    "UniqueSize": (
+        "UNIQUE SIZE",
+        lambda record, _: "N/A"
+        if record.get("SharedSize", -1) == -1
+        else human_size(record["Size"] - record["SharedSize"], 3),
+    ),
+}
+
+
+def images(client: Client, arguments: Arguments) -> None:
+    filters = arguments.many("filter")
+    if arguments.words:
+        filters.append(("reference", arguments.words[0]))
+    query = {"all": "1"} if arguments.flag("all") else {}
+    form, digests = arguments.text("format"), arguments.flag("digests")
+    found = client.get("/images/json", query | filters_query(filters))
+    # Newest first, as the daemon sorts them; the names of one image in their order.
+    records = list(
+        rows(found, digests=digests or ".Digest" in form, every_digest=digests)
+    )
+    short = not arguments.flag("no-trunc")
+    if arguments.flag("quiet"):
+        show_ids(records, identity, short)
+        return
+    columns = (*COLUMNS[:2], "Digest", *COLUMNS[2:]) if digests else COLUMNS
+    show_list(records, FIELDS, columns, form, short=short)
+
+
+def image_path(name: str, verb: str = "") -> str:
+    path = f"/images/{quote(name, '/:@')}"
+    return f"{path}/{verb}" if verb else path
+
+
+def remove(client: Client, arguments: Arguments) -> None:
+    force = arguments.flag("force")
+    query: dict[str, Any] = {"force": "1"} if force else {}
+    if arguments.flag("no-prune"):
+        query["noprune"] = "1"
+    errors: list[DaemonAnswered] = []
+    for name in arguments.words:
+        try:
+            done = client.request("DELETE", image_path(name), query).document()
+        except DaemonAnswered as error:
+            errors.append(error)
+            continue
+        for each in done:
+            deleted = each.get("Deleted")
+            say(f"Deleted: {deleted}" if deleted else f"Untagged: {each['Untagged']}")
+    if not errors:
+        return
+    text = "\n".join(error.message for error in errors)
+    if not force or any(error.status != 404 for error in errors):
+        raise CommandFailed(text)
+    complain(text)
+
+
+def tag(client: Client, arguments: Arguments) -> None:
+    from tiffin.cli.snapshot import split_reference
+
+    source, name = arguments.words
+    repository, label = split_reference(name)
+    query = {"repo": repository, "tag": label}
+    client.request("POST", image_path(source, "tag"), query).read()
+
+
+def _history_created(record: Record, _: bool = True) -> str:  # noqa: FBT001, FBT002
+    return "N/A" if record["Created"] <= _EPOCH else since(record)
+
+
+def _history_date(record: Record, _: bool = True) -> str:  # noqa: FBT001, FBT002
+    zone = time.strftime("%z", time.localtime(record["Created"]))
+    shown = "Z" if zone in ("", "+0000") else f"{zone[:3]}:{zone[3:]}"
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(record["Created"])) + shown
+
+
+def _created_by(record: Record, short: bool) -> str:  # noqa: FBT001
+    text = record["CreatedBy"].replace("\t", " ")
+    return ellipsis(text, 45) if short else text
+
+
+def _history_fields(*, human: bool) -> dict[str, Field]:
+    return {
+        "ID": ("IMAGE", identity),
+        "CreatedSince": ("CREATED", _history_created if human else _history_date),
+        "CreatedAt": ("CREATED AT", _history_date),
+        "CreatedBy": ("CREATED BY", _created_by),
+        "Size": (
+            "SIZE",
+            lambda record, _: human_size(record["Size"], 3) if human else str(record["Size"]),
+        ),
+        "Comment": ("COMMENT", lambda record, _: record["Comment"]),
+    }
+
+
+def history(client: Client, arguments: Arguments) -> None:
+    records = client.get(image_path(arguments.words[0], "history"))
+    short = not arguments.flag("no-trunc")
+    if arguments.flag("quiet"):
+        show_ids(records, identity, short)
+        return
+    human = arguments.flag("human", default=True)
+    columns = ("ID", "CreatedSince" if human else "CreatedAt", "CreatedBy", "Size", "Comment")
+    form = arguments.text("format")
+    show_list(records, _history_fields(human=human), columns, form, short=short)
+
+
+IMAGES = Command(
+    images,
+    " [OPTIONS] [REPOSITORY[:TAG]]",
+    "List images",
+    (
+        ("all", "a", "bool", "Show all images (default hides intermediate images)"),
+        ("digests", "", "bool", "Show digests"),
+        ("filter", "f", "filter", "Filter output based on conditions provided"),
+        ("format", "", "string", FORMAT_HELP),
+        ("no-trunc", "", "bool", "Don't truncate output"),
+        ("quiet", "q", "bool", "Only show image IDs"),
+    ),
+    most=1,
+    checks={"filter": parse_filter},
+)
+RMI = Command(
+    remove,
+    " [OPTIONS] IMAGE [IMAGE...]",
+    "Remove one or more images",
+    (
+        ("force", "f", "bool", "Force removal of the image"),
+        ("no-prune", "", "bool", "Do not delete untagged parents"),
+    ),
+    least=1,
+)
+TAG = Command(
+    tag,
+    " SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
+    "Create a tag TARGET_IMAGE that refers to SOURCE_IMAGE",
+    least=2,
+    most=2,
+)
+HISTORY = Command(
+    history,
+    " [OPTIONS] IMAGE",
+    "Show the history of an image",
+    (
+        ("format", "", "string", FORMAT_HELP),
+        (
+            "human",
+            "H",
+            "bool",
+            "Print sizes and dates in human readable format (default true)",
+        ),
+        ("no-trunc", "", "bool", "Don't truncate output"),
+        ("quiet", "q", "bool", "Only show image IDs"),
+    ),
+    least=1,
+    most=1,
+)

@@ -1,0 +1,84 @@
+"""`diff`, `commit`, `export`: a container's files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tiffin.cli.options import Arguments, Command
+from tiffin.cli.output import say
+from tiffin.cli.targets import container_path
+
+if TYPE_CHECKING:
+    from tiffin.cli.client import Client
+
+_KINDS = ("C", "A", "D")
+
+
+def diff(client: Client, arguments: Arguments) -> None:
+    changes = client.get(container_path(arguments.words[0], "changes")) or ()
+    if changes:
+        say("\n".join(f"{_KINDS[each['Kind']]} {each['Path']}" for each in changes))
+
+
+def commit(client: Client, arguments: Arguments) -> None:
+    container, *reference = arguments.words
+    repository, tag = split_reference(reference[0]) if reference else ("", "")
+    query: dict[str, object] = {
+        "container": container,
+        "repo": repository,
+        "tag": tag,
+        "comment": arguments.text("message"),
+        "author": arguments.text("author"),
+    }
+    if arguments.many("change"):
+        query["changes"] = arguments.many("change")
+    if not arguments.flag("pause", default=True):
+        query["pause"] = "0"
+    say(client.post("/commit", query, b"")["Id"])
+
+
+def split_reference(text: str) -> tuple[str, str]:
+    """The repository and its tag, `latest` where none is said."""
+    head, colon, tag = text.rpartition(":")
+    if colon and "/" not in tag:
+        return head, tag
+    return text, "latest"
+
+
+def export(client: Client, arguments: Arguments) -> None:
+    from tiffin.cli.files import save_stream
+
+    path = arguments.text("output")
+    name = arguments.words[0]
+    save_stream(lambda: client.request("GET", container_path(name, "export")), path)
+
+
+DIFF = Command(
+    diff,
+    " CONTAINER",
+    "Inspect changes to files or directories on a container's filesystem",
+    least=1,
+    most=1,
+)
+COMMIT = Command(
+    commit,
+    " [OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
+    "Create a new image from a container's changes",
+    (
+        ("author", "a", "string", 'Author (e.g., "John Hannibal Smith <hannibal@a-team.com>")'),
+        ("change", "c", "list", "Apply Dockerfile instruction to the created image"),
+        ("message", "m", "string", "Commit message"),
+        ("pause", "p", "bool", "Pause container during commit (default true)"),
+    ),
+    least=1,
+    most=2,
+    interspersed=False,
+)
+EXPORT = Command(
+    export,
+    " [OPTIONS] CONTAINER",
+    "Export a container's filesystem as a tar archive",
+    (("output", "o", "string", "Write to a file, instead of STDOUT"),),
+    least=1,
+    most=1,
+)
