@@ -5,7 +5,7 @@ engine.builds implements it on storage, runtime and images; the unit tests have 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -61,7 +61,7 @@ class BuildHost(Protocol):
         """The first of the keys whose result still exists. Blocking, short."""
         ...
 
-    def remember(self, recollections: Sequence[Recollection], parent: str | None) -> None:
+    def remember(self, recollections: Sequence[Recollection]) -> None:
         """Blocking, short."""
         ...
 
@@ -91,7 +91,7 @@ class BuildHost(Protocol):
         draft: Draft,
         step_id: str,
         proxies: Mapping[str, str],
-        output: Callable[[int, bytes], None],
+        output: Callable[[int, bytes], Awaitable[None]],
     ) -> int:
         """Run a command in the draft's tree; its exit code. `output` gets stream (1, 2) and bytes.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from tiffin.build.dockerfile import located
 from tiffin.build.expand import Dialect, expand
 from tiffin.build.instructions import Arg, Copy, Dockerfile, Instruction, Label, Stage
-from tiffin.build.state import PROXY_ARGUMENTS, Scope
+from tiffin.build.state import PROXY_ARGUMENTS, Scope, refuse_unsupported
 from tiffin.core.image import Platform
 from tiffin.errors import InvalidArgument, TiffinError
 
@@ -62,7 +62,9 @@ class Plan:
     step_count: int
     proxies: Mapping[str, str]
     unused_args: tuple[str, ...]
-    names: Mapping[str, int] = field(default_factory=dict)
+    names: Mapping[str, int]
+    stage_count: int
+    machine: Platform
 
 
 def make_plan(dockerfile: Dockerfile, request: Request) -> Plan:
@@ -87,6 +89,8 @@ def make_plan(dockerfile: Dockerfile, request: Request) -> Plan:
     every[target] = _with_labels(every[target], request.labels)
     linked = {plan.index: _linked(plan, names, dockerfile.name) for plan in every}
     reached = _reachable(linked, target)
+    for index in sorted(reached):
+        _check(linked[index], dockerfile.name)
     return Plan(
         name=dockerfile.name,
         arguments=dockerfile.arguments,
@@ -98,6 +102,8 @@ def make_plan(dockerfile: Dockerfile, request: Request) -> Plan:
         proxies={k: v for k, v in request.build_args.items() if k in PROXY_ARGUMENTS},
         unused_args=_unused(dockerfile, request),
         names=names,
+        stage_count=len(every),
+        machine=request.machine,
     )
 
 
@@ -248,6 +254,13 @@ def _linked(plan: StagePlan, names: Mapping[str, int], name: str) -> StagePlan:
             if source.stage is not None:
                 needs.add(source.stage)
     return replace(plan, needs=frozenset(needs))
+
+
+def _check(plan: StagePlan, name: str) -> None:
+    """What can be refused before anything is done is refused then."""
+    for instruction in plan.instructions:
+        with at_line(instruction.line, name):
+            refuse_unsupported(instruction)
 
 
 def _reachable(plans: Mapping[int, StagePlan], target: int) -> set[int]:

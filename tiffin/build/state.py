@@ -102,6 +102,14 @@ def evaluate(instruction: Instruction, state: StageState, scope: Scope) -> Outco
     raise TypeError(f"{instruction.name} is not a step")
 
 
+def refuse_unsupported(instruction: Instruction) -> None:
+    """Raises Unsupported, naming the flag, for what tiffin does not do."""
+    if isinstance(instruction, Run):
+        _refuse_run_flags(instruction)
+    elif isinstance(instruction, Copy):
+        _refuse_copy_flags(instruction)
+
+
 def _changed(state: StageState, created_by: str, **fields: object) -> Outcome:
     return Outcome(replace(state, config=with_fields(state.config, **fields)), created_by)
 
