@@ -39,6 +39,7 @@ from tiffin.engine.supervisor import (
     container_attributes,
     parse_size,
 )
+from tiffin.engine.top import Table, process_table
 from tiffin.errors import Conflict, InvalidArgument, NotFound, Unsupported
 from tiffin.runtime import spec
 from tiffin.runtime.logreader import LogLine, read_log
@@ -361,6 +362,9 @@ class Containers:
         if container.state.status not in lifecycle.LIVE:
             raise Conflict(f"Container {container.id} is not running")
         return await self._runtime.pids(container.id)
+
+    async def top(self, reference: str, ps_arguments: str = "") -> Table:
+        return process_table(await self.pids(reference), ps_arguments)
 
     async def changes(self, reference: str) -> list[tuple[str, int]]:
         """(path, kind) of what differs from the image: 0 modified, 1 added, 2 deleted."""
