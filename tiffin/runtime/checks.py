@@ -193,7 +193,9 @@ def _check_cpuset(host: HostConfig, facts: HostFacts) -> None:
         try:
             wanted = parse_list(asked)
         except ValueError as error:
-            raise InvalidArgument(f"Invalid value {asked} for cpuset {what}") from error
+            raise InvalidArgument(
+                f"Invalid value {asked} for cpuset {what}: invalid format: {asked}"
+            ) from error
         if not wanted <= parse_list(offered):
             raise InvalidArgument(
                 f"Requested {label} are not available - requested {asked}, available: {offered}"
@@ -268,7 +270,7 @@ def _check_paths(host: HostConfig) -> None:
             )
         if normpath(destination) in ("/", "//"):
             raise InvalidArgument("invalid specification: destination can't be '/'")
-    if "\0" in host.cgroup_parent or ".." in host.cgroup_parent.split("/"):
+    if "\0" in host.cgroup_parent:
         raise InvalidArgument(f"invalid cgroup parent: {host.cgroup_parent!r}")
 
 

@@ -44,9 +44,9 @@ DEFAULT_LINKS = (
     ("/proc/self/fd/0", "/dev/stdin"),
     ("/proc/self/fd/1", "/dev/stdout"),
     ("/proc/self/fd/2", "/dev/stderr"),
-    ("/proc/kcore", "/dev/core"),
     ("pts/ptmx", "/dev/ptmx"),
 )
+CORE_LINK = ("/proc/kcore", "/dev/core")  # where the kernel has it
 
 
 def _allow(kind: str, major: int, minor: int, access: str) -> Rule:

@@ -28,6 +28,7 @@ class HostFacts(msgspec.Struct, frozen=True):
     memory_bytes: int = 0
     architecture: str = "x86_64"  # uname's
     kernel: tuple[int, int] = (6, 1)
+    kcore: bool = False  # /proc/kcore is there
     thermal_paths: tuple[str, ...] = ()  # masked too, where they are
 
     @property

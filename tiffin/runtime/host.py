@@ -41,6 +41,7 @@ def read_facts(cgroup_root: str, *, user_namespaces: bool) -> HostFacts:
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         architecture=platform.machine(),
         kernel=_kernel(platform.release()),
+        kcore=os.path.exists("/proc/kcore"),
         thermal_paths=tuple(filter(os.path.exists, paths.thermal(cpus))),
     )
 

@@ -429,9 +429,13 @@ def _ours(workload: Workload, facts: HostFacts, *, mapped: bool) -> Config:
             "controllers": used,
             "mounts": _cgroup_mounts(used, facts),
         },
-        "links": [list(link) for link in devices.DEFAULT_LINKS],
+        "links": [list(link) for link in _links(facts)],
         "seccomp": "",
     }
+
+
+def _links(facts: HostFacts) -> list[tuple[str, str]]:
+    return [*devices.DEFAULT_LINKS, *([devices.CORE_LINK] if facts.kcore else [])]
 
 
 def _cgroup_mounts(used: list[str], facts: HostFacts) -> list[list[Any]]:

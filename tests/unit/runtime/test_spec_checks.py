@@ -59,7 +59,7 @@ def host(**fields: object) -> HostConfig:
         (host(cpu_quota=1), "CPU cfs quota can not be less than 1ms (i.e. 1000)"),
         (host(cpu_shares=-1), "invalid CPU shares (-1): value must be a positive integer"),
         (host(cpuset_cpus="5"), "Requested CPUs are not available - requested 5, available: 0-1"),
-        (host(cpuset_cpus="x"), "Invalid value x for cpuset cpus"),
+        (host(cpuset_cpus="x"), "Invalid value x for cpuset cpus: invalid format: x"),
         (host(cap_add=("foo",)), 'invalid CapAdd: unknown capability: "CAP_FOO"'),
         (host(cap_drop=("foo",)), 'invalid CapDrop: unknown capability: "CAP_FOO"'),
         (host(ipc_mode="x"), "invalid IPC mode: x"),
