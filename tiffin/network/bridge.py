@@ -77,6 +77,7 @@ class Bridge:
         self._ports = Reservations()
         self._deletions: dict[str, asyncio.Task[None]] = {}
         self._repairs: set[asyncio.Task[None]] = set()
+        self._repaired = asyncio.Event()
         self._threads: ThreadPoolExecutor | None = None
         self._socket: Socket | None = None
         self._lock = threading.Lock()  # guards the socket
@@ -167,6 +168,7 @@ class Bridge:
             await self._run("cannot restore the packet filter", self._repair_filters)
         except EngineFailure as error:
             _log.warning("repair bridge=%s: %s", self._name, error.message)
+        self._repaired.set()
 
     def _repair_filters(self) -> None:
         if self._firewall.restore():

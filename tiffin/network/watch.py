@@ -31,16 +31,18 @@ class Watch:
         self._table = table
         self._changed = changed
         self._socket: Socket | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
         if self._socket is None:
             self._socket = Socket(NETLINK_NETFILTER, groups=[NFNLGRP_NFTABLES])
-            asyncio.get_running_loop().add_reader(self._socket.fileno(), self._readable)
+            self._loop = asyncio.get_running_loop()
+            self._loop.add_reader(self._socket.fileno(), self._readable)
 
     def close(self) -> None:
-        if self._socket is not None:
-            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+        if self._socket is not None and self._loop is not None:
+            self._loop.remove_reader(self._socket.fileno())
             self._socket.close()
             self._socket = None
         if self._timer is not None:
