@@ -6,6 +6,7 @@ import os
 import select
 import signal
 from collections.abc import Callable, Iterator
+from typing import NoReturn
 
 import pytest
 
@@ -229,6 +230,33 @@ def test_too_many_processes_are_refused(limited: Cgroup) -> None:
     limited.create({"pids": {"limit": 1}})
 
     assert outcome_of(limited, lambda: os.fork() or os._exit(0)) == 77
+
+
+def test_a_fork_bomb_is_killed(limited: Cgroup) -> None:
+    limited.create({"pids": {"limit": 60}})
+    files = limited.open_join()
+    pid = os.fork()
+    if pid == 0:
+        for file in files:
+            os.write(file, b"0")
+        explode()
+    for file in files:
+        os.close(file)
+    while len(limited.pids()) < 30:
+        os.sched_yield()
+
+    limited.kill()
+
+    assert limited.pids() == []
+    os.waitpid(pid, 0)
+
+
+def explode() -> NoReturn:
+    while True:
+        try:
+            os.fork()
+        except OSError:
+            os.sched_yield()
 
 
 def test_too_much_memory_is_killed_and_counted(limited: Cgroup) -> None:

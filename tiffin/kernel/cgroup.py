@@ -19,6 +19,8 @@ import os
 import select
 import signal
 import time
+from collections.abc import Iterable
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from tiffin.kernel import bpf
@@ -226,9 +228,9 @@ class Cgroup:
         if self.layout.version == 2:
             bpf.attach_device_program(directory, bpf.device_program(rules))
             return
-        for rule in rules:
-            name = "devices.allow" if rule["allow"] else "devices.deny"
-            _write(f"{directory}/{name}", _device_line(rule))
+        for allow, group in groupby(rules, key=lambda rule: bool(rule["allow"])):
+            name = "devices.allow" if allow else "devices.deny"
+            _write_each(f"{directory}/{name}", map(_device_line, group))
 
     # --- members ---
 
@@ -405,18 +407,20 @@ def _star(number: int | None) -> str:
     return "*" if number is None or number < 0 else str(number)
 
 
-def _inherit_cpuset(mount_point: str, path: str) -> None:
+def _inherit_cpuset(root: str, path: str) -> None:
     """v1: a new cpuset is empty and admits nobody until it has cpus and nodes of its parent's."""
-    if not mount_point:
-        return
-    directory = mount_point
-    cpus, mems = (_read(f"{directory}/cpuset.{name}").strip() for name in ("cpus", "mems"))
-    for part in path.strip("/").split("/"):
-        directory += "/" + part
-        for name, inherited in (("cpus", cpus), ("mems", mems)):
-            if not _read(f"{directory}/cpuset.{name}").strip():
-                _write(f"{directory}/cpuset.{name}", inherited)
-        cpus, mems = (_read(f"{directory}/cpuset.{name}").strip() for name in ("cpus", "mems"))
+    if root:
+        _fill(root + path, root, "cpuset.cpus")
+        _fill(root + path, root, "cpuset.mems")
+
+
+def _fill(directory: str, root: str, name: str) -> str:
+    value = _read(f"{directory}/{name}").strip()
+    if value or directory == root:
+        return value
+    value = _fill(os.path.dirname(directory), root, name)
+    _write(f"{directory}/{name}", value)
+    return value
 
 
 # --- limits, v2 ---------------------------------------------------------------------------------
@@ -685,11 +689,18 @@ def _make(directory: str) -> None:
 
 
 def _write(path: str, text: str) -> None:
+    _write_each(path, (text,))
+
+
+def _write_each(path: str, texts: Iterable[str]) -> None:
+    """Each in a write(2) of its own: that is what the kernel's files take."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        os.write(descriptor, text.encode())
-    except OSError as error:
-        raise OSError(error.errno, f"{error.strerror}: write {text!r}", path) from error
+        for text in texts:
+            try:
+                os.write(descriptor, text.encode())
+            except OSError as error:
+                raise OSError(error.errno, f"{error.strerror}: write {text!r}", path) from error
     finally:
         os.close(descriptor)
 
