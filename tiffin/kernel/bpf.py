@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import struct
 from typing import Any
 
@@ -186,9 +185,9 @@ def _bpf(command: int, attributes: bytes) -> int:
 
 
 def _bpf_in_place(command: int, attributes: ctypes.Array[ctypes.c_char]) -> int:
-    number = _SYSCALL_NUMBERS.get(platform.machine())
+    number = _SYSCALL_NUMBERS.get(os.uname().machine)
     if number is None:
-        raise OSError(errno.ENOSYS, f"bpf: unknown system call number on {platform.machine()}")
+        raise OSError(errno.ENOSYS, f"bpf: unknown system call number on {os.uname().machine}")
     libc = ctypes.CDLL(None, use_errno=True)
     result: int = libc.syscall(
         number, command, ctypes.byref(attributes), ctypes.c_size_t(len(attributes))

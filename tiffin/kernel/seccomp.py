@@ -14,7 +14,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import struct
 from typing import Any
 
@@ -116,7 +115,8 @@ def compile_cached(profile: dict[str, Any], key: str) -> bytes:
 def compile_filter(profile: dict[str, Any]) -> bytes:
     """The BPF program (an array of struct sock_filter) of an OCI linux.seccomp.
 
-    Names that neither libseccomp nor we know are passed over, as runc does. Raises SeccompError.
+    Names that neither libseccomp nor we know are passed over, as runc does; so are the profile's
+    flags, which speak of threads, logs and old mitigations. Raises SeccompError.
     """
     library = _library()
     default = _action(profile["defaultAction"], profile.get("defaultErrnoRet"))
@@ -262,7 +262,7 @@ def _stub(library: ctypes.CDLL, profile: dict[str, Any]) -> bytes:
     if profile["defaultAction"] not in _REFUSING:
         return b""
     blocks = b""
-    native = _NATIVE.get(platform.machine(), "")
+    native = _NATIVE.get(os.uname().machine, "")
     for name in dict.fromkeys([native, *(profile.get("architectures") or ())]):
         if audit := _AUDIT_ARCHITECTURES.get(name):
             blocks += _architecture_block(library, profile, name, audit)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from posixpath import basename
 
 from tiffin.core import idrange
@@ -39,8 +38,8 @@ def read_facts(cgroup_root: str, *, user_namespaces: bool) -> HostFacts:
         cpuset_cpus=_read("/sys/devices/system/cpu/online").strip() or f"0-{cpus - 1}",
         cpuset_mems=_read("/sys/devices/system/node/online").strip() or "0",
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        architecture=platform.machine(),
-        kernel=_kernel(platform.release()),
+        architecture=os.uname().machine,
+        kernel=_kernel(os.uname().release),
         kcore=os.path.exists("/proc/kcore"),
         thermal_paths=tuple(filter(os.path.exists, paths.thermal(cpus))),
     )
