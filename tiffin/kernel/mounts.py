@@ -249,6 +249,11 @@ def unshare(flags: int) -> None:
     _checked(_libc.unshare(ctypes.c_int(flags)), "unshare", f"{flags:#x}")
 
 
+def syncfs(fd: int) -> None:
+    """Write out all that is dirty on the file system of `fd`."""
+    _checked(_libc.syncfs(ctypes.c_int(fd)), "syncfs", "")
+
+
 def _checked(result: int, call: str, about: str | bytes, context: int = -1) -> int:
     if result >= 0:
         return int(result)

@@ -1,7 +1,7 @@
-"""Content store: blobs named by digest in an OCI image layout, invisible until verified. Knows no tags.
+"""Content store: blobs named by digest in an OCI image layout, invisible until verified.
 
-A blob is written to ingest/, checked, synced and renamed to blobs/sha256/<hex>: a crash leaves a file
-in ingest/, never a blob that is not what its name says.
+Knows no tags. A blob is written to ingest/, checked, synced and renamed to blobs/sha256/<hex>: a
+crash leaves a file in ingest/, never a blob that is not what its name says.
 """
 
 from __future__ import annotations
@@ -138,6 +138,14 @@ class BlobStore:
             return os.stat(self.path(digest)).st_size
         except FileNotFoundError as error:
             raise NotFound(f"blob {digest} not found") from error
+
+    def descriptor_of(self, file: BinaryIO, media_type: str) -> Descriptor | None:
+        """The descriptor of a blob that `open` gave; None for any other file."""
+        name = getattr(file, "name", None)
+        if not isinstance(name, str) or os.path.dirname(name) != self._blobs:
+            return None
+        digest = "sha256:" + os.path.basename(name)
+        return Descriptor(media_type, digest, os.fstat(file.fileno()).st_size)
 
     def remove(self, digest: str) -> None:
         """Idempotent. Who has it open can read on."""

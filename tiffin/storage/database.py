@@ -1,9 +1,10 @@
-"""The database: what was asked for and the last known state, in one SQLite file. Rows in, core types out.
+"""The database: what was asked for and the last known state, in one SQLite file.
 
-One connection behind one lock, so any thread may call. A method is one transaction. Two degrees of
-durability: rows of images, tags, volumes and networks are on the disk when the method returns;
-rows of containers, snapshots and the build cache survive a crash of the daemon but may be lost, in
-order, when the power fails. `settle` is called before a durable row that names snapshots is written.
+Rows in, core types out. One connection behind one lock, so any thread may call; a method is one
+transaction. Two degrees of durability: rows of images, tags, volumes and networks are on the disk
+when the method returns; rows of containers, snapshots and the build cache survive a crash of the
+daemon but may be lost, the last first, when the power fails. `settle` is called before an image's
+row is written, so that no row that lasts ever names a snapshot that does not.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -21,6 +22,7 @@ from tiffin.core.container import Container, Volume
 from tiffin.errors import Conflict, EngineFailure
 
 MIGRATIONS: tuple[str, ...] = ()  # each takes the schema from version n+1 to n+2
+_WAL_BYTES = 4 * 1024 * 1024  # above this the log is worth a checkpoint
 _SCHEMA = os.path.join(os.path.dirname(__file__), "schema.sql")
 
 _container = msgspec.json.Decoder(Container)
@@ -67,6 +69,7 @@ class Database:
     """Open with a path; `settle` may be set afterwards."""
 
     def __init__(self, path: str):
+        self._path = path
         self._lock = threading.RLock()
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self.settle: Callable[[], None] = lambda: None
@@ -83,9 +86,17 @@ class Database:
             self._connection.close()
 
     def checkpoint(self) -> None:
-        """Move the write-ahead log into the database file: now and then, off anyone's path."""
-        with self._lock:
+        """Move the write-ahead log into the database file."""
+        with self._lock, _as_failures("write"):
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def checkpoint_beside(self) -> None:
+        """The same where the log has grown, on another connection: nobody waits for its fsyncs."""
+        with contextlib.suppress(OSError, sqlite3.Error):
+            if os.stat(self._path + "-wal").st_size < _WAL_BYTES:
+                return
+            with contextlib.closing(sqlite3.connect(self._path)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     # meta
 
@@ -296,12 +307,12 @@ class Database:
                 f"BEGIN; {step}; PRAGMA user_version = {number}; COMMIT;"
             )
 
-    def _one(self, query: str, *values: object) -> tuple[object, ...] | None:
+    def _one(self, query: str, *values: object) -> tuple[Any, ...] | None:
         with self._lock, _as_failures("read"):
-            row: tuple[object, ...] | None = self._connection.execute(query, values).fetchone()
+            row: tuple[Any, ...] | None = self._connection.execute(query, values).fetchone()
             return row
 
-    def _all(self, query: str, *values: object) -> list[tuple[object, ...]]:
+    def _all(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         with self._lock, _as_failures("read"):
             return self._connection.execute(query, values).fetchall()
 

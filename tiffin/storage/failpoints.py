@@ -1,4 +1,4 @@
-"""Places where a test can end the process, as a power cut or a kill would: TIFFIN_FAIL_AT=name:count.
+"""Places where a test can end the process as a kill would: TIFFIN_FAIL_AT=name:count.
 
 The count-th time that `name` is reached the process is gone, with exit code 137 and no clean-up.
 """

@@ -1,0 +1,473 @@
+"""A directory tree becomes a layer: what differs from the tree beneath, as a deterministic tar.
+
+Two kinds of tree. An overlay's upper directory *is* the difference: 0:0 devices say "deleted", the
+opaque xattr says "nothing from beneath". A full copy is compared with the tree that it was copied
+from. Both become the same sequence of `Difference`s, in order of paths, from which the tar and
+`docker diff` are made. Equal trees give equal bytes: sorted, no clock, no names of owners.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from tiffin.kernel import rootpath
+from tiffin.storage import tar
+from tiffin.storage.unpack import OPAQUE, OPAQUE_NAME, WHITEOUT_PREFIX
+
+MODIFIED, ADDED, DELETED = 0, 1, 2  # docker diff's numbers
+
+_READ_BYTES = 1 << 20
+_FLUSH_BYTES = 1 << 18
+_KINDS = {
+    stat.S_IFREG: tar.REGULAR,
+    stat.S_IFLNK: tar.SYMLINK,
+    stat.S_IFDIR: tar.DIRECTORY,
+    stat.S_IFCHR: tar.CHARACTER,
+    stat.S_IFBLK: tar.BLOCK_DEVICE,
+    stat.S_IFIFO: tar.FIFO,
+}
+_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY
+_DEFAULT_ROOT = (0o755, 0, 0)
+
+
+class Change(NamedTuple):
+    """A line of `docker diff`. `path` starts with "/"; `kind` is MODIFIED, ADDED or DELETED."""
+
+    path: str
+    kind: int
+
+
+class Difference(NamedTuple):
+    """One thing that a layer says: `status` None deletes `path`; `opaque` hides what is below."""
+
+    path: bytes
+    status: os.stat_result | None
+    opaque: bool = False
+
+
+class Layer(NamedTuple):
+    """What a layer's tar came to."""
+
+    diff_id: str
+    size: int
+    content_bytes: int
+
+
+Write = Callable[[bytes], object]
+
+
+def differences(upper_fd: int, lower_fd: int = -1) -> Iterator[Difference]:
+    """What an overlay's upper directory says about the merged tree beneath (-1: there is none)."""
+    root = _changed_root(upper_fd, lower_fd)
+    if root is not None:
+        yield root
+    for path, status in rootpath.walk(upper_fd):
+        if _is_whiteout(status):
+            if lower_fd >= 0:
+                yield Difference(path, None)
+        elif stat.S_ISDIR(status.st_mode):
+            # Overlayfs marks each directory that it makes; it only matters over another one.
+            opaque = _is_opaque(upper_fd, path) and _is_directory(lower_fd, path)
+            yield Difference(path, status, opaque)
+        else:
+            yield Difference(path, status)
+
+
+def comparison(new_fd: int, old_fd: int = -1) -> Iterator[Difference]:
+    """The same for two full trees (-1: an empty one), told apart by their attributes and times.
+
+    A directory comes with what changed in it, so that its own attributes are always known.
+    """
+    root = _changed_root(new_fd, old_fd)
+    if root is not None:
+        yield root
+    held: list[Difference] = []  # directories that have not changed themselves, outermost first
+    for change in _compared(new_fd, old_fd):
+        difference, changed = change
+        while held and not difference.path.startswith(held[-1].path + b"/"):
+            held.pop()
+        if not changed:
+            held.append(difference)
+            continue
+        yield from held
+        held.clear()
+        yield difference
+
+
+def write_tar(tree_fd: int, found: Iterator[Difference], write: Write) -> None:
+    """The tar of `found`, whose files are read from `tree_fd`. Sockets are left out."""
+    _Writer(tree_fd, write).all(found)
+
+
+def hash_layer(tree_fd: int, found: Iterator[Difference]) -> Layer:
+    """Digest and sizes of the tar that write_tar would write."""
+    digest = hashlib.sha256()
+    writer = _Writer(tree_fd, digest.update)
+    writer.all(found)
+    return Layer("sha256:" + digest.hexdigest(), writer.size, writer.content_bytes)
+
+
+def tree(dir_fd: int) -> Iterator[Difference]:
+    """All of a merged tree, for `docker export`."""
+    for path, status in rootpath.walk(dir_fd):
+        yield Difference(path, status)
+
+
+def clamp_times(dir_fd: int, latest_ns: int) -> None:
+    """Set later modification times in the tree to `latest_ns` (SOURCE_DATE_EPOCH)."""
+    for path, status in rootpath.walk(dir_fd):
+        if status.st_mtime_ns <= latest_ns or _is_whiteout(status):
+            continue
+        head, _, name = path.rpartition(b"/")
+        parent = rootpath.open_beneath(dir_fd, head, os.O_PATH | os.O_DIRECTORY)
+        try:
+            times = (latest_ns, latest_ns)
+            os.utime(name, ns=times, dir_fd=parent, follow_symlinks=False)
+        finally:
+            os.close(parent)
+
+
+def content_bytes(dir_fd: int) -> int:
+    """What the files in a tree hold, hard links counted once."""
+    seen: set[int] = set()
+    total = 0
+    for _, status in rootpath.walk(dir_fd):
+        if stat.S_ISDIR(status.st_mode) or status.st_ino in seen:
+            continue
+        if status.st_nlink > 1:
+            seen.add(status.st_ino)
+        total += status.st_size
+    return total
+
+
+def changes(found: Iterator[Difference], lower_fd: int) -> list[Change]:
+    """As `docker diff` tells them: attributes compared, parents of changes counted as modified.
+
+    What was copied up and is as before is no change. Costs what changed, not what there is.
+    """
+    return _Changes(lower_fd).collect(found)
+
+
+class _Changes:
+    def __init__(self, lower_fd: int):
+        self._lower = lower_fd
+        self._kinds: dict[bytes, int] = {}
+        self._inside: dict[bytes, set[bytes]] = {}  # opaque directories: the names that they have
+
+    def collect(self, found: Iterator[Difference]) -> list[Change]:
+        for difference in found:
+            if difference.path:
+                self._one(difference)
+        for directory, names in self._inside.items():
+            self._replaced(directory, names)
+        ordered = sorted(self._kinds.items(), key=lambda item: item[0].split(b"/"))
+        return [Change("/" + os.fsdecode(path), kind) for path, kind in ordered]
+
+    def _one(self, difference: Difference) -> None:
+        path, status, opaque = difference
+        parent, _, name = path.rpartition(b"/")
+        if parent in self._inside:
+            self._inside[parent].add(name)
+        before = _lower_status(self._lower, path)
+        if status is None:
+            if before is not None:
+                self._note(path, DELETED)
+        elif before is None:
+            self._note(path, ADDED)
+        else:
+            if _differs(status, before):
+                self._note(path, MODIFIED)
+            if stat.S_ISDIR(before.st_mode) and (opaque or not stat.S_ISDIR(status.st_mode)):
+                self._inside[path] = set()
+
+    def _replaced(self, directory: bytes, names: set[bytes]) -> None:
+        for name in _lower_names(self._lower, directory):
+            if name not in names:
+                self._note(directory + b"/" + name, DELETED)
+
+    def _note(self, path: bytes, kind: int) -> None:
+        self._kinds[path] = kind
+        parent = path.rpartition(b"/")[0]
+        while parent and parent not in self._kinds:
+            self._kinds[parent] = MODIFIED
+            parent = parent.rpartition(b"/")[0]
+
+
+class _Writer:
+    """A tar going out: small pieces gathered, hard links told from files."""
+
+    def __init__(self, tree_fd: int, write: Write):
+        self._tree = tree_fd
+        self._write = write
+        self._gathered: list[bytes] = []
+        self._gathered_bytes = 0
+        self._links: dict[tuple[int, int], bytes] = {}
+        self.size = 0
+        self.content_bytes = 0
+
+    def all(self, found: Iterator[Difference]) -> None:
+        for difference in found:
+            self._one(difference)
+        self._put(tar.END)
+        self._flush()
+
+    def _one(self, difference: Difference) -> None:
+        path, status, opaque = difference
+        if status is None:
+            head, slash, name = path.rpartition(b"/")
+            self._put(_marker(head + slash + WHITEOUT_PREFIX + name))
+            return
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+        if kind is None:
+            return
+        name = path.rpartition(b"/")[2]
+        if name.startswith(WHITEOUT_PREFIX):
+            return  # a layer has no way to say this name
+        entry = _entry(path, kind, status)
+        if kind == tar.DIRECTORY:
+            self._directory(entry, path, opaque)
+        elif kind == tar.REGULAR:
+            self._file(entry, path, status)
+        elif kind == tar.SYMLINK:
+            self._symlink(entry, path)
+        else:
+            entry.major, entry.minor = os.major(status.st_rdev), os.minor(status.st_rdev)
+            self._put(tar.encode_header(entry))
+
+    def _directory(self, entry: tar.Entry, path: bytes, opaque: bool) -> None:
+        entry.name = (path or b".") + b"/"
+        try:
+            fd = rootpath.open_beneath(self._tree, path, _DIRECTORY_FLAGS)
+        except OSError as error:
+            if _is_gone(error):
+                return
+            raise
+        try:
+            entry.xattrs = _xattrs(fd)
+        finally:
+            os.close(fd)
+        self._put(tar.encode_header(entry))
+        if opaque:
+            self._put(_marker(path + b"/" + OPAQUE_NAME))
+
+    def _symlink(self, entry: tar.Entry, path: bytes) -> None:
+        try:
+            fd = rootpath.open_beneath(self._tree, path, os.O_PATH | os.O_NOFOLLOW)
+        except OSError as error:
+            if _is_gone(error):
+                return
+            raise
+        try:
+            entry.link = os.readlink(b"", dir_fd=fd)
+        finally:
+            os.close(fd)
+        self.content_bytes += len(entry.link)
+        self._put(tar.encode_header(entry))
+
+    def _file(self, entry: tar.Entry, path: bytes, status: os.stat_result) -> None:
+        if status.st_nlink > 1:
+            key = (status.st_dev, status.st_ino)
+            first = self._links.setdefault(key, path)
+            if first != path:
+                entry.kind, entry.link = tar.HARD_LINK, first
+                self._put(tar.encode_header(entry))
+                return
+        try:
+            fd = rootpath.open_beneath(self._tree, path, _FILE_FLAGS)
+        except OSError as error:
+            if _is_gone(error):
+                self._links.pop((status.st_dev, status.st_ino), None)
+                return
+            raise
+        try:
+            status = os.fstat(fd)
+            if stat.S_ISREG(status.st_mode):
+                entry.size = status.st_size
+                entry.xattrs = _xattrs(fd)
+                self._put(tar.encode_header(entry))
+                self._body(fd, entry.size)
+        finally:
+            os.close(fd)
+
+    def _body(self, fd: int, size: int) -> None:
+        self.content_bytes += size
+        left = size
+        while left:
+            data = os.read(fd, min(left, _READ_BYTES))
+            if not data:  # it became shorter while we read: the header's word stands
+                data = bytes(min(left, _READ_BYTES))
+            self._put(data)
+            left -= len(data)
+        if size % tar.BLOCK:
+            self._put(bytes(-size % tar.BLOCK))
+
+    def _put(self, data: bytes) -> None:
+        self._gathered.append(data)
+        self._gathered_bytes += len(data)
+        if self._gathered_bytes >= _FLUSH_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._gathered:
+            self._write(b"".join(self._gathered))
+            self.size += self._gathered_bytes
+            self._gathered, self._gathered_bytes = [], 0
+
+
+def _entry(path: bytes, kind: bytes, status: os.stat_result) -> tar.Entry:
+    return tar.Entry(
+        path,
+        kind,
+        mode=stat.S_IMODE(status.st_mode),
+        uid=status.st_uid,
+        gid=status.st_gid,
+        mtime_ns=status.st_mtime_ns,
+    )
+
+
+def _marker(name: bytes) -> bytes:
+    return tar.encode_header(tar.Entry(name, tar.REGULAR, mode=0o600))
+
+
+def _changed_root(new_fd: int, old_fd: int) -> Difference | None:
+    """The root itself, only where its mode or owner says something new."""
+    status = os.fstat(new_fd)
+    before = os.fstat(old_fd) if old_fd >= 0 else None
+    attributes = (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+    if before is None:
+        same = attributes == _DEFAULT_ROOT
+    else:
+        same = attributes == (stat.S_IMODE(before.st_mode), before.st_uid, before.st_gid)
+    return None if same else Difference(b"", status)
+
+
+def _compared(new_fd: int, old_fd: int) -> Iterator[tuple[Difference, bool]]:
+    """Both trees at once, in order; the flag is False for a directory that only may be needed."""
+    old = rootpath.walk(old_fd) if old_fd >= 0 else iter(())
+    old_path, old_status = next(old, (None, None))
+    gone: bytes | None = None  # a deleted directory: what was in it needs no word
+    for path, status in rootpath.walk(new_fd):
+        key = path.split(b"/")
+        while old_path is not None and old_path.split(b"/") < key:
+            if gone is None or not old_path.startswith(gone):
+                yield Difference(old_path, None), True
+                gone = old_path + b"/"
+            old_path, old_status = next(old, (None, None))
+        if old_path != path or old_status is None:
+            yield Difference(path, status), True
+            continue
+        changed = _differs(status, old_status) or (
+            _may_have_capabilities(status)
+            and _capabilities(new_fd, path) != _capabilities(old_fd, path)
+        )
+        is_directory = stat.S_ISDIR(status.st_mode)
+        if changed or is_directory:
+            yield Difference(path, status), changed
+        if stat.S_ISDIR(old_status.st_mode) and not is_directory:
+            gone = path + b"/"  # replaced: the new entry deletes all that was in it
+        old_path, old_status = next(old, (None, None))
+    while old_path is not None:
+        if gone is None or not old_path.startswith(gone):
+            yield Difference(old_path, None), True
+            gone = old_path + b"/"
+        old_path, old_status = next(old, (None, None))
+
+
+def _differs(new: os.stat_result, old: os.stat_result) -> bool:
+    """moby's rule: a directory's size and time are no measure of a change."""
+    if (new.st_mode, new.st_uid, new.st_gid, new.st_rdev) != (
+        old.st_mode,
+        old.st_uid,
+        old.st_gid,
+        old.st_rdev,
+    ):
+        return True
+    if stat.S_ISDIR(new.st_mode):
+        return False
+    return (new.st_size, new.st_mtime_ns) != (old.st_size, old.st_mtime_ns)
+
+
+def _may_have_capabilities(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode) and bool(status.st_mode & 0o111)
+
+
+def _capabilities(tree_fd: int, path: bytes) -> bytes | None:
+    fd = rootpath.open_beneath(tree_fd, path, _FILE_FLAGS)
+    try:
+        return _xattrs(fd).get(b"security.capability")
+    finally:
+        os.close(fd)
+
+
+def _is_whiteout(status: os.stat_result) -> bool:
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+
+
+def _is_opaque(upper_fd: int, path: bytes) -> bool:
+    try:
+        fd = rootpath.open_beneath(upper_fd, path, _DIRECTORY_FLAGS)
+    except OSError as error:
+        if _is_gone(error):
+            return False
+        raise
+    try:
+        return os.getxattr(fd, OPAQUE) == b"y"
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.ENOTSUP):
+            return False
+        raise
+    finally:
+        os.close(fd)
+
+
+def _is_directory(lower_fd: int, path: bytes) -> bool:
+    status = _lower_status(lower_fd, path)
+    return status is not None and stat.S_ISDIR(status.st_mode)
+
+
+def _lower_status(lower_fd: int, path: bytes) -> os.stat_result | None:
+    if lower_fd < 0:
+        return None
+    try:
+        fd = rootpath.open_beneath(lower_fd, path, os.O_PATH | os.O_NOFOLLOW)
+    except OSError as error:
+        if _is_gone(error):
+            return None
+        raise
+    try:
+        return os.fstat(fd)
+    finally:
+        os.close(fd)
+
+
+def _lower_names(lower_fd: int, path: bytes) -> list[bytes]:
+    fd = rootpath.open_beneath(lower_fd, path, _DIRECTORY_FLAGS)
+    try:
+        return [os.fsencode(name) for name in os.listdir(fd)]
+    finally:
+        os.close(fd)
+
+
+def _is_gone(error: OSError) -> bool:
+    return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
+
+
+def _xattrs(fd: int) -> dict[bytes, bytes]:
+    """What travels in a layer: file capabilities and users' attributes, not the host's own."""
+    found = {}
+    for key in os.listxattr(fd):
+        if key == "security.capability" or (
+            key.startswith("user.") and not key.startswith("user.overlay.")
+        ):
+            try:
+                found[os.fsencode(key)] = os.getxattr(fd, key)
+            except OSError as error:
+                if error.errno != errno.ENODATA:
+                    raise
+    return found

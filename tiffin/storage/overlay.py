@@ -1,0 +1,119 @@
+"""Overlay mounts that are never attached: a merged tree is a descriptor, and gone with it.
+
+Kernels before 6.5 have no `lowerdir+`; there a thread with a mount namespace of its own makes the
+mount by mount(2), opens it and lets it go. metacopy, redirect_dir and index are off: with them an
+upper directory says things that a layer's tar cannot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+from collections.abc import Iterator, Sequence
+
+from tiffin.kernel import mounts
+
+_OPTIONS = {"metacopy": "off", "redirect_dir": "nofollow", "index": "off"}
+_STRING_LIMIT = 255  # of fsconfig
+_ROOT_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+@contextlib.contextmanager
+def merged(
+    lower: Sequence[str], upper: str = "", work: str = "", *, read_only: bool = False
+) -> Iterator[int]:
+    """A directory descriptor of the merged tree, top of `lower` first. Without `upper` read-only.
+
+    At least one lower directory; two where there is no upper (a kernel's rule).
+    """
+    mount = _mount(lower, upper, work, read_only=read_only)
+    try:
+        root = os.open(".", _ROOT_FLAGS, dir_fd=mount)
+        try:
+            yield root
+        finally:
+            os.close(root)
+    finally:
+        os.close(mount)
+
+
+def is_supported(directory: str) -> bool:
+    """Whether the kernel takes directories in `directory` for an overlay, whiteouts and all."""
+    paths = [os.path.join(directory, name) for name in ("lower", "upper", "work")]
+    try:
+        for path in paths:
+            os.makedirs(path, exist_ok=True)
+        with open(os.path.join(paths[0], "gone"), "wb"):
+            pass
+        with merged([paths[0]], paths[1], paths[2]) as root:
+            os.unlink("gone", dir_fd=root)
+            return os.listdir(root) == []
+    except OSError:
+        return False
+
+
+def _mount(lower: Sequence[str], upper: str, work: str, *, read_only: bool) -> int:
+    attributes = mounts.MOUNT_ATTR_RDONLY if read_only or not upper else 0
+    layers = [("lowerdir+", path) for path in lower]
+    layers += [("upperdir", upper), ("workdir", work)] if upper else []
+    if all(len(os.fsencode(path)) <= _STRING_LIMIT for _, path in layers):
+        context = mounts.fsopen("overlay")
+        try:
+            for key, value in (*layers, *_OPTIONS.items()):
+                mounts.fsconfig_string(context, key, value)
+            mounts.fsconfig_create(context)
+            return mounts.fsmount(context, attributes)
+        except OSError as error:
+            if error.errno != errno.EINVAL or not _lacks_lower_plus(error):
+                raise
+        finally:
+            os.close(context)
+    return mount_in_thread(lower, upper, work, read_only=read_only)
+
+
+def _lacks_lower_plus(error: OSError) -> bool:
+    return str(error.filename).startswith("lowerdir+=")
+
+
+def mount_in_thread(lower: Sequence[str], upper: str, work: str, *, read_only: bool) -> int:
+    """The old way: a thread leaves the process's mount namespace, working directory and all."""
+    outcome: list[int | OSError] = []
+
+    def run() -> None:
+        try:
+            outcome.append(_mount_in_own_namespace(lower, upper, work, read_only=read_only))
+        except OSError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    result = outcome[0]
+    if isinstance(result, OSError):
+        raise result
+    return result
+
+
+def _mount_in_own_namespace(lower: Sequence[str], upper: str, work: str, *, read_only: bool) -> int:
+    mounts.unshare(mounts.CLONE_NEWNS)  # of this thread only; unshares its working directory too
+    mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
+    # Relative paths keep hundreds of layers below mount(2)'s limit of a page.
+    base = os.path.commonpath([os.path.dirname(path) for path in (*lower, upper, work) if path])
+    os.chdir(base)
+    options = ["lowerdir=" + ":".join(_escaped(os.path.relpath(path, base)) for path in lower)]
+    if upper:
+        options.append("upperdir=" + _escaped(os.path.relpath(upper, base)))
+        options.append("workdir=" + _escaped(os.path.relpath(work, base)))
+    options += [f"{key}={value}" for key, value in _OPTIONS.items()]
+    target = lower[0]
+    flags = mounts.MS_RDONLY if read_only or not upper else 0
+    mounts.mount("overlay", target, "overlay", flags, ",".join(options))
+    fd = os.open(target, _ROOT_FLAGS)
+    mounts.umount(target, mounts.MNT_DETACH)
+    return fd
+
+
+def _escaped(path: str) -> str:
+    return path.replace("\\", "\\\\").replace(":", "\\:").replace(",", "\\,")
