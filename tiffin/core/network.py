@@ -148,8 +148,8 @@ class _ResolvConf:
 
     def _take(self, words: list[str]) -> None:
         match words:
-            case ["nameserver", server, *_]:
-                self.servers.append(server)
+            case ["nameserver", *servers]:
+                self.servers += servers[:1]
             case ["search" | "domain", *domains]:
                 self.search = domains  # the last one counts (resolv.conf(5))
             case ["options", *options]:

@@ -229,10 +229,10 @@ class Socket:
         failure: OSError | None = None
         waiting = len(messages)
         while waiting:
-            for kind, _, sequence, body in self._receive():
+            for kind, flags, sequence, body in self._receive():
                 if kind == NLMSG_ERROR and first <= sequence < first + len(messages):
                     waiting -= 1
-                    failure = failure or _error_of(body, messages[sequence - first])
+                    failure = failure or _error_of(body, flags, messages[sequence - first])
         if failure is not None:
             raise failure
 
@@ -244,11 +244,11 @@ class Socket:
         first = self._send(wrapped, 0)
         failure: OSError | None = None
         while True:
-            for kind, _, sequence, body in self._receive():
+            for kind, flags, sequence, body in self._receive():
                 position = sequence - first
                 if kind != NLMSG_ERROR or not 0 <= position < len(wrapped):
                     continue
-                failure = failure or _error_of(body, wrapped[position])
+                failure = failure or _error_of(body, flags, wrapped[position])
                 # A batch that the kernel refuses as a whole is answered at its begin or end.
                 if position >= len(wrapped) - 2 or (position == 0 and failure):
                     if failure is not None:
@@ -267,11 +267,11 @@ class Socket:
         """The body of the single answer to a GET request."""
         first = self._send([message], 0)
         while True:
-            for kind, _, sequence, body in self._receive():
+            for kind, flags, sequence, body in self._receive():
                 if sequence != first:
                     continue
                 if kind == NLMSG_ERROR:
-                    raise _error_of(body, message) or OSError(errno.EPROTO, message.what)
+                    raise _error_of(body, flags, message) or OSError(errno.EPROTO, message.what)
                 return body
 
     def events(self) -> list[tuple[int, bytes]]:
@@ -294,7 +294,7 @@ class Socket:
                     continue
                 interrupted = interrupted or bool(flags & _NLM_F_DUMP_INTR)
                 if kind in (NLMSG_ERROR, NLMSG_DONE):
-                    failure = _error_of(body, message) if body else None
+                    failure = _error_of(body, flags, message) if body else None
                     if failure is not None:
                         raise failure
                     return answers, interrupted
@@ -326,22 +326,20 @@ class Socket:
             data = data[(length + 3) & ~3 :]
 
 
-def _error_of(body: bytes, message: Message) -> OSError | None:
+def _error_of(body: bytes, flags: int, message: Message) -> OSError | None:
     (code,) = struct.unpack_from("=i", body)
     if code == 0:
         return None
     words = os.strerror(-code)
-    detail = _detail(body)
+    detail = _detail(body, flags)
     return OSError(-code, f"{message.what}: {words}" + (f" ({detail})" if detail else ""))
 
 
-def _detail(body: bytes) -> str:
+def _detail(body: bytes, flags: int) -> str:
     """The kernel's own explanation (extended acknowledgement), if it gave one."""
-    if len(body) < 20:
+    if len(body) < 20 or not flags & _NLM_F_ACK_TLVS:
         return ""
-    length, _, flags = struct.unpack_from("=IHH", body, 4)
-    if not flags & _NLM_F_ACK_TLVS:
-        return ""
+    (length,) = struct.unpack_from("=I", body, 4)
     start = 20 if flags & _NLM_F_CAPPED else 4 + ((length + 3) & ~3)
     return string(attributes(body[start:]).get(_NLMSGERR_ATTR_MSG, b""))
 
