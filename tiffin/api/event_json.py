@@ -9,22 +9,6 @@ from tiffin.api.versions import Version
 from tiffin.core.filters import Filters
 from tiffin.engine.events import Event
 
-ACCEPTED_FILTERS = (
-    "config",
-    "container",
-    "daemon",
-    "event",
-    "image",
-    "label",
-    "network",
-    "node",
-    "plugin",
-    "scope",
-    "secret",
-    "service",
-    "type",
-    "volume",
-)
 _OBJECTS = ("config", "container", "daemon", "network", "node", "plugin", "secret", "service", "volume")
 _HAVE_STATUS = ("container", "image")
 

@@ -81,7 +81,7 @@ class Router:
             return error_response(500, f"internal error ({request.id}): {type(error).__name__}")
 
     async def _dispatch(self, request: Request) -> Answer:
-        path = unquote(request.path, errors="strict") if "%" in request.path else request.path
+        path = _decoded(request.path)
         clean = _clean(path)
         if clean != path:
             return _moved(request, clean)
@@ -133,6 +133,13 @@ IDENTITY = [
 
 def _first_segment(path: str) -> str:
     return path.split("/", 2)[1] if path.startswith("/") else ""
+
+
+def _decoded(path: str) -> str:
+    try:
+        return unquote(path, errors="strict") if "%" in path else path
+    except UnicodeDecodeError as error:
+        raise InvalidArgument("invalid path: not UTF-8") from error
 
 
 def _split_version(path: str) -> tuple[str, str]:

@@ -1,0 +1,238 @@
+"""Routes of images: list, inspect, pull, push, import, load, save, tag, remove."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from tiffin.api.image_json import image_labels, inspect_json, reference_pattern, summary_json
+from tiffin.api.messages import TAR, Answer, Request, Response, Stream, json_response
+from tiffin.api.router import Route
+from tiffin.api.streams import progress
+from tiffin.core.filters import Filters, parse_filters
+from tiffin.core.reference import parse
+from tiffin.core.timestamps import parse_time
+from tiffin.errors import InvalidArgument, NotFound, Unsupported
+
+if TYPE_CHECKING:
+    from tiffin.engine.engine import Engine
+    from tiffin.engine.images import Image
+
+_LIST_FILTERS = ("before", "dangling", "label", "label!", "reference", "since", "until")
+_PRUNE_FILTERS = ("dangling", "label", "label!", "until")
+
+
+class ImageRoutes:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._images = engine.images
+
+    def routes(self) -> list[Route]:
+        one = "/images/{name*}"
+        return [
+            Route("GET", "/images/json", self.list),
+            Route("GET", "/images/search", self.search),
+            Route("GET", "/images/get", self.save_many, dies_with_client=True),
+            Route("POST", "/images/create", self.create, dies_with_client=True),
+            Route("POST", "/images/load", self.load, dies_with_client=True),
+            Route("POST", "/images/prune", self.prune, since="1.25"),
+            Route("GET", one + "/json", self.inspect),
+            Route("GET", one + "/history", self.history),
+            Route("GET", one + "/get", self.save, dies_with_client=True),
+            Route("GET", one + "/attestations", self.attestations, since="1.55"),
+            Route("POST", one + "/push", self.push, dies_with_client=True),
+            Route("POST", one + "/tag", self.tag),
+            Route("DELETE", one, self.remove),
+            Route("GET", "/distribution/{name*}/json", self.distribution, since="1.30"),
+        ]
+
+    # Looking.
+
+    async def list(self, request: Request) -> Answer:
+        filters = parse_filters(request.query.get("filters")).check(*_LIST_FILTERS)
+        images = await self._images.list()
+        before = await self._moment(filters.single("before"))
+        since = await self._moment(filters.single("since"))
+        until = parse_time(filters.single("until"), time.time_ns())
+        users = [container.image_id for container in self._engine.containers.list()]
+        return json_response(
+            [
+                summary_json(image, request.version, containers=users.count(image.id))
+                for image in images
+                if _matches(image, filters)
+                and (not before or image.created_ns < before)
+                and (not since or image.created_ns > since)
+                and (not until or image.created_ns < until)
+            ]
+        )
+
+    async def _moment(self, reference: str) -> int:
+        return (await self._images.get(reference)).created_ns if reference else 0
+
+    async def inspect(self, request: Request) -> Answer:
+        image = await self._images.get(request.parameters["name"])
+        return json_response(inspect_json(image, request.version))
+
+    async def history(self, request: Request) -> Answer:
+        entries = await self._images.history(request.parameters["name"])
+        return json_response(
+            [
+                {
+                    "Comment": entry.comment,
+                    "Created": entry.created_ns // 1_000_000_000,
+                    "CreatedBy": entry.created_by,
+                    "Id": entry.id,
+                    "Size": entry.size,
+                    "Tags": list(entry.tags) or None,
+                }
+                for entry in entries
+            ]
+        )
+
+    async def search(self, request: Request) -> Answer:
+        del request
+        raise Unsupported("searching a registry is not supported by tiffin")
+
+    async def attestations(self, request: Request) -> Answer:
+        await self._images.get(request.parameters["name"])
+        return json_response([])
+
+    async def distribution(self, request: Request) -> Answer:
+        value = await self._images.distribution(
+            request.parameters["name"], request.header("x-registry-auth")
+        )
+        return json_response(value)
+
+    # Names.
+
+    async def tag(self, request: Request) -> Answer:
+        query = request.query
+        await self._images.tag(request.parameters["name"], query.get("repo"), query.get("tag"))
+        return Response(201)
+
+    async def remove(self, request: Request) -> Answer:
+        name = request.parameters["name"]
+        if not name.strip():
+            raise InvalidArgument("image name cannot be blank")
+        removed = await self._images.remove(
+            name,
+            force=request.query.boolean("force"),
+            noprune=request.query.boolean("noprune"),
+        )
+        return json_response(removed)
+
+    async def prune(self, request: Request) -> Answer:
+        """Untagged images; with dangling=false all that no container uses."""
+        filters = parse_filters(request.query.get("filters")).check(*_PRUNE_FILTERS)
+        until = parse_time(filters.single("until"), time.time_ns())
+
+        def matches(image: Image) -> bool:
+            old_enough = not until or image.created_ns < until
+            return old_enough and filters.labels(image_labels(image))
+
+        removed, reclaimed = await self._images.prune(
+            matches, dangling=filters.boolean("dangling", default=True)
+        )
+        return json_response({"ImagesDeleted": removed or None, "SpaceReclaimed": reclaimed})
+
+    # Coming and going.
+
+    async def create(self, request: Request) -> Answer:
+        """A pull (`fromImage`) or an import (`fromSrc`)."""
+        query = request.query
+        if query.get("fromImage"):
+            messages = self._images.pull(
+                _with_tag(query.get("fromImage"), query.get("tag")),
+                query.get("platform"),
+                request.header("x-registry-auth"),
+            )
+            return await progress(messages, request.version)
+        source = query.get("fromSrc")
+        if source and source != "-":
+            raise Unsupported("importing from an address is not supported by tiffin: send the tar")
+        if not source:
+            raise InvalidArgument("invalid reference format")
+        messages = self._images.import_(
+            aiter(request.body),
+            repository=query.get("repo"),
+            tag=query.get("tag"),
+            message=query.get("message"),
+            platform=query.get("platform"),
+            changes=self._engine.builds.config_changes(query.all("changes")),
+        )
+        return await progress(messages, request.version)
+
+    async def push(self, request: Request) -> Answer:
+        name = request.parameters["name"]
+        messages = self._images.push(
+            _with_tag(name, request.query.get("tag")), request.header("x-registry-auth")
+        )
+        return await progress(messages, request.version)
+
+    async def load(self, request: Request) -> Answer:
+        messages = self._images.load(
+            aiter(request.body), quiet=request.query.boolean("quiet", default=True)
+        )
+        return await progress(messages, request.version)
+
+    async def save(self, request: Request) -> Answer:
+        return await self._save([request.parameters["name"]])
+
+    async def save_many(self, request: Request) -> Answer:
+        names = [name for text in request.query.all("names") for name in text.split(",") if name]
+        if not names:
+            raise NotFound("No such image: ")
+        return await self._save(names)
+
+    async def _save(self, names: list[str]) -> Answer:
+        """Fails before the first byte for a name that nobody knows."""
+        chunks = self._images.save(names)
+        try:
+            first = await anext(chunks)
+        except StopAsyncIteration:
+            return Response(200, b"", TAR)
+        return Stream(_after(first, chunks), TAR)
+
+
+async def _after(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for chunk in rest:
+        yield chunk
+
+
+def _with_tag(name: str, tag: str) -> str:
+    if not tag:
+        return name
+    return f"{name}@{tag}" if ":" in tag else f"{name}:{tag}"
+
+
+def _matches(image: Image, filters: Filters) -> bool:
+    dangling = not image.tags
+    return (
+        filters.boolean("dangling", default=dangling) == dangling
+        and filters.labels(image_labels(image))
+        and _matches_reference(image, filters.get("reference"))
+    )
+
+
+def _matches_reference(image: Image, patterns: tuple[str, ...]) -> bool:
+    if not patterns:
+        return True
+    names = [form for tag in image.tags for form in _forms(tag)]
+    return any(
+        reference_pattern(pattern).fullmatch(name) for pattern in patterns for name in names
+    )
+
+
+def _forms(tag: str) -> tuple[str, ...]:
+    """What a pattern may mean: the familiar name, with and without the tag, and the full ones."""
+    reference = parse(tag)
+    return (
+        reference.familiar_name,
+        reference.familiar(),
+        reference.name,
+        str(reference),
+    )
+
+
