@@ -8,7 +8,7 @@ would have if it ended there.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -75,7 +75,7 @@ class Solver:
         self._tasks: dict[int, asyncio.Task[Progress]] = {}
         self._transcripts: dict[int, Transcript] = {}
 
-    async def solve(self) -> AsyncIterator[Message | Progress]:
+    async def solve(self) -> AsyncGenerator[Message | Progress, None]:
         """Messages, and last the target's Progress. Closing it early stops every step."""
         first = len(self._plan.arguments) + 1
         for stage in self._plan.stages.values():

@@ -1,0 +1,84 @@
+"""`--change` of commit and import: Dockerfile instructions that change only a config. PURE."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from tiffin.build.dockerfile import parse_instructions
+from tiffin.build.instructions import (
+    Cmd,
+    Entrypoint,
+    Env,
+    Expose,
+    HealthCheck,
+    Instruction,
+    Label,
+    OnBuild,
+    Shell,
+    StopSignal,
+    User,
+    Volume,
+    Workdir,
+)
+from tiffin.build.state import Scope, StageState, evaluate
+from tiffin.core.image import ContainerConfig, without_nulls
+from tiffin.core.merge import merge
+from tiffin.errors import InvalidArgument
+
+Changes = Callable[[ContainerConfig], ContainerConfig]
+
+_ALLOWED = (
+    Cmd,
+    Entrypoint,
+    Env,
+    Expose,
+    HealthCheck,
+    Label,
+    OnBuild,
+    Shell,
+    StopSignal,
+    User,
+    Volume,
+    Workdir,
+)
+
+
+def parse_changes(lines: list[str], document: Mapping[str, Any] | None = None) -> Changes:
+    """A function from a config to the changed one. Raises InvalidArgument here, not there.
+
+    `document` is the config that the body of POST /commit may hold; what it names wins over the
+    container's.
+    """
+    instructions = parse_instructions([line for line in lines if line.strip()])
+    for instruction in instructions:
+        if not isinstance(instruction, _ALLOWED):
+            raise InvalidArgument(f"{instruction.name} is not a valid change command")
+    given = _decoded(document)
+    return lambda config: _changed(config if given is None else _over(given, config), instructions)
+
+
+def _changed(config: ContainerConfig, instructions: list[Instruction]) -> ContainerConfig:
+    variables = dict(entry.partition("=")[::2] for entry in config.env or ())
+    # A commit's ENTRYPOINT leaves the container's command alone.
+    state = StageState(config, variables, has_cmd=True)
+    for instruction in instructions:
+        state = evaluate(instruction, state, Scope()).state
+    return state.config
+
+
+def _decoded(document: Mapping[str, Any] | None) -> ContainerConfig | None:
+    known = without_nulls(dict(document or {}))
+    if not known:
+        return None
+    try:
+        return msgspec.convert(known, ContainerConfig)
+    except msgspec.ValidationError as error:
+        raise InvalidArgument(f"invalid config: {error}") from error
+
+
+def _over(given: ContainerConfig, config: ContainerConfig) -> ContainerConfig:
+    merged = merge(given, config)
+    return msgspec.structs.replace(merged, on_build=config.on_build)

@@ -1,0 +1,276 @@
+"""Builds: a context and a Dockerfile become an image.
+
+The context is unpacked as hostile input while it arrives, into a directory that is gone afterwards.
+What fails before anything was said is an exception; what fails later ends the stream with Docker's
+error object. A client that goes away ends the build and whatever it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform as machine_platform
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from tiffin.build.changes import parse_changes
+from tiffin.build.context import ignored_patterns, read_dockerfile, take_out
+from tiffin.build.dockerfile import parse
+from tiffin.build.execution import Options, StepFailed
+from tiffin.build.host import Message
+from tiffin.build.plan import Plan, Request, make_plan
+from tiffin.build.selection import SourceTree
+from tiffin.build.solver import Progress, Solver
+from tiffin.core.container import HostConfig
+from tiffin.core.image import ContainerConfig, ImageConfig, Platform
+from tiffin.core.reference import parse as parse_reference
+from tiffin.engine.buildhost import BaseImages, Exits, MachineHost, StepSettings, Turns, finish
+from tiffin.engine.events import Events
+from tiffin.engine.idranges import IdRanges
+from tiffin.engine.ports import ContainerRuntime
+from tiffin.engine.stepports import StepNetworks
+from tiffin.errors import InvalidArgument, Unsupported
+from tiffin.storage import jail, unpack
+from tiffin.storage.store import Storage
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """The query of POST /build, decoded. `host_config` is for RUN: network mode, limits, hosts."""
+
+    dockerfile: str = ""  # path in the context; "" is Dockerfile
+    dockerfile_text: bytes | None = None  # instead of a file in the context
+    tags: tuple[str, ...] = ()
+    build_args: Mapping[str, str | None] = field(default_factory=dict)  # None: not set after all
+    labels: Mapping[str, str] = field(default_factory=dict)
+    target: str = ""
+    platform: str = ""
+    no_cache: bool = False
+    pull: bool = False
+    quiet: bool = False
+    squash: bool = False
+    remote: str = ""
+    host_config: HostConfig = field(default_factory=HostConfig)
+    auth: object = None  # for pulls, as engine.images takes it
+
+
+class BuildImages(BaseImages, Protocol):
+    async def create_from_build(
+        self, document: ImageConfig, chain_id: str | None, tags: tuple[str, ...]
+    ) -> str:
+        """Make the image and its tags; its id."""
+        ...
+
+
+class Builds:
+    def __init__(
+        self,
+        storage: Storage,
+        images: BuildImages,
+        runtime: ContainerRuntime,
+        networks: StepNetworks,
+        events: Events,
+        id_ranges: IdRanges,
+    ) -> None:
+        self._storage = storage
+        self._images = images
+        self._runtime = runtime
+        self._networks = networks
+        self._events = events
+        self._id_ranges = id_ranges
+        self._exits = Exits(runtime)
+        self._turns = Turns()
+
+    async def build(
+        self, options: BuildOptions, context: AsyncIterator[bytes]
+    ) -> AsyncGenerator[Message, None]:
+        """Messages as Docker's builder writes them. Raises before the first for a bad request."""
+        tags = tuple(_checked_tag(tag) for tag in options.tags)
+        _refuse_unsupported(options)
+        async with AsyncExitStack() as undo:
+            root = await self._context(undo, context)
+            plan = await asyncio.to_thread(_plan, root, options)
+            host = self._host(options)
+            undo.push_async_callback(host.close)
+            solver = Solver(plan, host, SourceTree(root, is_context=True), _solver_options(options))
+            async with aclosing(self._told(solver, plan, options, tags)) as messages:
+                async for message in messages:
+                    yield message
+
+    def config_changes(
+        self, lines: list[str], document: Mapping[str, Any] | None = None
+    ) -> Callable[[ContainerConfig], ContainerConfig]:
+        """`--change` of commit and import; `document` is a config in the body of a commit."""
+        return parse_changes(lines, document)
+
+    async def _told(
+        self, solver: Solver, plan: Plan, options: BuildOptions, tags: tuple[str, ...]
+    ) -> AsyncGenerator[Message, None]:
+        result: Progress | None = None
+        try:
+            async with aclosing(solver.solve()) as messages:
+                async for message in messages:
+                    if isinstance(message, Progress):
+                        result = message
+                    elif not options.quiet:
+                        yield message
+        except StepFailed as error:
+            detail = {"code": error.code, "message": error.message}
+            yield {"errorDetail": detail, "error": error.message}
+            return
+        assert result is not None
+        async for message in self._finished(result, plan, options, tags):
+            yield message
+
+    async def _finished(
+        self, result: Progress, plan: Plan, options: BuildOptions, tags: tuple[str, ...]
+    ) -> AsyncIterator[Message]:
+        if not result.image_id:
+            raise InvalidArgument("No image was generated. Is your Dockerfile empty?")
+        image_id = await self._images.create_from_build(result.document, result.chain_id, tags)
+        if options.quiet:
+            yield {"stream": f"{image_id}\n"}
+            return
+        if plan.unused_args:
+            names = " ".join(plan.unused_args)
+            yield {"stream": f"[Warning] One or more build-args [{names}] were not consumed\n"}
+        yield {"stream": f"Successfully built {image_id.removeprefix('sha256:')[:12]}\n"}
+        for tag in tags:
+            yield {"stream": f"Successfully tagged {tag}\n"}
+
+    def _host(self, options: BuildOptions) -> MachineHost:
+        settings = StepSettings(options.host_config, options.platform, options.pull, options.auth)
+        return MachineHost(
+            self._storage,
+            self._images,
+            self._runtime,
+            self._networks,
+            self._id_ranges,
+            self._exits,
+            self._turns,
+            settings,
+        )
+
+    async def _context(self, undo: AsyncExitStack, stream: AsyncIterator[bytes]) -> int:
+        """A descriptor of the directory with the context in it."""
+        snapshots = self._storage.snapshots
+        active = await asyncio.to_thread(snapshots.prepare, None)
+        undo.push_async_callback(_removed, snapshots.remove, active)
+        root = os.open(snapshots.overlay(active).upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        undo.callback(os.close, root)
+        async with _fed(stream) as archive:
+            with archive.makefile("rb", buffering=0) as file:
+                await finish(asyncio.to_thread(_unpack_context, file, root))
+        return root
+
+
+async def _removed(remove: Callable[[str], None], active: str) -> None:
+    await finish(asyncio.to_thread(remove, active))
+
+
+def _unpack_context(file: Any, root: int) -> None:
+    # Owners do not travel with a context: all of it is root's, as BuildKit has it.
+    jail.unpack(file, root, whiteouts=unpack.NAMES, owner=(0, 0))
+
+
+@asynccontextmanager
+async def _fed(stream: AsyncIterator[bytes]) -> AsyncIterator[socket.socket]:
+    """The reading end of a socket into which the stream flows. A failing stream is raised here."""
+    reading, writing = socket.socketpair()
+    with reading:
+        feeder = asyncio.create_task(_feed(stream, writing))
+        try:
+            yield reading
+            reading.close()  # whoever unpacks may stop before the end
+            await feeder
+        finally:
+            writing.close()
+            feeder.cancel()
+            await asyncio.gather(feeder, return_exceptions=True)
+
+
+async def _feed(stream: AsyncIterator[bytes], writing: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    writing.setblocking(False)
+    with writing:
+        reader_is_there = True
+        async for chunk in stream:
+            if reader_is_there and chunk:
+                try:
+                    await loop.sock_sendall(writing, chunk)
+                except (BrokenPipeError, ConnectionResetError):
+                    # The client goes on sending; it reads our answer only after that.
+                    reader_is_there = False
+
+
+def _plan(root: int, options: BuildOptions) -> Plan:
+    if options.dockerfile_text is None:
+        name, data = read_dockerfile(root, options.dockerfile)
+    else:
+        name, data = options.dockerfile or "Dockerfile", options.dockerfile_text
+    dockerfile = parse(data, name)
+    request = Request(
+        build_args=_given(options.build_args),
+        labels=options.labels,
+        target=options.target,
+        platform=options.platform,
+        machine=this_machine(),
+    )
+    plan = make_plan(dockerfile, request)
+    take_out(root, ignored_patterns(root, name))
+    return plan
+
+
+def this_machine() -> Platform:
+    uname = machine_platform.machine()
+    return Platform(_ARCHITECTURES.get(uname, uname), "linux")
+
+
+def _given(build_args: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in build_args.items() if value is not None}
+
+
+def _solver_options(options: BuildOptions) -> Options:
+    epoch_ns = _epoch_ns(options)
+    host = options.host_config
+    settings = {
+        "hosts": list(host.extra_hosts),
+        "network": host.network_mode if host.network_mode in ("host", "none") else "",
+        "epoch": epoch_ns,
+    }
+    told = {name: value for name, value in settings.items() if value not in ([], "", None)}
+    return Options(
+        use_cache=not options.no_cache,
+        epoch_ns=epoch_ns,
+        settings=json.dumps(told, sort_keys=True) if told else "",
+    )
+
+
+def _epoch_ns(options: BuildOptions) -> int | None:
+    text = options.build_args.get("SOURCE_DATE_EPOCH")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) <= 12):
+        raise InvalidArgument(f"invalid SOURCE_DATE_EPOCH: {text}")
+    return int(text) * 1_000_000_000
+
+
+def _checked_tag(tag: str) -> str:
+    """The tag in familiar form, ":latest" added. InvalidArgument in Docker's words."""
+    reference = parse_reference(tag)
+    if reference.digest:
+        raise InvalidArgument("build tag cannot contain a digest")
+    return reference.tagged().familiar()
+
+
+def _refuse_unsupported(options: BuildOptions) -> None:
+    if options.remote:
+        raise Unsupported("building from a remote context (git or URL) is not supported by tiffin")
+    if options.squash:
+        raise Unsupported("squash is not supported by tiffin")
