@@ -129,9 +129,10 @@ def test_freezing_stops_and_thawing_goes_on(group: Cgroup, start: Start) -> None
 
 
 def test_killing_ends_every_member_of_the_tree(group: Cgroup, start: Start) -> None:
-    below = Cgroup(group.layout, group.path + "/below")
+    below, beside = (Cgroup(group.layout, f"{group.path}/{name}") for name in ("below", "beside"))
     below.create()
-    pids = [start(group), start(group), start(below)]
+    beside.create()
+    pids = [start(below), start(below), start(beside)]
 
     group.kill()
 
