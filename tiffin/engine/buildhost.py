@@ -56,7 +56,9 @@ class BaseImages(Protocol):
 
     async def get(self, reference: str) -> FoundImage: ...
 
-    def pull(self, reference: str, platform: str, auth: object) -> AsyncIterator[Message]: ...
+    def pull_for_build(
+        self, reference: str, platform: str, auth: object
+    ) -> AsyncIterator[Message]: ...
 
 
 class Exits:
@@ -158,7 +160,9 @@ class MachineHost:
     async def _find_base(self, reference: str, platform: str, report: Report) -> BaseImage:
         image = None if self._settings.pull else await self._find_local(reference, platform)
         if image is None:
-            async for message in self._images.pull(reference, platform, self._settings.auth):
+            async for message in self._images.pull_for_build(
+                reference, platform, self._settings.auth
+            ):
                 report(message)
             image = await self._images.get(reference)
         return BaseImage(image.id, image.config, chain_id(image.config.rootfs.diff_ids))
