@@ -29,6 +29,8 @@ class FakeLinks:
     """
 
     def __init__(self) -> None:
+        self.name, self.mtu = "tiffin0", 1500
+        self.subnet, self.gateway = "172.17.0.0/16", "172.17.0.1"
         self.connected: dict[str, tuple[Endpoint, int]] = {}
         self.published: dict[str, tuple[PublishedPort, ...]] = {}
         self.loopbacks: list[int] = []

@@ -268,6 +268,20 @@ def test_an_address_used_again_leads_to_the_new_container_at_once(
     assert host.ask("tcp", "10.213.64.9", 7000).startswith("new ")
 
 
+def test_a_link_that_a_crash_left_behind_is_replaced(
+    host: Host, bridge: Bridge, stack: ExitStack
+) -> None:
+    old, new = Box(stack), Box(stack)
+    new.id = old.id
+    host.plug(bridge, old, ADDRESS, "10.213.64.9")
+    heir = host.bridge(NAME, ADDRESS)
+
+    host.plug(heir, new, ADDRESS, "10.213.64.9")
+
+    new.serve("tcp", 7000, "new")
+    assert host.ask("tcp", "10.213.64.9", 7000).startswith("new ")
+
+
 def test_a_failed_connect_leaves_no_link(host: Host, bridge: Bridge, stack: ExitStack) -> None:
     box = Box(stack)
     before = host.shell("ip -o link").count("\n")
@@ -391,12 +405,51 @@ def test_a_bridge_that_is_there_keeps_its_address(host: Host, bridge: Bridge) ->
     assert choose_address(NAME) == ADDRESS
 
 
+def test_a_bridge_told_nothing_chooses_address_and_mtu(host: Host) -> None:
+    host.shell(
+        f"ip route add default via {Host.NEIGHBOUR_ADDRESS}\nip link set lan0 mtu 1400\n"
+        f"ip route add 172.17.0.0/16 via {Host.NEIGHBOUR_ADDRESS}\n"
+    )
+
+    bridge = host.bridge(NAME, "", mtu=0)
+
+    assert (bridge.subnet, bridge.gateway, bridge.mtu) == ("172.18.0.0/16", "172.18.0.1", 1400)
+    box = host.box(bridge, "172.18.0.1/16")
+    assert "mtu 1400" in box.shell("ip link show eth0")
+    heir = host.bridge(NAME, "", mtu=0)
+    assert heir.gateway == "172.18.0.1"
+
+
 def test_the_mtu_is_that_of_the_way_out_and_at_most_1500(host: Host) -> None:
     assert uplink_mtu() == 1500
-    host.shell(f"ip route add default via {Host.NEIGHBOUR_ADDRESS}\nip link set lan0 mtu 1400\n")
-    assert uplink_mtu() == 1400
-    bridge = host.bridge(NAME, ADDRESS, mtu=1400)
-    assert "mtu 1400" in host.box(bridge, ADDRESS).shell("ip link show eth0")
+    host.shell(f"ip route add default via {Host.NEIGHBOUR_ADDRESS}\nip link set lan0 mtu 9000\n")
+    assert uplink_mtu() == 1500
+    host.shell("ip link set lan0 mtu 1280")
+    assert uplink_mtu() == 1280
+
+
+def test_a_bridge_that_cannot_be_made_can_be_tried_again(host: Host) -> None:
+    bridge = Bridge(NAME, "10.213.64.1/24", "tiffin-again")
+    host.shell(f"ip link add {NAME} type veth peer name other0")
+    with pytest.raises(EngineFailure):
+        host.run(bridge.open())
+    host.shell("ip link delete other0")
+
+    host.run(bridge.open())
+
+    assert NAME in host.shell("ip link show type bridge")
+    host.run(bridge.close(keep=False))
+
+
+def test_ports_work_with_strict_reverse_path_filtering(
+    host: Host, bridge: Bridge, web: Box
+) -> None:
+    host.shell("for file in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 1 >$file; done")
+    port = host.publish(bridge, web, 80)
+
+    assert host.ask("http", "127.0.0.1", port).startswith("web ")
+    assert host.neighbour.ask("http", Host.LAN_ADDRESS, port).startswith("web ")
+    assert web.ask("http", Host.LAN_ADDRESS, port).startswith("web ")
 
 
 def test_on_the_real_machine_ports_answer_at_loopback_and_leave_nothing(stack: ExitStack) -> None:

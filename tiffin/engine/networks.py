@@ -16,7 +16,6 @@ from tiffin.core.network import (
     PREDEFINED,
     Network,
     bridge_options,
-    parse_bip,
 )
 from tiffin.errors import Forbidden, InvalidArgument, NotFound, Unsupported
 
@@ -24,14 +23,21 @@ from tiffin.errors import Forbidden, InvalidArgument, NotFound, Unsupported
 class Networks:
     """The predefined networks of one data root.
 
-    `seed` is the data root's path or another name that only it has; `bip` is the default bridge's
-    gateway with prefix length; `created_ns` is when the data root came to be.
+    `subnet` and `gateway` are the default bridge's, `bridge` its link's name. `seed` is the data
+    root's path or another name that only it has: ids come from it. `created_ns` is when the data
+    root came to be.
     """
 
     def __init__(
-        self, seed: str, bridge: str, bip: str, *, mtu: int = DEFAULT_MTU, created_ns: int = 0
+        self,
+        subnet: str,
+        gateway: str,
+        *,
+        bridge: str = "",
+        mtu: int = DEFAULT_MTU,
+        seed: str = "",
+        created_ns: int = 0,
     ) -> None:
-        subnet, gateway = parse_bip(bip)
         self.bridge = Network(
             *(_id(seed, BRIDGE), BRIDGE, "bridge"),
             subnet=subnet,

@@ -62,16 +62,18 @@ def uplink_mtu() -> int:
 
 
 class Bridge:
-    """engine.ports.Links on the real kernel. `subnet` is the gateway with prefix length."""
+    """engine.ports.Links on the real kernel.
 
-    def __init__(self, name: str, subnet: str, table: str, mtu: int = DEFAULT_MTU) -> None:
-        interface = ipaddress.IPv4Interface(subnet)
-        self._name = name
+    `subnet` is the gateway with its prefix length, "172.17.0.1/16"; "" is chosen by `open`, and so
+    is an `mtu` of 0. `subnet`, `gateway` and `mtu` tell the choice once the bridge is open.
+    """
+
+    def __init__(self, name: str, subnet: str, table: str, mtu: int = 0) -> None:
+        self.name = name
+        self.mtu = mtu
         self._address = subnet
-        self._gateway = str(interface.ip)
-        self._mtu = mtu
         self._index = 0
-        self._firewall = Firewall(table, name, str(interface.network), self._gateway)
+        self._firewall = Firewall(table, name)
         self._foreign = ForeignFilters(table, name)
         self._watch = Watch(table, self._filters_changed)
         self._ports = Reservations()
@@ -82,6 +84,15 @@ class Bridge:
         self._socket: Socket | None = None
         self._lock = threading.Lock()  # guards the socket
 
+    @property
+    def subnet(self) -> str:
+        """The network that containers get addresses of: "172.17.0.0/16"."""
+        return str(ipaddress.IPv4Interface(self._address).network)
+
+    @property
+    def gateway(self) -> str:
+        return self._address.partition("/")[0]
+
     # --- the bridge itself ---------------------------------------------------------------------
 
     async def open(self) -> None:
@@ -89,8 +100,12 @@ class Bridge:
         if self._threads is None:
             # Threads of our own: a start does not queue behind a pull's tar and hashing.
             self._threads = ThreadPoolExecutor(3, thread_name_prefix="links")
-        await self._run(f"cannot set up bridge {self._name}", self._open)
-        self._watch.open()
+        try:
+            await self._run(f"cannot set up bridge {self.name}", self._open)
+            self._watch.open()
+        except BaseException:
+            await self.close(keep=True)
+            raise
 
     async def close(self, *, keep: bool) -> None:
         """Let go; unless containers live on (`keep`) remove links, bridge and table. Idempotent."""
@@ -98,15 +113,17 @@ class Bridge:
             return
         self._watch.close()
         await asyncio.gather(*self._deletions.values(), *self._repairs, return_exceptions=True)
-        await self._run(f"cannot remove bridge {self._name}", self._close, keep)
+        await self._run(f"cannot remove bridge {self.name}", self._close, keep)
         self._threads.shutdown()
         self._threads = None
 
     def _open(self) -> None:
         if self._socket is None:
             self._socket = Socket(NETLINK_ROUTE)
+        self._address = self._address or choose_address(self.name)
+        self.mtu = self.mtu or uplink_mtu()
         # The rules come first: with route_localnet and without them the loopback is open.
-        self._firewall.open()
+        self._firewall.open(self.subnet, self.gateway)
         for container_id, ports in self._firewall.published().items():
             self._ports.held_by(container_id, ports)
         with self._lock:
@@ -114,14 +131,14 @@ class Bridge:
         self._foreign.admit()
 
     def _ensure_link(self, connection: Socket) -> int:
-        link = links.find_link(connection, self._name)
+        link = links.find_link(connection, self.name)
         if link is None:
-            links.add_bridge(connection, self._name, b"\x02\x42" + os.urandom(4), self._mtu)
-            link = links.find_link(connection, self._name)
+            links.add_bridge(connection, self.name, b"\x02\x42" + os.urandom(4), self.mtu)
+            link = links.find_link(connection, self.name)
         if link is None or link.kind != "bridge":
-            raise OSError(errno.EEXIST, f"a link {self._name} exists and is no bridge")
-        if link.mtu != self._mtu:
-            links.set_mtu(connection, link.ifindex, self._mtu)
+            raise OSError(errno.EEXIST, f"a link {self.name} exists and is no bridge")
+        if link.mtu != self.mtu:
+            links.set_mtu(connection, link.ifindex, self.mtu)
         self._ensure_settings()
         present = links.addresses(connection, link.ifindex)
         if self._address not in present:
@@ -133,7 +150,7 @@ class Bridge:
         return link.ifindex
 
     def _ensure_settings(self) -> None:
-        conf = f"conf/{self._name}"
+        conf = f"conf/{self.name}"
         # A host that speaks IPv6 on the bridge only gives containers another way to it.
         _ensure_setting(f"ipv6/{conf}/disable_ipv6", "1")
         _ensure_setting(f"ipv4/{conf}/route_localnet", "1")
@@ -147,7 +164,7 @@ class Bridge:
         with connection:
             if not keep:
                 names = [link.name for link in self._own_links(connection)]
-                links.delete_links(connection, [*names, self._name])
+                links.delete_links(connection, [*names, self.name])
                 self._foreign.withdraw()
         self._firewall.close(keep=keep)
 
@@ -167,12 +184,12 @@ class Bridge:
         try:
             await self._run("cannot restore the packet filter", self._repair_filters)
         except EngineFailure as error:
-            _log.warning("repair bridge=%s: %s", self._name, error.message)
+            _log.warning("repair bridge=%s: %s", self.name, error.message)
         self._repaired.set()
 
     def _repair_filters(self) -> None:
         if self._firewall.restore():
-            _log.warning("packet filter table was removed and is restored bridge=%s", self._name)
+            _log.warning("packet filter table was removed and is restored bridge=%s", self.name)
         self._foreign.admit()
 
     # --- engine.ports.Links --------------------------------------------------------------------
@@ -234,7 +251,7 @@ class Bridge:
                 *(self._opened, container_id, self._index, namespace),
                 mac=bytes.fromhex(endpoint.mac_address.replace(":", "")),
                 address=endpoint.address,
-                mtu=self._mtu,
+                mtu=self.mtu,
             )
 
         with self._lock:
@@ -288,12 +305,12 @@ class Bridge:
     @property
     def _opened(self) -> Socket:
         if self._socket is None:
-            raise OSError(errno.EBADF, f"bridge {self._name} is not open")
+            raise OSError(errno.EBADF, f"bridge {self.name} is not open")
         return self._socket
 
     async def _run(self, failure: str, work: Callable[..., _T], *args: object) -> _T:
         if self._threads is None:
-            raise EngineFailure(f"{failure}: bridge {self._name} is not open")
+            raise EngineFailure(f"{failure}: bridge {self.name} is not open")
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._threads, work, *args)

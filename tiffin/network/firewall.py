@@ -82,18 +82,19 @@ class Element(NamedTuple):
 class Firewall:
     """One table in the kernel. Calls are serialised; each change is one transaction."""
 
-    def __init__(self, table: str, bridge: str, subnet: str, gateway: str) -> None:
+    def __init__(self, table: str, bridge: str) -> None:
         self._table = table
         self._bridge = bridge
-        self._subnet = subnet
-        self._gateway = gateway
+        self._subnet = ""
+        self._gateway = ""
         self._elements: dict[str, set[Element]] = {}
         self._lock = threading.Lock()
         self._socket: Socket | None = None
 
-    def open(self) -> None:
+    def open(self, subnet: str, gateway: str) -> None:
         """Make the table, or bring the rules of an existing one up to date; elements stay."""
         with self._lock:
+            self._subnet, self._gateway = subnet, gateway
             if self._socket is None:
                 self._socket = Socket(NETLINK_NETFILTER)
             self._elements = self._read_elements()

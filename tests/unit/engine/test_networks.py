@@ -10,7 +10,11 @@ from tiffin.errors import Forbidden, InvalidArgument, NotFound, Unsupported
 
 @pytest.fixture
 def networks() -> Networks:
-    return Networks("/var/lib/tiffin", "tiffin0", "172.17.0.1/16", created_ns=5)
+    return made("/var/lib/tiffin", created_ns=5)
+
+
+def made(seed: str, **how: int) -> Networks:
+    return Networks("172.17.0.0/16", "172.17.0.1", bridge="tiffin0", seed=seed, **how)
 
 
 def test_there_are_bridge_host_and_none(networks: Networks) -> None:
@@ -26,8 +30,7 @@ def test_there_are_bridge_host_and_none(networks: Networks) -> None:
 
 
 def test_ids_stay_over_a_restart_and_differ_between_data_roots(networks: Networks) -> None:
-    again = Networks("/var/lib/tiffin", "tiffin0", "172.18.0.1/16")
-    other = Networks("/other", "tiffin0", "172.17.0.1/16")
+    again, other = made("/var/lib/tiffin"), made("/other")
 
     assert [each.id for each in again.list()] == [each.id for each in networks.list()]
     assert {each.id for each in other.list()}.isdisjoint(each.id for each in networks.list())
@@ -46,13 +49,8 @@ def test_an_unknown_network_is_named(networks: Networks, reference: str) -> None
 
 
 def test_a_prefix_of_several_ids_is_ambiguous(networks: Networks) -> None:
-    twins = Networks("/", "b", "172.17.0.1/16")
-    number = next(
-        number
-        for number in range(1000)
-        if len({each.id[0] for each in Networks(str(number), "b", "172.17.0.1/16").list()}) < 3
-    )
-    twins = Networks(str(number), "b", "172.17.0.1/16")
+    roots = (made(str(number)) for number in range(1000))
+    twins = next(each for each in roots if len({one.id[0] for one in each.list()}) < 3)
     firsts = [each.id[0] for each in twins.list()]
     shared = next(first for first in firsts if firsts.count(first) > 1)
 
