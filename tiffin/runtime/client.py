@@ -1,0 +1,750 @@
+"""The daemon's side of the runtime: asks the zygote for shims and talks to them.
+
+Implements engine.ports.ContainerRuntime. What is known of a container lives in its shim and in
+RUN_ROOT/<id>; the daemon may die at any point and `reconnect` finds both again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import errno
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from tiffin.core.workload import Attachment, Created, ExecProcess, Exit, Workload
+from tiffin.errors import CannotStart, Conflict, EngineFailure, InvalidArgument, Unavailable
+from tiffin.kernel import cgroup, seccomp, syscalls
+from tiffin.runtime import capabilities, host, messages, spec
+from tiffin.runtime.facts import HostFacts
+from tiffin.runtime.messages import Message
+
+log = logging.getLogger(__name__)
+
+CREATE_DEADLINE_SECONDS = 30.0
+START_DEADLINE_SECONDS = 60.0
+REQUEST_DEADLINE_SECONDS = 10.0
+KILL_DEADLINE_SECONDS = 10.0
+
+_CREATE_FAILED = (
+    "failed to create task for container: failed to create shim task: "
+    "OCI runtime create failed: unable to start container process: "
+)
+_EXEC_FAILED = "OCI runtime exec failed: exec failed: unable to start container process: "
+_MOUNT_HINT = (
+    ": Are you trying to mount a directory onto a file (or vice-versa)? "
+    "Check if the specified host path exists and is the expected type"
+)
+_ZYGOTE = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from tiffin.runtime.zygote import main; main(int(sys.argv[2]))"
+)
+
+
+class ShimFailed(Exception):
+    """A shim said no. `report` is runtime.init's: message, operation, errno, exit_code."""
+
+    def __init__(self, report: dict[str, Any]) -> None:
+        super().__init__(report.get("message", ""))
+        self.report = report
+
+
+class ShimGone(Exception):
+    """The connection to a shim has ended before it answered."""
+
+
+class _Connection:
+    """Requests and events over one socket to a shim or the zygote."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self.socket = connection
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.on_event: Callable[[Message], None] = lambda _message: None
+        self._waiting: dict[int, asyncio.Future[Message]] = {}
+        self._last_id = 0
+        self._sending = asyncio.Lock()
+        asyncio.get_running_loop().add_reader(connection.fileno(), self._on_readable)
+
+    def _on_readable(self) -> None:
+        while not self.ended.done():
+            try:
+                message, descriptors = messages.receive(self.socket)
+            except BlockingIOError:
+                return
+            except (messages.ConnectionEnded, OSError, ValueError):
+                self.close()
+                return
+            messages.close_all(descriptors)
+            self._take(message)
+
+    def _take(self, message: Message) -> None:
+        if "id" not in message:
+            self.on_event(message)
+            return
+        waiting = self._waiting.pop(message["id"], None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(message)
+
+    def next_id(self) -> tuple[int, asyncio.Future[Message]]:
+        self._last_id += 1
+        answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._waiting[self._last_id] = answer
+        if self.ended.done():
+            answer.set_exception(ShimGone())
+        return self._last_id, answer
+
+    async def request(
+        self,
+        op: str,
+        fields: Message | None = None,
+        descriptors: Sequence[int] = (),
+        *,
+        deadline: float = REQUEST_DEADLINE_SECONDS,
+    ) -> Message:
+        """The answer. Raises ShimFailed, ShimGone, TimeoutError."""
+        number, answer = self.next_id()
+        try:
+            async with asyncio.timeout(deadline):
+                await self.send({"id": number, "op": op, **(fields or {})}, descriptors)
+                return checked(await answer)
+        finally:
+            self._waiting.pop(number, None)
+
+    async def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        async with self._sending:
+            while True:
+                try:
+                    messages.send(self.socket, message, list(descriptors))
+                except BlockingIOError:
+                    await self._writable()
+                except (messages.ConnectionEnded, OSError) as error:
+                    raise ShimGone from error
+                else:
+                    return
+
+    async def _writable(self) -> None:
+        loop = asyncio.get_running_loop()
+        ready = loop.create_future()
+        fd = self.socket.fileno()
+        loop.add_writer(fd, lambda: ready.done() or ready.set_result(None))
+        try:
+            await ready
+        finally:
+            loop.remove_writer(fd)
+
+    def close(self) -> None:
+        if self.ended.done():
+            return
+        asyncio.get_running_loop().remove_reader(self.socket.fileno())
+        self.socket.close()
+        self.ended.set_result(None)
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(ShimGone())
+                answer.exception()  # whoever waited may have gone: that is no news
+
+
+def checked(answer: Message) -> Message:
+    if "failed" in answer:
+        raise ShimFailed(answer["failed"])
+    return answer
+
+
+class _Shim:
+    """What the daemon knows of one shim."""
+
+    def __init__(self, container_id: str, connection: _Connection) -> None:
+        self.container_id = container_id
+        self.connection = connection
+        self.group: cgroup.Cgroup | None = None
+        self.pid = 0
+        self.start_ticks = 0
+        self.running = False
+        self.paused = False
+        self.exit: Exit | None = None
+        self.exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.released: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+
+class Runtime:
+    """One per RUN_ROOT. `probe_directory` is on the file system that layers lie on."""
+
+    def __init__(
+        self,
+        run_root: str,
+        cgroup_root: str,
+        interpreter: str = sys.executable,
+        *,
+        probe_directory: str = "",
+    ) -> None:
+        self._run_root = os.path.abspath(run_root)
+        self._cgroup_root = cgroup_root
+        self._interpreter = interpreter
+        self._probe_directory = probe_directory or self._run_root
+        self._zygote: _Connection | None = None
+        self._zygote_process: subprocess.Popen[bytes] | None = None
+        self._starting_zygote = asyncio.Lock()
+        self._shims: dict[str, _Shim] = {}
+        self._cleanups: dict[str, asyncio.Task[None]] = {}
+        self._on_exit: Callable[[Exit], None] = lambda _exit: None
+        self._layout = cgroup.Layout(0, ())
+        self.facts = HostFacts()
+        self.user_namespaces_refusal = ""  # why there are none, for `info`
+
+    # -- opening and closing ---------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Start the zygote and find out what this host allows."""
+        os.makedirs(self._run_root, 0o711, exist_ok=True)
+        answer = await self._probe()
+        self.user_namespaces_refusal = answer["reason"]
+        self.facts = await asyncio.to_thread(
+            host.read_facts, self._cgroup_root, user_namespaces=bool(answer["user_namespaces"])
+        )
+        self._layout = await asyncio.to_thread(cgroup.detect)
+
+    async def close(self) -> None:
+        """End the zygote and let go of the shims, which live on."""
+        if self._cleanups:
+            await asyncio.gather(*self._cleanups.values(), return_exceptions=True)
+        for shim in self._shims.values():
+            shim.connection.on_event = lambda _message: None
+            shim.connection.close()
+        self._shims.clear()
+        if self._zygote is not None:
+            self._zygote.close()
+        if self._zygote_process is not None:
+            await asyncio.to_thread(self._zygote_process.wait)
+
+    async def _ensure_zygote(self) -> _Connection:
+        async with self._starting_zygote:
+            if self._zygote is None or self._zygote.ended.done():
+                self._zygote = await self._start_zygote()
+            return self._zygote
+
+    async def _start_zygote(self) -> _Connection:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        package_parent = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+        with theirs:
+            if self._zygote_process is not None:
+                self._zygote_process.poll()  # bury the one that died
+            # By the loop's own thread: the zygote dies with the thread that started it.
+            self._zygote_process = subprocess.Popen(  # noqa: ASYNC220
+                [self._interpreter, "-I", "-S", "-X", "utf8", "-c", _ZYGOTE]
+                + [package_parent, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        connection = _Connection(ours)
+        ready: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        connection.on_event = lambda message: ready.done() or ready.set_result(message)
+        try:
+            async with asyncio.timeout(CREATE_DEADLINE_SECONDS):
+                await asyncio.wait((ready, connection.ended), return_when=asyncio.FIRST_COMPLETED)
+        except TimeoutError as error:
+            connection.close()
+            raise Unavailable("the container runtime's zygote does not answer") from error
+        if not ready.done():
+            raise Unavailable("the container runtime's zygote did not start")
+        return connection
+
+    async def _ask_zygote(
+        self, message: Message, descriptors: Sequence[int] = ()
+    ) -> tuple[_Connection, asyncio.Future[Message]]:
+        """Have it fork somebody: the connection to that, and the answer to come."""
+        zygote = await self._ensure_zygote()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        connection = _Connection(ours)
+        number, answer = connection.next_id()
+        try:
+            with theirs:
+                await zygote.send({"id": number, **message}, [theirs.fileno(), *descriptors])
+        except ShimGone:
+            connection.close()
+            raise
+        return connection, answer
+
+    async def _probe(self) -> Message:
+        connection, answer = await self._ask_zygote(
+            {"op": "probe", "directory": self._probe_directory}
+        )
+        try:
+            async with asyncio.timeout(CREATE_DEADLINE_SECONDS):
+                return await answer
+        except (ShimGone, TimeoutError):
+            return {"user_namespaces": False, "reason": "the probe died"}
+        finally:
+            connection.close()
+
+    def on_exit(self, callback: Callable[[Exit], None]) -> None:
+        self._on_exit = callback
+
+    def cgroup(self, container_id: str) -> cgroup.Cgroup | None:
+        """A running container's, for statistics."""
+        shim = self._shims.get(container_id)
+        return shim.group if shim is not None else None
+
+    # -- create and start ------------------------------------------------------------------------
+
+    async def create(self, workload: Workload, *, hold: Sequence[int] = ()) -> Created:
+        await self._settled(workload.id)
+        if workload.id in self._shims:
+            raise Conflict(f"container {workload.id} exists already")
+        config = await self._plan(workload)
+        request = {
+            "op": "create",
+            "container_id": workload.id,
+            "directory": self._directory(workload.id),
+            "config": config,
+        }
+        try:
+            connection, answer = await self._ask_zygote(request, hold)
+        except ShimGone as error:
+            raise Unavailable("the container runtime's zygote died") from error
+        shim = self._adopt(workload.id, connection)
+        shim.group = self._group(config)
+        try:
+            async with asyncio.timeout(CREATE_DEADLINE_SECONDS):
+                created = checked(await answer)
+        except BaseException as error:
+            await self._abandon(shim)
+            self._raise(error, "create")
+        shim.pid, shim.start_ticks = created["pid"], created["start_ticks"]
+        return Created(shim.pid, shim.start_ticks)
+
+    async def _plan(self, workload: Workload) -> dict[str, Any]:
+        asks_host = (
+            workload.mounts or workload.host_config.devices or workload.host_config.privileged
+        )
+        if asks_host:
+            observed = await asyncio.to_thread(host.observe, workload)
+        else:
+            observed = host.observe(workload)
+        config = spec.plan(workload, self.facts, observed)
+        profile = config["linux"].pop("seccomp", None)
+        if profile is not None:
+            # Three milliseconds for the first of its kind; the rest come from the cache.
+            program = seccomp.compile_cached(profile, config["tiffin"]["seccomp"])
+            config["tiffin"]["seccomp_program"] = base64.b64encode(program).decode()
+        return config
+
+    def _group(self, config: dict[str, Any]) -> cgroup.Cgroup | None:
+        path = config["linux"].get("cgroupsPath")
+        if not path or not self._layout.version:
+            return None
+        return cgroup.Cgroup(self._layout, path, tuple(config["tiffin"]["cgroup"]["controllers"]))
+
+    async def _abandon(self, shim: _Shim) -> None:
+        """A create that failed: the shim has undone everything, or is made to."""
+        self._shims.pop(shim.container_id, None)
+        with contextlib.suppress(ShimFailed, ShimGone, TimeoutError):
+            await shim.connection.request("remove", deadline=KILL_DEADLINE_SECONDS)
+        shim.connection.close()
+        await asyncio.to_thread(self._clean, shim.container_id, shim.group)
+
+    def _adopt(self, container_id: str, connection: _Connection) -> _Shim:
+        shim = _Shim(container_id, connection)
+        self._shims[container_id] = shim
+        connection.on_event = lambda message: self._on_event(shim, message)
+        connection.ended.add_done_callback(lambda _future: self._on_gone(shim))
+        return shim
+
+    async def start(self, container_id: str) -> None:
+        shim = self._get(container_id)
+        shim.running = True
+        try:
+            await shim.connection.request("start", deadline=START_DEADLINE_SECONDS)
+        except BaseException as error:
+            shim.running = False
+            await self._abandon(shim)
+            self._raise(error, "start")
+
+    def _raise(self, error: BaseException, what: str) -> None:
+        """In the user's words."""
+        if isinstance(error, ShimFailed):
+            raise cannot_start(error.report) from error
+        if isinstance(error, ShimGone):
+            raise CannotStart(f"{_CREATE_FAILED}the shim died: unknown", operation=what) from error
+        if isinstance(error, TimeoutError):
+            raise Unavailable(f"the container's shim did not {what} it in time") from error
+        raise error
+
+    # -- streams ---------------------------------------------------------------------------------
+
+    async def attach(
+        self, container_id: str, connection: int, attachment: Attachment, *, early: bytes = b""
+    ) -> None:
+        shim = self._get(container_id)
+        await self._ask(shim, "attach", _client_of(attachment, early), [connection])
+
+    async def resize(self, container_id: str, exec_id: str, rows: int, columns: int) -> None:
+        fields = {"exec_id": exec_id, "rows": rows, "columns": columns}
+        await self._ask(self._get(container_id), "resize", fields)
+
+    async def exec(
+        self,
+        container_id: str,
+        process: ExecProcess,
+        connection: int | None,
+        attachment: Attachment,
+        *,
+        early: bytes = b"",
+    ) -> int:
+        shim = self._get(container_id)
+        fields: Message = {
+            "exec_id": process.exec_id,
+            "user": process.user,
+            "process": self._exec_process(process),
+        }
+        descriptors = []
+        if connection is not None:
+            fields |= _client_of(attachment, early)
+            descriptors = [connection]
+        try:
+            answer = await shim.connection.request(
+                "exec", fields, descriptors, deadline=START_DEADLINE_SECONDS
+            )
+        except ShimFailed as failed:
+            raise cannot_exec(failed.report) from failed
+        except ShimGone as error:
+            raise Conflict(f"container {container_id} is not running") from error
+        except TimeoutError as error:
+            raise Unavailable("the container's shim did not start the exec in time") from error
+        return int(answer["pid"])
+
+    def _exec_process(self, process: ExecProcess) -> dict[str, Any]:
+        planned: dict[str, Any] = {
+            "args": list(process.argv),
+            "env": spec.environment(process.env, "", tty=process.tty),
+            "cwd": process.working_dir or "/",
+            "terminal": process.tty,
+            "user": {"uid": 0, "gid": 0},
+        }
+        planned["env"] = [word for word in planned["env"] if word != "HOSTNAME="]
+        if process.console_size is not None:
+            rows, columns = process.console_size
+            planned["consoleSize"] = {"height": rows, "width": columns}
+        if process.privileged:
+            names = list(capabilities.choose((), (), self.facts.capabilities, privileged=True))
+            kinds = ("bounding", "effective", "permitted")
+            planned["capabilities"] = {kind: names for kind in kinds}
+        return planned
+
+    # -- signals, cgroups ------------------------------------------------------------------------
+
+    async def kill(self, container_id: str, signal: int) -> None:
+        shim = self._get(container_id)
+        await self._ask(shim, "kill", {"signal": signal})
+        if signal == 9 and shim.paused and shim.group is not None:
+            shim.paused = False
+            await asyncio.to_thread(shim.group.thaw)  # frozen processes do not die
+
+    async def pause(self, container_id: str) -> None:
+        shim = self._get(container_id)
+        if shim.group is None:
+            raise EngineFailure("cannot pause: no freezer cgroup")
+        try:
+            await asyncio.to_thread(shim.group.freeze)
+        except OSError as error:
+            raise EngineFailure(f"Cannot pause container {container_id}: {error}") from error
+        shim.paused = True
+
+    async def unpause(self, container_id: str) -> None:
+        shim = self._get(container_id)
+        if shim.group is not None:
+            await asyncio.to_thread(shim.group.thaw)
+        shim.paused = False
+
+    async def pids(self, container_id: str) -> list[int]:
+        shim = self._get(container_id)
+        if shim.group is None:
+            return [shim.pid]
+        return await asyncio.to_thread(shim.group.pids)
+
+    async def _ask(
+        self, shim: _Shim, op: str, fields: Message, descriptors: Sequence[int] = ()
+    ) -> Message:
+        try:
+            return await shim.connection.request(op, fields, descriptors)
+        except ShimFailed as failed:
+            if failed.report.get("errno") == errno.ESRCH:
+                raise Conflict(f"container {shim.container_id} is not running") from failed
+            raise EngineFailure(failed.report["message"]) from failed
+        except ShimGone as error:
+            raise Conflict(f"container {shim.container_id} is not running") from error
+        except TimeoutError as error:
+            raise Unavailable(
+                f"the shim of container {shim.container_id} does not answer"
+            ) from error
+
+    def _get(self, container_id: str) -> _Shim:
+        shim = self._shims.get(container_id)
+        if shim is None:
+            raise Conflict(f"container {container_id} is not running")
+        return shim
+
+    # -- ends ------------------------------------------------------------------------------------
+
+    def _on_event(self, shim: _Shim, message: Message) -> None:
+        if message.get("event") == "exit":
+            self._note_exit(shim, exit_of(shim.container_id, message))
+        elif message.get("event") == "released" and not shim.released.done():
+            shim.released.set_result(None)
+
+    def _note_exit(self, shim: _Shim, exit_: Exit) -> None:
+        if not exit_.exec_id:
+            if shim.exit is not None:
+                return
+            shim.exit = exit_
+            shim.exited.set_result(None)
+        self._on_exit(exit_)
+
+    def _on_gone(self, shim: _Shim) -> None:
+        """The connection has ended; without an exit before, the shim was killed."""
+        if not shim.released.done():
+            shim.released.set_result(None)
+        if shim.exit is not None or self._shims.get(shim.container_id) is not shim:
+            return
+        if shim.running:
+            task = asyncio.get_running_loop().create_task(self._bury(shim))
+            self._cleanups[f"bury {shim.container_id}"] = task
+            task.add_done_callback(
+                lambda _task: self._cleanups.pop(f"bury {shim.container_id}", None)
+            )
+
+    async def _bury(self, shim: _Shim) -> None:
+        """A container without its shim has no log, no stdin and no exit code any more: it ends."""
+        recorded = self._recorded_exit(shim.container_id)
+        if recorded is None:
+            log.error("shim died container=%s: killing what ran in it", shim.container_id)
+            await asyncio.to_thread(_kill_orphans, shim.pid, shim.start_ticks, shim.group)
+            now = time.time_ns()
+            recorded = Exit(shim.container_id, "", 137, 9, oom_killed=False, finished_ns=now)
+        self._note_exit(shim, recorded)
+
+    async def remove(self, container_id: str) -> None:
+        shim = self._shims.get(container_id)
+        if shim is None:
+            await self._settled(container_id)
+            if not os.path.isdir(self._directory(container_id)):
+                return
+            await self.reconnect(container_id)
+            shim = self._shims.get(container_id)
+        if shim is not None and shim.exit is None:
+            await self._end(shim)
+        self._shims.pop(container_id, None)
+        task = asyncio.get_running_loop().create_task(self._clean_later(container_id, shim))
+        self._cleanups[container_id] = task
+
+    async def _end(self, shim: _Shim) -> None:
+        if shim.paused and shim.group is not None:
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(shim.group.thaw)
+        try:
+            await shim.connection.request("remove", deadline=KILL_DEADLINE_SECONDS)
+            async with asyncio.timeout(KILL_DEADLINE_SECONDS):
+                await asyncio.wait(
+                    (shim.exited, shim.connection.ended), return_when=asyncio.FIRST_COMPLETED
+                )
+        except (ShimFailed, ShimGone):
+            pass
+        except TimeoutError:
+            log.error("shim does not end its container=%s", shim.container_id)
+            await asyncio.to_thread(_kill_orphans, shim.pid, shim.start_ticks, shim.group)
+
+    async def _clean_later(self, container_id: str, shim: _Shim | None) -> None:
+        """Off the path of whoever removes: a new container of that id waits for it."""
+        try:
+            if shim is not None:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(KILL_DEADLINE_SECONDS):
+                        await shim.released
+                # It may go on serving a client that reads slowly.
+                shim.connection.close()
+            group = shim.group if shim is not None else None
+            await asyncio.to_thread(self._clean, container_id, group)
+        finally:
+            if self._cleanups.get(container_id) is asyncio.current_task():
+                del self._cleanups[container_id]
+
+    def _clean(self, container_id: str, group: cgroup.Cgroup | None) -> None:
+        directory = self._directory(container_id)
+        group = group or self._recorded_group(container_id)
+        if group is not None:
+            try:
+                group.kill()
+                group.remove()
+            except OSError as error:
+                log.warning("cgroup stays container=%s: %s", container_id, error)
+        shutil.rmtree(directory, ignore_errors=True)
+
+    async def _settled(self, container_id: str) -> None:
+        """Until what the container's last run has left is gone."""
+        cleanup = self._cleanups.get(container_id)
+        if cleanup is not None:
+            await asyncio.wait((cleanup,))
+
+    # -- after a daemon's restart ----------------------------------------------------------------
+
+    async def reconnect(self, container_id: str) -> Created | Exit | None:
+        known = self._shims.get(container_id)
+        if known is not None:
+            return known.exit or Created(known.pid, known.start_ticks)
+        connection = self._connect(container_id)
+        hello = None
+        if connection is not None:
+            hello = await self._hello(connection)
+        if connection is None or hello is None:
+            return self._recorded_exit(container_id)
+        shim = self._adopt(container_id, connection)
+        return self._recognise(shim, hello)
+
+    def _recognise(self, shim: _Shim, hello: Message) -> Created | Exit:
+        shim.pid, shim.start_ticks = hello["pid"], hello["start_ticks"]
+        if hello["cgroup"] and self._layout.version:
+            names = tuple(hello["controllers"]) or cgroup.BASE_CONTROLLERS
+            shim.group = cgroup.Cgroup(self._layout, hello["cgroup"], names)
+            with contextlib.suppress(OSError):
+                shim.paused = shim.group.frozen()
+        if hello.get("exit"):
+            shim.exit = exit_of(shim.container_id, hello["exit"])
+            shim.exited.set_result(None)
+            return shim.exit
+        shim.running = True
+        return Created(shim.pid, shim.start_ticks)
+
+    def _connect(self, container_id: str) -> _Connection | None:
+        """To a living shim's socket, by its directory: an address holds 108 bytes, a path more."""
+        try:
+            directory = os.open(self._directory(container_id), os.O_PATH | os.O_DIRECTORY)
+        except OSError:
+            return None
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        connection.setblocking(False)
+        try:
+            connection.connect(f"/proc/self/fd/{directory}/control.sock")
+        except OSError:
+            connection.close()
+            return None
+        finally:
+            os.close(directory)
+        return _Connection(connection)
+
+    async def _hello(self, connection: _Connection) -> Message | None:
+        first: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        connection.on_event = lambda message: first.done() or first.set_result(message)
+        await asyncio.wait(
+            (first, connection.ended),
+            timeout=REQUEST_DEADLINE_SECONDS,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        if not first.done():
+            connection.close()
+            return None
+        hello = first.result()
+        if hello.get("hello") != messages.PROTOCOL:
+            connection.close()
+            raise EngineFailure(
+                f"a shim speaks protocol {hello.get('hello')}, this engine {messages.PROTOCOL}"
+            )
+        return hello
+
+    def _recorded_exit(self, container_id: str) -> Exit | None:
+        """What the shim wrote last, if that was in this boot."""
+        record = self._read_json(container_id, "exit.json")
+        if record is None or record.get("boot_id") != syscalls.boot_id():
+            return None
+        return exit_of(container_id, record)
+
+    def _recorded_group(self, container_id: str) -> cgroup.Cgroup | None:
+        record = self._read_json(container_id, "state.json")
+        if not record or not record.get("cgroup") or not self._layout.version:
+            return None
+        names = tuple(record.get("controllers") or ()) or cgroup.BASE_CONTROLLERS
+        return cgroup.Cgroup(self._layout, record["cgroup"], names)
+
+    def _read_json(self, container_id: str, name: str) -> dict[str, Any] | None:
+        try:
+            with open(os.path.join(self._directory(container_id), name), "rb") as file:
+                return msgspec.json.decode(file.read(), type=dict[str, Any])
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def _directory(self, container_id: str) -> str:
+        if not container_id.isalnum():
+            raise InvalidArgument(f"invalid container id: {container_id}")
+        return os.path.join(self._run_root, container_id)
+
+
+def _client_of(attachment: Attachment, early: bytes) -> Message:
+    return {
+        "attachment": {
+            "stdin": attachment.stdin,
+            "stdout": attachment.stdout,
+            "stderr": attachment.stderr,
+        },
+        "framed": attachment.framed,
+        "detach_keys": base64.b64encode(attachment.detach_keys).decode(),
+        "early": base64.b64encode(early).decode(),
+    }
+
+
+def exit_of(container_id: str, message: Message) -> Exit:
+    return Exit(
+        container_id=container_id,
+        exec_id=message["exec_id"],
+        exit_code=message["exit_code"],
+        signal=message["signal"],
+        oom_killed=message["oom_killed"],
+        finished_ns=message["finished_ns"],
+    )
+
+
+def cannot_start(report: dict[str, Any]) -> CannotStart:
+    """Docker's words: its CLI chooses 126 or 127 by them."""
+    operation, number = report.get("operation", ""), report.get("errno", 0)
+    if operation == "find user":
+        return CannotStart(report["message"], operation=operation)
+    message = f"{_CREATE_FAILED}{report['message']}: unknown"
+    if number == errno.ENOTDIR and not operation.startswith("exec"):
+        message += _MOUNT_HINT
+    return CannotStart(
+        message, operation=operation, errno=number, exit_code=report.get("exit_code", 128)
+    )
+
+
+def cannot_exec(report: dict[str, Any]) -> CannotStart | Conflict:
+    operation, number = report.get("operation", ""), report.get("errno", 0)
+    if number == errno.ESRCH and operation == "exec":
+        return Conflict(report["message"])
+    exit_code = report.get("exit_code", 126)
+    if operation == "find user":
+        return CannotStart(report["message"], operation=operation, exit_code=126)
+    message = f"{_EXEC_FAILED}{report['message']}: unknown"
+    exit_code = exit_code if exit_code in (126, 127) else 126
+    return CannotStart(message, operation=operation, errno=number, exit_code=exit_code)
+
+
+def _kill_orphans(pid: int, start_ticks: int, group: cgroup.Cgroup | None) -> None:
+    """End a container whose shim is no more. The pid is believed only with its start time."""
+    try:
+        if pid and syscalls.start_ticks(pid) == start_ticks:
+            os.kill(pid, signal.SIGKILL)
+    except OSError:
+        pass
+    if group is not None:
+        with contextlib.suppress(OSError):
+            group.kill()

@@ -1,0 +1,158 @@
+"""Forking into namespaces: a container's first process, and further ones.
+
+New namespaces come with the clone itself. To join another's, a short-lived process in between enters
+them first and clones from there; CLONE_PARENT makes the result the shim's child all the same, and
+the one in between tells its pid.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from _socket import socket
+
+from tiffin.kernel import syscalls
+from tiffin.runtime import init, messages, operations
+from tiffin.runtime.init import Birth, ExecBirth
+from tiffin.runtime.operations import Config
+from tiffin.runtime.rootfs import Failed
+
+_JOINED_KINDS = operations.CLONE_FLAGS
+
+
+def first_process(birth: Birth) -> int:
+    """Clone the container's init: its pid, or 0 where the process in between will tell it."""
+    flags = operations.clone_flags(
+        [kind for kind in operations.new_namespaces(birth.linux) if kind != "cgroup"]
+    )
+    joined = operations.joined_namespaces(birth.linux)
+    if not joined:
+        pid = syscalls.clone3(flags)
+        if pid == 0:
+            init.guarded(birth.channel, lambda: init.first_process(birth))
+        return pid
+    namespaces = _open_namespaces(joined)
+    try:
+        if syscalls.clone3(0) == 0:
+            init.guarded(birth.channel, lambda: _born_in(birth, flags, namespaces))
+    finally:
+        messages.close_all([fd for fd, _kind in namespaces])
+    return 0
+
+
+def _open_namespaces(joined: list[tuple[str, str]]) -> list[tuple[int, int]]:
+    opened: list[tuple[int, int]] = []
+    for kind, path in joined:
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            messages.close_all([fd for fd, _kind in opened])
+            raise Failed(f"join {kind} namespace of {path}", error) from error
+        opened.append((fd, _JOINED_KINDS[kind]))
+    return opened
+
+
+def _born_in(birth: Birth, flags: int, namespaces: list[tuple[int, int]]) -> None:
+    """In between: enter, clone, tell."""
+    init.join_cgroups(birth.joins)
+    birth.joins = []
+    for fd, kind in namespaces:
+        if not _is_own(fd, kind):
+            syscalls.setns(fd, kind)
+    pid = syscalls.clone3(flags | syscalls.CLONE_PARENT)
+    if pid == 0:
+        init.first_process(birth)
+    _tell_pid(birth.channel, pid)
+
+
+_NAMESPACE_FILES = {
+    syscalls.CLONE_NEWUSER: "user",
+    syscalls.CLONE_NEWNET: "net",
+    syscalls.CLONE_NEWPID: "pid",
+    syscalls.CLONE_NEWIPC: "ipc",
+    syscalls.CLONE_NEWUTS: "uts",
+    syscalls.CLONE_NEWNS: "mnt",
+    syscalls.CLONE_NEWCGROUP: "cgroup",
+}
+
+
+def _is_own(fd: int, kind: int) -> bool:
+    """The kernel refuses to enter the user namespace that one is in."""
+    theirs = os.fstat(fd)
+    ours = os.stat(f"/proc/self/ns/{_NAMESPACE_FILES[kind]}")
+    return (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino)
+
+
+def _tell_pid(channel: socket, pid: int) -> None:
+    messages.send(channel, {"pid": pid})
+    os._exit(0)
+
+
+def further_process(birth: ExecBirth, target: int, kinds: int, joins: list[int]) -> int:
+    """Clone an exec into the namespaces of the process behind the pidfd `target`.
+
+    Returns the pid of the process in between; the channel tells the exec's.
+    """
+    pid = syscalls.clone3(0)
+    if pid == 0:
+        init.guarded(birth.channel, lambda: _exec_in(birth, target, kinds, joins))
+    return pid
+
+
+def _exec_in(birth: ExecBirth, target: int, kinds: int, joins: list[int]) -> None:
+    init.join_cgroups(joins)
+    if kinds:
+        syscalls.setns(target, kinds)
+    pid = syscalls.clone3(syscalls.CLONE_PARENT)
+    if pid == 0:
+        init.further_process(birth)
+    _tell_pid(birth.channel, pid)
+
+
+# --- what only the host may give a process ------------------------------------------------------
+
+
+def write_maps(pid: int, linux: Config) -> None:
+    for file, key in (("uid_map", "uidMappings"), ("gid_map", "gidMappings")):
+        lines = [f"{m['containerID']} {m['hostID']} {m['size']}\n" for m in linux.get(key) or []]
+        _write(f"/proc/{pid}/{file}", "".join(lines))
+
+
+def set_limits(pid: int, process: Config, own_score: str) -> None:
+    """rlimits and oom_score_adj: the container's user namespace has no right to raise them."""
+    for limit in process.get("rlimits") or []:
+        number = _RLIMITS.get(limit["type"], -1)
+        try:
+            resource.prlimit(pid, number, (_signed(limit["soft"]), _signed(limit["hard"])))
+        except (OSError, ValueError) as error:
+            cause = error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))
+            raise Failed(f"error setting rlimit type {number}", cause) from error
+    score = process.get("oomScoreAdj")
+    if score is not None and str(score) != own_score:
+        try:
+            _write(f"/proc/{pid}/oom_score_adj", str(score))
+        except OSError as error:
+            raise Failed(f"set oom_score_adj to {score}", error) from error
+
+
+# asm-generic/resource.h
+_RLIMITS = {
+    f"RLIMIT_{name}": number
+    for number, name in enumerate(
+        ("CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS")
+        + ("LOCKS", "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME")
+    )
+}
+
+
+def _signed(number: int) -> int:
+    return -1 if number >= 2**63 else number
+
+
+def _write(path: str, text: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)

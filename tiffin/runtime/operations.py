@@ -1,0 +1,489 @@
+"""PURE: an OCI runtime config becomes ordered operations, each of which can say what it does.
+
+Some are for the shim, which has the host's rights: layers, binds and devices become *detached*
+mounts, descriptors that init is handed. The rest are for init, in its new namespaces: first those of
+`create` (the root is built), then those of `start` (the program's identity, up to the exec).
+runtime.rootfs carries out the shim's, runtime.init the others. A failed operation is named by its
+`describe()`, so that a user reads "mount proc on /proc: Operation not permitted".
+
+What OCI has no word for lies under the config's key "tiffin": runtime.spec says what, and why.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Config = dict[str, Any]
+
+# linux/mount.h: attributes of the new mount API, by OCI (mount(8)) option word: (set, clear).
+_ATTRIBUTES = {
+    "ro": (0x01, 0),
+    "rw": (0, 0x01),
+    "nosuid": (0x02, 0),
+    "suid": (0, 0x02),
+    "nodev": (0x04, 0),
+    "dev": (0, 0x04),
+    "noexec": (0x08, 0),
+    "exec": (0, 0x08),
+    "noatime": (0x10, 0x70),
+    "relatime": (0, 0x70),
+    "strictatime": (0x20, 0x70),
+    "nodiratime": (0x80, 0),
+    "diratime": (0, 0x80),
+    "atime": (0, 0x70),
+    "norelatime": (0, 0x70),
+    "nostrictatime": (0, 0x70),
+    "nosymfollow": (0x200000, 0),
+    "defaults": (0, 0),
+}
+RDONLY = 0x01
+NOSUID = 0x02
+NODEV = 0x04
+NOEXEC = 0x08
+_PROPAGATIONS = {
+    "private": (0x40000, False),
+    "rprivate": (0x40000, True),
+    "slave": (0x80000, False),
+    "rslave": (0x80000, True),
+    "shared": (0x100000, False),
+    "rshared": (0x100000, True),
+    "unbindable": (0x20000, False),
+    "runbindable": (0x20000, True),
+}
+# Old words that mean nothing to a mount made by descriptor.
+_IGNORED = frozenset(
+    ("bind", "rbind", "auto", "async", "sync", "dirsync", "nouser", "tmpcopyup", "z", "Z")
+)
+
+# What may be bound inside /proc: single files of numbers, as runc allows (threat: a forged procfs).
+_ALLOWED_IN_PROC = frozenset(
+    f"/proc/{name}"
+    for name in (
+        "cpuinfo",
+        "diskstats",
+        "meminfo",
+        "stat",
+        "swaps",
+        "uptime",
+        "loadavg",
+        "slabinfo",
+        "net/dev",
+        "sys/kernel/ns_last_pid",
+    )
+)
+
+DEFAULT_DEVICES = (
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+)
+_DEVICE_LINKS = [
+    ["/proc/self/fd", "/dev/fd"],
+    ["/proc/self/fd/0", "/dev/stdin"],
+    ["/proc/self/fd/1", "/dev/stdout"],
+    ["/proc/self/fd/2", "/dev/stderr"],
+    ["pts/ptmx", "/dev/ptmx"],
+]
+
+CLONE_FLAGS = {
+    "mount": 0x00020000,
+    "cgroup": 0x02000000,
+    "uts": 0x04000000,
+    "ipc": 0x08000000,
+    "user": 0x10000000,
+    "pid": 0x20000000,
+    "network": 0x40000000,
+}
+
+
+class InvalidConfig(ValueError):
+    """The config asks for what cannot be. The message is for the user."""
+
+
+class Options:
+    """A mount's option words, sorted by who understands them."""
+
+    __slots__ = (
+        "clear",
+        "data",
+        "idmap",
+        "propagation",
+        "propagation_recursive",
+        "read_only_below",
+        "recursive",
+        "set",
+    )
+
+    def __init__(self, words: list[str], propagation: int = 0x40000) -> None:
+        self.set = 0
+        self.clear = 0
+        self.data: list[tuple[str, str]] = []  # (key, value), for the file system; value "" a flag
+        self.propagation = propagation
+        self.propagation_recursive = True
+        self.recursive = "rbind" in words
+        self.idmap = "idmap" in words or "ridmap" in words
+        self.read_only_below = "rro" in words
+        for word in words:
+            self._take(word)
+
+    def _take(self, word: str) -> None:
+        if word in _ATTRIBUTES:
+            set_bits, clear_bits = _ATTRIBUTES[word]
+            self.set = self.set & ~clear_bits | set_bits
+            self.clear = self.clear & ~set_bits | clear_bits
+        elif word in _PROPAGATIONS:
+            self.propagation, self.propagation_recursive = _PROPAGATIONS[word]
+        elif word not in _IGNORED and word not in ("idmap", "ridmap", "rro"):
+            key, _, value = word.partition("=")
+            self.data.append((key, value))
+
+
+class Operation:
+    """One step. Equal when of one kind with equal parts."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def describe(self) -> str:
+        raise NotImplementedError
+
+    def parts(self) -> tuple[object, ...]:
+        return tuple(getattr(self, name) for name in self.__slots__)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Operation) and (type(self), self.parts()) == (
+            type(other),
+            other.parts(),
+        )
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def __repr__(self) -> str:
+        return f"<{self.describe()}>"
+
+
+# --- the shim's: detached mounts ----------------------------------------------------------------
+
+
+class MakeOverlay(Operation):
+    """The root of committed layers and one writable directory, seen through the container's ids."""
+
+    __slots__ = ("attributes", "idmap", "lower", "upper", "work")
+
+    def __init__(self, overlay: Config, attributes: int) -> None:
+        self.lower: list[str] = list(overlay["lower"])
+        self.upper: str = overlay["upper"]
+        self.work: str = overlay["work"]
+        self.idmap: bool = overlay.get("idmap", False)
+        self.attributes = attributes
+
+    def describe(self) -> str:
+        return f"mount overlay of {self.upper}"
+
+
+class CloneTree(Operation):
+    """A copy of the mount at a host path: what a bind is before it is put somewhere."""
+
+    __slots__ = ("source", "subpath", "target", "words")
+
+    def __init__(self, source: str, target: str, words: list[str], subpath: str = "") -> None:
+        self.source = source
+        self.target = target
+        self.words = words
+        self.subpath = subpath
+
+    def describe(self) -> str:
+        return f"bind {self.source} on {self.target}"
+
+
+class MakeDevices(Operation):
+    """/dev: a tmpfs of the host's user namespace, where nodes may be made and can be opened."""
+
+    __slots__ = ("links", "nodes", "words")
+
+    def __init__(self, words: list[str], nodes: list[Config], links: list[list[str]]) -> None:
+        self.words = words
+        self.nodes = nodes
+        self.links = links
+
+    def describe(self) -> str:
+        return "make /dev"
+
+
+# --- init's, at create --------------------------------------------------------------------------
+
+
+class SetHostname(Operation):
+    __slots__ = ("domain", "name")
+
+    def __init__(self, name: str, domain: str) -> None:
+        self.name = name
+        self.domain = domain
+
+    def describe(self) -> str:
+        return f"set hostname {self.name}"
+
+
+class AttachRoot(Operation):
+    """Put the detached mount number `slot` where the root will be."""
+
+    __slots__ = ("slot",)
+
+    def __init__(self, slot: int) -> None:
+        self.slot = slot
+
+    def describe(self) -> str:
+        return "mount the root file system"
+
+
+class Attach(Operation):
+    """Put a detached mount of the shim's on a path in the root, which is made if missing."""
+
+    __slots__ = ("slot", "source", "target")
+
+    def __init__(self, slot: int, source: str, target: str) -> None:
+        self.slot = slot
+        self.source = source
+        self.target = target
+
+    def describe(self) -> str:
+        return f"mount {self.source} on {self.target}"
+
+
+class MountFileSystem(Operation):
+    """A new file system of the container's own user namespace."""
+
+    __slots__ = ("attributes", "data", "kind", "target")
+
+    def __init__(
+        self, kind: str, target: str, attributes: int, data: list[tuple[str, str]]
+    ) -> None:
+        self.kind = kind
+        self.target = target
+        self.attributes = attributes
+        self.data = data
+
+    def describe(self) -> str:
+        return f"mount {self.kind} on {self.target}"
+
+
+class MountCgroups(Operation):
+    """v2: the one hierarchy. v1: a tmpfs with a directory for each hierarchy, as hosts have it."""
+
+    __slots__ = ("attributes", "hierarchies", "target")
+
+    def __init__(self, target: str, attributes: int, hierarchies: list[list[Any]] | None) -> None:
+        self.target = target
+        self.attributes = attributes
+        self.hierarchies = hierarchies  # v1: [directory, [controllers]]; None is v2
+
+    def describe(self) -> str:
+        return f"mount cgroup on {self.target}"
+
+
+class OpenConsole(Operation):
+    """A pseudo-terminal of the container's own devpts, and /dev/console on it."""
+
+    __slots__ = ("columns", "rows")
+
+    def __init__(self, rows: int, columns: int) -> None:
+        self.rows = rows
+        self.columns = columns
+
+    def describe(self) -> str:
+        return "open /dev/console"
+
+
+class PivotRoot(Operation):
+    __slots__ = ()
+
+    def describe(self) -> str:
+        return "pivot_root"
+
+
+class MakeReadOnly(Operation):
+    """A path that is there becomes a read-only mount of itself."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def describe(self) -> str:
+        return f"make {self.path} read-only"
+
+
+class Mask(Operation):
+    """A path that is there is hidden: a file by /dev/null, a directory by an empty tmpfs."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def describe(self) -> str:
+        return f"mask {self.path}"
+
+
+class MakeRootReadOnly(Operation):
+    __slots__ = ()
+
+    def describe(self) -> str:
+        return "make the root file system read-only"
+
+
+# --- init's, at start ---------------------------------------------------------------------------
+
+
+class SetSysctl(Operation):
+    __slots__ = ("name", "value")
+
+    def __init__(self, name: str, value: str) -> None:
+        self.name = name
+        self.value = value
+
+    @property
+    def path(self) -> str:
+        """Below /proc/sys. As sysctl(8): dots are slashes, unless the name has slashes itself."""
+        return self.name if "/" in self.name else self.name.replace(".", "/")
+
+    def describe(self) -> str:
+        return f"set sysctl {self.name}"
+
+
+class Plan:
+    """All of a container's operations. `detached[n]` makes the mount that init knows as slot n."""
+
+    __slots__ = ("create", "detached", "start")
+
+    def __init__(self) -> None:
+        self.detached: list[Operation] = []
+        self.create: list[Operation] = []
+        self.start: list[Operation] = []
+
+    def detach(self, operation: Operation) -> int:
+        self.detached.append(operation)
+        return len(self.detached) - 1
+
+
+def plan(config: Config) -> Plan:
+    """Raises InvalidConfig."""
+    result = Plan()
+    linux: Config = config.get("linux") or {}
+    kinds = new_namespaces(linux)
+    if config.get("hostname") and "uts" in kinds:
+        result.create.append(SetHostname(config["hostname"], config.get("domainname") or ""))
+    _plan_root(result, config, user_namespace=has_own_ids(linux))
+    for mount in config.get("mounts") or []:
+        _plan_mount(result, mount, linux, config.get("tiffin") or {})
+    process: Config = config.get("process") or {}
+    if process.get("terminal"):
+        size = process.get("consoleSize") or {}
+        result.create.append(OpenConsole(size.get("height") or 0, size.get("width") or 0))
+    result.create.append(PivotRoot())
+    # /proc/sys must stay writable by the descriptor that init keeps: masks are put on top of it.
+    result.create += [MakeReadOnly(clean(path)) for path in linux.get("readonlyPaths") or []]
+    result.create += [Mask(clean(path)) for path in linux.get("maskedPaths") or []]
+    if (config.get("root") or {}).get("readonly"):
+        result.create.append(MakeRootReadOnly())
+    sysctls: dict[str, str] = linux.get("sysctl") or {}
+    result.start += [SetSysctl(name, str(value)) for name, value in sysctls.items()]
+    return result
+
+
+def _plan_root(result: Plan, config: Config, *, user_namespace: bool) -> None:
+    extra: Config = config.get("tiffin") or {}
+    overlay = extra.get("overlay")
+    attributes = NODEV if extra.get("nodevRoot", user_namespace) else 0
+    if overlay:
+        operation: Operation = MakeOverlay(overlay, attributes)
+    else:
+        words = ["rbind", "nodev", "ridmap"] if attributes else ["rbind"]
+        operation = CloneTree(config["root"]["path"], "/", words)
+    result.create.append(AttachRoot(result.detach(operation)))
+
+
+def _plan_mount(result: Plan, mount: Config, linux: Config, extra: Config) -> None:
+    target = clean(mount["destination"])
+    words: list[str] = mount.get("options") or []
+    kind: str = mount.get("type") or "bind"
+    source: str = mount.get("source") or kind
+    check_target(target, kind)
+    if kind in ("bind", "none", "rbind") or "bind" in words or "rbind" in words:
+        subpath = (mount.get("tiffin") or {}).get("subpath") or ""
+        slot = result.detach(CloneTree(source, target, words, subpath))
+        result.create.append(Attach(slot, source, target))
+    elif kind == "tmpfs" and target == "/dev":
+        links = extra.get("links") or _DEVICE_LINKS
+        slot = result.detach(MakeDevices(words, device_nodes(linux), links))
+        result.create.append(Attach(slot, source, target))
+    elif kind in ("cgroup", "cgroup2"):
+        cgroup = extra.get("cgroup") or {}
+        hierarchies = cgroup.get("mounts") or [] if cgroup.get("version") == 1 else None
+        result.create.append(MountCgroups(target, Options(words).set, hierarchies))
+    else:
+        options = Options(words)
+        result.create.append(MountFileSystem(kind, target, options.set, options.data))
+
+
+def check_target(target: str, kind: str) -> None:
+    """Nothing is mounted over or inside /proc but procfs and files that only hold numbers."""
+    if target == "/":
+        raise InvalidConfig("invalid mount destination: cannot mount on /")
+    inside = target == "/proc" or target.startswith("/proc/")
+    if inside and target not in _ALLOWED_IN_PROC and not (target == "/proc" and kind == "proc"):
+        raise InvalidConfig(f'"{target}" cannot be mounted because it is inside /proc')
+
+
+def device_nodes(linux: Config) -> list[Config]:
+    """The nodes of /dev: the six that every container has, then what was asked for."""
+    nodes: dict[str, Config] = {
+        path: {"path": path, "type": "c", "major": major, "minor": minor, "fileMode": 0o666}
+        for path, major, minor in DEFAULT_DEVICES
+    }
+    for device in linux.get("devices") or []:
+        path = clean(device["path"])
+        if not path.startswith("/dev/"):
+            raise InvalidConfig(f"device {path}: only paths below /dev are supported")
+        # These two are made from the container's own devpts.
+        if path not in ("/dev/console", "/dev/ptmx") and not path.startswith("/dev/pts/"):
+            nodes[path] = {**device, "path": path}
+    return list(nodes.values())
+
+
+def clean(path: str) -> str:
+    """An absolute path without empty, "." and ".." parts, by its letters alone."""
+    kept: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            if kept:
+                kept.pop()
+        elif part not in ("", "."):
+            kept.append(part)
+    return "/" + "/".join(kept)
+
+
+def new_namespaces(linux: Config) -> list[str]:
+    """Kinds that the container gets of its own."""
+    return [n["type"] for n in linux.get("namespaces") or [] if not n.get("path")]
+
+
+def joined_namespaces(linux: Config) -> list[tuple[str, str]]:
+    """(kind, path) of namespaces that are another's; the user namespace first, it gives the rights."""
+    joined = [(n["type"], n["path"]) for n in linux.get("namespaces") or [] if n.get("path")]
+    return sorted(joined, key=lambda item: item[0] != "user")
+
+
+def has_own_ids(linux: Config) -> bool:
+    """Whether the container is not in the host's user namespace: a new one or another container's."""
+    return any(n["type"] == "user" for n in linux.get("namespaces") or [])
+
+
+def clone_flags(kinds: list[str]) -> int:
+    flags = 0
+    for kind in kinds:
+        flags |= CLONE_FLAGS.get(kind, 0)
+    return flags

@@ -1,0 +1,836 @@
+"""A shim: the process that stays with one container, whatever becomes of the daemon.
+
+It makes the container's namespaces and root, is its first process's parent, holds its stdio or
+terminal, writes its log, runs execs in it, and answers on a socket: the pair that the daemon gave at
+birth, and RUN_ROOT/<id>/control.sock for later daemons. How the container ended is written to
+exit.json, by rename, before anybody is told. It leaves once that is done and every attached client
+has its output.
+
+Requests (see runtime.messages): start, attach, exec, resize, kill, state. Events: exit.
+"""
+
+from __future__ import annotations
+
+import _signal
+import binascii
+import errno
+import os
+import time
+from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_SEQPACKET, socket
+from typing import Any
+
+from tiffin.kernel import syscalls
+from tiffin.kernel.cgroup import Cgroup, Layout
+from tiffin.runtime import init, launch, messages, operations, rootfs
+from tiffin.runtime.init import Birth, ExecBirth, Failure, Program
+from tiffin.runtime.logs import LogWriter
+from tiffin.runtime.loop import READ, WRITE, Loop
+from tiffin.runtime.messages import Message
+from tiffin.runtime.operations import Config
+from tiffin.runtime.streams import STDERR, STDOUT, Client, Streams
+
+EXIT_FILE = "exit.json"
+STATE_FILE = "state.json"
+CONTROL_SOCKET = "control.sock"
+_MAX_BACKLOG = 256  # messages to a control connection that does not read
+_REMEMBERED_EXECS = 64
+
+
+class Host:
+    """What the zygote found out for all its shims."""
+
+    def __init__(self, layout: Layout, boot_id: str, last_capability: int, oom_score: str) -> None:
+        self.layout = layout
+        self.boot_id = boot_id
+        self.last_capability = last_capability
+        self.oom_score = oom_score
+
+
+class Control:
+    """One connection to a daemon."""
+
+    def __init__(self, shim: Shim, connection: socket) -> None:
+        self._shim = shim
+        self._connection = connection
+        self._backlog: list[Message] = []
+        connection.setblocking(False)
+        shim.loop.add(connection.fileno(), READ, self._on_event)
+
+    def send(self, message: Message) -> None:
+        self._backlog.append(message)
+        self._flush()
+
+    def _flush(self) -> None:
+        try:
+            while self._backlog:
+                messages.send(self._connection, self._backlog[0])
+                self._backlog.pop(0)
+        except BlockingIOError:
+            if len(self._backlog) > _MAX_BACKLOG:
+                self.close()
+                return
+        except (messages.ConnectionEnded, OSError):
+            self.close()
+            return
+        events = READ | (WRITE if self._backlog else 0)
+        self._shim.loop.change(self._connection.fileno(), events)
+
+    def _on_event(self, events: int) -> None:
+        if events & WRITE:
+            self._flush()
+        if not events & ~WRITE:
+            return
+        try:
+            message, descriptors = messages.receive(self._connection)
+        except BlockingIOError:
+            return
+        except ValueError as error:
+            self.send({"failed": {"message": str(error)}})
+            return
+        except (messages.ConnectionEnded, OSError):
+            self.close()
+            return
+        self._shim.handle(self, message, descriptors)
+
+    def close(self) -> None:
+        if self._connection.fileno() >= 0:
+            self._shim.loop.remove(self._connection.fileno())
+            self._connection.close()
+            self._shim.forget(self)
+
+
+class Exec:
+    """A further process, from the request to its end."""
+
+    def __init__(self, exec_id: str, streams: Streams, child_ends: list[int]) -> None:
+        self.id = exec_id
+        self.streams = streams
+        self.child_ends = child_ends
+        self.pid = 0
+        self.executing = False
+        self.failure: dict[str, Any] | None = None
+        self.reply: tuple[Control, int] | None = None
+        self.client: Client | None = None
+        self.early = b""
+
+
+class Shim:
+    def __init__(self, request: Message, hold: list[int], host: Host) -> None:
+        self.id: str = request["container_id"]
+        self.config: Config = request["config"]
+        self._directory: str = request["directory"]
+        self._hold = hold
+        self._host = host
+        self.loop = Loop()
+        self._controls: list[Control] = []
+        self._listener: socket | None = None
+        self._linux: Config = self.config.get("linux") or {}
+        self._extra: Config = self.config.get("tiffin") or {}
+        self._process: Config = self.config["process"]
+        self._seccomp = binascii.a2b_base64(self._extra.get("seccomp_program") or "")
+        self._cgroup: Cgroup | None = None
+        self._streams: Streams | None = None
+        self._pid = 0
+        self._start_ticks = 0
+        self._pidfd = -1
+        self._mount_namespace = -1
+        self._ids = rootfs.Ids(self._linux.get("uidMappings") or [], -1)
+        self._channel: socket | None = None
+        self._child_ends: list[int] = []
+        self._status = "creating"  # created, starting, running, exited, failed
+        self._failure: dict[str, Any] | None = None
+        self._create_reply: tuple[Control, int] | None = None
+        self._start_reply: tuple[Control, int] | None = None
+        self._executing = False
+        self._execs: dict[str, Exec] = {}
+        self._ended_execs: list[Message] = []
+        self._launching = 0  # processes in between whose children's pids are not known yet
+        self._unclaimed: dict[int, int] = {}  # pid -> wait status of children not known yet
+        self._exit: Message | None = None
+        self._removed = False
+        self._plan = operations.Plan()
+
+    # -- birth -----------------------------------------------------------------------------------
+
+    def run(self, connection: socket, request_id: int) -> None:
+        """Create, then serve until nobody needs us."""
+        control = self._add_control(connection)
+        self._create_reply = (control, request_id)
+        try:
+            self._prepare()
+            self._launch()
+            self._set_up()
+        except Failure as failure:
+            self._fail(failure.report)
+        except rootfs.Failed as failed:
+            self._fail(init.failure_of(failed.operation, failed.error).report)
+        except operations.InvalidConfig as invalid:
+            self._fail(Failure(str(invalid), "plan").report)
+        except OSError as error:
+            self._fail(init.failure_of(str(error.strerror), error).report)
+        while not self._is_done():
+            self.loop.run_once()
+        self._leave()
+
+    def _add_control(self, connection: socket) -> Control:
+        control = Control(self, connection)
+        self._controls.append(control)
+        return control
+
+    def forget(self, control: Control) -> None:
+        self._controls.remove(control)
+
+    def _prepare(self) -> None:
+        self._watch_children()
+        os.makedirs(self._directory, 0o700, exist_ok=True)
+        self._listen()
+        self._plan = operations.plan(self.config)
+        self._make_cgroup()
+        self._make_stdio()
+
+    def _watch_children(self) -> None:
+        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
+        reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        _signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        _signal.signal(_signal.SIGCHLD, lambda _number, _frame: None)
+
+        def woken(_events: int) -> None:
+            os.read(reading, 512)
+            self._reap()
+
+        self.loop.add(reading, READ, woken)
+
+    def _listen(self) -> None:
+        # By a relative name: the path may be longer than the 108 bytes that an address has.
+        os.chdir(self._directory)
+        try:
+            log = os.open("shim.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            os.dup2(log, 2)
+            os.close(log)
+            for name in (CONTROL_SOCKET, EXIT_FILE, STATE_FILE):
+                try:
+                    os.unlink(name)
+                except FileNotFoundError:
+                    continue
+            self._listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK)
+            previous = os.umask(0o177)
+            self._listener.bind(CONTROL_SOCKET)
+            os.umask(previous)
+            self._listener.listen(16)
+        finally:
+            os.chdir("/")
+        self.loop.add(self._listener.fileno(), READ, self._on_connection)
+
+    def _on_connection(self, _events: int) -> None:
+        assert self._listener is not None
+        try:
+            fd, _address = self._listener._accept()  # type: ignore[attr-defined] # noqa: SLF001
+        except OSError:
+            return
+        connection = socket(fileno=fd)
+        if messages.peer_uid(connection) != os.getuid():
+            connection.close()
+            return
+        control = self._add_control(connection)
+        control.send({"hello": messages.PROTOCOL, **self._state()})
+
+    def _make_cgroup(self) -> None:
+        path = self._linux.get("cgroupsPath")
+        if not path or not self._host.layout.version:
+            return
+        asked = self._extra.get("cgroup") or {}
+        names = tuple(asked.get("controllers") or ())
+        cgroup = (
+            Cgroup(self._host.layout, path, names) if names else Cgroup(self._host.layout, path)
+        )
+        try:
+            cgroup.create(self._linux.get("resources"))
+        except OSError as error:
+            raise rootfs.Failed(
+                "error setting cgroup config for procHooks process", error
+            ) from error
+        self._cgroup = cgroup
+
+    def _make_stdio(self) -> None:
+        log: Config = self._extra.get("log") or {}
+        writer = None
+        if log.get("path"):
+            try:
+                writer = LogWriter(log["path"], log["max_size_bytes"], log["max_files"])
+            except OSError as error:
+                raise rootfs.Failed(f"open log {log['path']}", error) from error
+        asked: Config = self._extra.get("stdin") or {}
+        self._streams = Streams(self.loop, stdin_once=bool(asked.get("once")), log=writer)
+        if not self._process.get("terminal"):
+            self._child_ends = self._make_pipes(self._streams, stdin=bool(asked.get("open")))
+
+    def _make_pipes(self, streams: Streams, *, stdin: bool) -> list[int]:
+        """Our ends go to `streams`; the child's stdin, stdout, stderr."""
+        if stdin:
+            child_stdin, ours = os.pipe2(os.O_CLOEXEC)
+            streams.set_stdin(ours)
+        else:
+            child_stdin = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        ends = [child_stdin]
+        for stream in (STDOUT, STDERR):
+            ours, theirs = os.pipe2(os.O_CLOEXEC)
+            streams.add_output(ours, stream)
+            ends.append(theirs)
+        if self._ids.extents:
+            streams.give_to(self._ids.on_host(0))
+        return ends
+
+    def _launch(self) -> None:
+        ours, theirs = messages.pair()
+        self._channel = ours
+        joins = self._open_joins()
+        program = Program(
+            self._process,
+            {**self._extra, "seccomp_program": self._seccomp},
+            self._host.last_capability,
+        )
+        birth = Birth(theirs, self._child_ends, joins, self._plan, program, self._linux)
+        try:
+            self._pid = launch.first_process(birth)
+            if not self._pid:
+                theirs.close()
+                self._pid = self._await_pid()
+        finally:
+            theirs.close()
+            messages.close_all(joins)
+            messages.close_all(self._child_ends)
+
+    def _open_joins(self) -> list[int]:
+        return self._cgroup.open_join() if self._cgroup is not None else []
+
+    def _await_pid(self) -> int:
+        """From the process in between."""
+        assert self._channel is not None
+        try:
+            message, _descriptors = messages.receive(self._channel)
+        except messages.ConnectionEnded as ended:
+            raise Failure("joining namespaces failed", "join namespaces") from ended
+        if "failed" in message:
+            report = message["failed"]
+            raise Failure(report["message"], report["operation"], report["errno"])
+        return int(message["pid"])
+
+    def _set_up(self) -> None:
+        """Maps and limits; then the caller may know; then the mounts."""
+        assert self._channel is not None
+        self._pidfd = os.pidfd_open(self._pid)
+        self._start_ticks = syscalls.start_ticks(self._pid)
+        own = "user" in operations.new_namespaces(self._linux)
+        if own:
+            launch.write_maps(self._pid, self._linux)
+        launch.set_limits(self._pid, self._process, self._host.oom_score)
+        self._tell_init({"mapped": True})
+        self._mount_namespace = self._open_namespace("mnt")
+        if operations.has_own_ids(self._linux):
+            path = dict(operations.joined_namespaces(self._linux)).get("user", "")
+            self._ids.namespace = self._open_namespace("user", path)
+        self._status = "created"
+        self._answer_create({"pid": self._pid, "start_ticks": self._start_ticks})
+        self._send_mounts()
+        self._write_file(STATE_FILE, self._state())
+        self._channel.setblocking(False)
+        self.loop.add(self._channel.fileno(), READ, lambda _events: self._on_init())
+
+    def _open_namespace(self, name: str, path: str = "") -> int:
+        return os.open(path or f"/proc/{self._pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+
+    def _send_mounts(self) -> None:
+        detached = rootfs.detach(self._plan.detached, self._ids, self._directory)
+        try:
+            for first in range(0, len(detached), 200):
+                self._tell_init({"slots": True}, detached[first : first + 200])
+        finally:
+            messages.close_all(detached)
+
+    def _tell_init(self, message: Message, descriptors: list[int] | None = None) -> None:
+        if self._channel is not None:
+            try:
+                messages.send(self._channel, message, descriptors)
+            except messages.ConnectionEnded:
+                return  # what it died of is told by its own report, or its end
+
+    def _answer_create(self, message: Message) -> None:
+        if self._create_reply is not None:
+            control, request_id = self._create_reply
+            self._create_reply = None
+            control.send({"id": request_id, **message})
+
+    # -- init's words ------------------------------------------------------------------------------
+
+    def _on_init(self) -> None:
+        """Everything that init has said so far."""
+        while self._channel is not None:
+            try:
+                message, descriptors = messages.receive(self._channel)
+            except BlockingIOError:
+                return
+            except (messages.ConnectionEnded, ValueError, OSError):
+                self._on_init_silent()
+                return
+            self._on_init_message(message, descriptors)
+
+    def _on_init_message(self, message: Message, descriptors: list[int]) -> None:
+        assert self._streams is not None
+        if "console" in message and descriptors:
+            asked = self._extra.get("stdin") or {}
+            self._streams.set_terminal(descriptors.pop(), stdin=bool(asked.get("open")))
+        elif "chown" in message:
+            self._streams.give_to(self._ids.on_host(message["chown"]))
+            self._tell_init({"done": True})
+        elif "executing" in message:
+            self._executing = True
+        elif "failed" in message:
+            self._failure = message["failed"]
+        messages.close_all(descriptors)
+
+    def _on_init_silent(self) -> None:
+        """The channel is closed: init has executed the program, or failed, or died."""
+        self._close_channel()
+        if self._failure is not None:
+            self._fail(self._failure)
+        elif self._executing:
+            self._status = "running"
+            if self._start_reply is not None:
+                control, request_id = self._start_reply
+                self._start_reply = None
+                control.send({"id": request_id})
+        # Else it died: the end of the process, which comes next, says of what.
+
+    def _close_channel(self) -> None:
+        if self._channel is not None:
+            if self._channel.fileno() >= 0:
+                self.loop.remove(self._channel.fileno())
+            self._channel.close()
+            self._channel = None
+
+    def _fail(self, report: dict[str, Any]) -> None:
+        """The container does not come up: undo everything, then say so."""
+        self._failure = report
+        self._status = "failed"
+        self._close_channel()
+        messages.close_all(self._child_ends)
+        self._kill_init()
+        if self._streams is not None:
+            self._streams.process_ended()
+            self._streams.close_clients()
+            self._streams.close()
+        self._release()
+        self._stop_listening()
+        for name in ("shim.log", STATE_FILE):
+            self._unlink(name)
+        for directory in (f"{self._directory}/layers", f"{self._directory}/root", self._directory):
+            try:
+                os.rmdir(directory)
+            except OSError:
+                continue
+        self._answer_create({"failed": report})
+        if self._start_reply is not None:
+            control, request_id = self._start_reply
+            self._start_reply = None
+            control.send({"id": request_id, "failed": report})
+            self._failure = None
+
+    def _unlink(self, name: str) -> None:
+        try:
+            os.unlink(f"{self._directory}/{name}")
+        except OSError:
+            return
+
+    def _kill_init(self) -> None:
+        if not self._pid:
+            return
+        try:
+            os.kill(self._pid, _signal.SIGKILL)
+            while True:
+                pid, _status = os.waitpid(-1, 0)
+                if pid == self._pid:
+                    break
+        except (ProcessLookupError, ChildProcessError):
+            pass
+        self._pid = 0
+
+    def _release(self) -> None:
+        """Let go of what belongs to a living container. Idempotent."""
+        messages.close_all(self._hold)
+        for fd in (self._pidfd, self._mount_namespace, self._ids.namespace):
+            if fd >= 0:
+                os.close(fd)
+        self._pidfd = self._mount_namespace = self._ids.namespace = -1
+        if self._cgroup is not None:
+            try:
+                self._cgroup.remove()
+            except OSError as error:
+                os.write(2, f"remove cgroup: {error}\n".encode())
+            self._cgroup = None
+
+    # -- requests ----------------------------------------------------------------------------------
+
+    def handle(self, control: Control, message: Message, descriptors: list[int]) -> None:
+        request_id = message.get("id", 0)
+        handler = self._HANDLERS.get(str(message.get("op")))
+        try:
+            if handler is None:
+                raise Failure(f"shim: unknown request {message.get('op')}", "shim")
+            handler(self, control, message, descriptors)
+        except Failure as failure:
+            control.send({"id": request_id, "failed": failure.report})
+        except OSError as error:
+            report = Failure(str(error), str(message.get("op")), error.errno or 0).report
+            control.send({"id": request_id, "failed": report})
+        finally:
+            messages.close_all(descriptors)
+
+    def _start(self, control: Control, message: Message, _descriptors: list[int]) -> None:
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            control.send({"id": message["id"], "failed": failure})
+            return
+        if self._status != "created":
+            raise Failure(f"container is {self._status}", "start")
+        self._status = "starting"
+        self._start_reply = (control, message["id"])
+        self._tell_init({"start": True})
+
+    def _attach(self, control: Control, message: Message, descriptors: list[int]) -> None:
+        streams = self._streams_of(message.get("exec_id") or "")
+        client = _client(message, descriptors)
+        streams.attach(client, binascii.a2b_base64(message.get("early") or ""))
+        control.send({"id": message["id"]})
+
+    def _streams_of(self, exec_id: str) -> Streams:
+        if not exec_id:
+            if self._streams is None:
+                raise Failure("container has no streams", "attach")
+            return self._streams
+        process = self._execs.get(exec_id)
+        if process is None:
+            raise Failure(f"No such exec instance: {exec_id}", "exec")
+        return process.streams
+
+    def _resize(self, control: Control, message: Message, _descriptors: list[int]) -> None:
+        streams = self._streams_of(message.get("exec_id") or "")
+        streams.resize(int(message["rows"]), int(message["columns"]))
+        control.send({"id": message["id"]})
+
+    def _kill(self, control: Control, message: Message, _descriptors: list[int]) -> None:
+        if not self._pid:
+            raise Failure("process not found", "kill", errno.ESRCH)
+        os.kill(self._pid, int(message["signal"]))  # ours and not reaped: the pid is still its own
+        control.send({"id": message["id"]})
+
+    def _remove(self, control: Control, message: Message, _descriptors: list[int]) -> None:
+        """Not wanted any more: end whatever there is, and leave."""
+        self._removed = True
+        if self._pid:
+            os.kill(self._pid, _signal.SIGKILL)
+        control.send({"id": message["id"]})
+
+    def _tell_state(self, control: Control, message: Message, _descriptors: list[int]) -> None:
+        control.send({"id": message["id"], **self._state()})
+
+    def _state(self) -> Message:
+        return {
+            "container_id": self.id,
+            "status": self._status,
+            "pid": self._pid,
+            "start_ticks": self._start_ticks,
+            "cgroup": self._linux.get("cgroupsPath") or "",
+            "controllers": (self._extra.get("cgroup") or {}).get("controllers") or [],
+            "exit": self._exit,
+            "execs": self._ended_execs,
+        }
+
+    # -- execs -------------------------------------------------------------------------------------
+
+    def _exec(self, control: Control, message: Message, descriptors: list[int]) -> None:
+        if self._status != "running":
+            raise Failure("cannot exec in a stopped container", "exec", errno.ESRCH)
+        process = {**self._process, "rlimits": [], **message["process"]}
+        process["rlimits"] = self._process.get("rlimits") or []
+        # As the container's stdin with StdinOnce: a client's end of input is the process's.
+        streams = Streams(self.loop, stdin_once=True)
+        running = Exec(message["exec_id"], streams, [])
+        running.reply = (control, message["id"])
+        if descriptors:
+            running.client = _client(message, descriptors)
+            running.early = binascii.a2b_base64(message.get("early") or "")
+        stdin = running.client is not None and running.client.reads
+        if not process.get("terminal"):
+            running.child_ends = self._make_pipes(streams, stdin=stdin)
+        self._launch_exec(running, process, message.get("user") or "", stdin=stdin)
+
+    def _launch_exec(self, running: Exec, process: Config, user: str, *, stdin: bool) -> None:
+        ours, theirs = messages.pair()
+        extra = {
+            "user": user or self._extra.get("user") or "",
+            "groups": self._extra.get("groups") or [],
+            "seccomp_program": self._seccomp,
+        }
+        program = Program(process, extra, self._host.last_capability)
+        size = process.get("consoleSize") or {}
+        birth = ExecBirth(
+            theirs, running.child_ends, program, (size.get("height") or 0, size.get("width") or 0)
+        )
+        kinds = operations.clone_flags([n["type"] for n in self._linux.get("namespaces") or []])
+        joins = self._open_joins()
+        try:
+            launch.further_process(birth, self._pidfd, kinds, joins)
+        finally:
+            theirs.close()
+            messages.close_all(joins)
+            messages.close_all(running.child_ends)
+        self._launching += 1
+        self._execs[running.id] = running
+        ours.setblocking(False)
+        self.loop.add(ours.fileno(), READ, lambda _e: self._on_exec(running, ours, process, stdin))
+
+    def _on_exec(self, running: Exec, channel: socket, process: Config, stdin: bool) -> None:  # noqa: FBT001
+        while True:
+            try:
+                message, descriptors = messages.receive(channel)
+            except BlockingIOError:
+                return
+            except (messages.ConnectionEnded, ValueError, OSError):
+                self.loop.remove(channel.fileno())
+                channel.close()
+                self._exec_settled(running)
+                return
+            self._on_exec_message(running, channel, process, message, descriptors, stdin=stdin)
+            messages.close_all(descriptors)
+
+    def _on_exec_message(
+        self,
+        running: Exec,
+        channel: socket,
+        process: Config,
+        message: Message,
+        descriptors: list[int],
+        *,
+        stdin: bool,
+    ) -> None:
+        if "pid" in message:
+            running.pid = message["pid"]
+            self._launching -= 1
+            answer: Message = {"mapped": True}
+            try:
+                launch.set_limits(running.pid, process, self._host.oom_score)
+            except rootfs.Failed as failed:
+                running.failure = init.failure_of(failed.operation, failed.error).report
+                os.kill(running.pid, _signal.SIGKILL)
+            _answer(channel, answer)
+        elif "console" in message and descriptors:
+            running.streams.set_terminal(descriptors.pop(), stdin=stdin)
+        elif "chown" in message:
+            running.streams.give_to(self._ids.on_host(message["chown"]))
+            _answer(channel, {"done": True})
+        elif "executing" in message:
+            running.executing = True
+        elif "failed" in message and running.failure is None:
+            running.failure = message["failed"]
+
+    def _exec_settled(self, running: Exec) -> None:
+        """The exec runs, or has failed: answer."""
+        assert running.reply is not None
+        control, request_id = running.reply
+        if running.failure is None and running.executing:
+            if running.client is not None:
+                running.streams.attach(running.client, running.early)
+                running.client = None
+            control.send({"id": request_id, "pid": running.pid})
+        else:
+            if not running.pid:
+                self._launching -= 1
+            died = Failure("process died before it was executed", "exec").report
+            self._execs.pop(running.id, None)
+            if running.client is not None:
+                running.client.connection.close()  # the caller has its own copy to say why
+            running.streams.process_ended()
+            running.streams.close()
+            control.send({"id": request_id, "failed": running.failure or died})
+        self._claim()
+
+    # -- ends --------------------------------------------------------------------------------------
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if not pid:
+                break
+            self._unclaimed[pid] = status
+        self._claim()
+
+    def _claim(self) -> None:
+        """Match ended children with what we know. Others are orphans, or between us and an exec."""
+        for running in list(self._execs.values()):
+            if running.pid in self._unclaimed and running.executing:
+                self._exec_ended(running, self._unclaimed.pop(running.pid))
+        if self._pid and self._pid in self._unclaimed:
+            status = self._unclaimed.pop(self._pid)
+            self._on_init()  # its last words
+            self._init_ended(status)
+        if not self._launching:
+            known = {running.pid for running in self._execs.values()}
+            self._unclaimed = {p: s for p, s in self._unclaimed.items() if p in known}
+
+    def _exec_ended(self, running: Exec, status: int) -> None:
+        del self._execs[running.id]
+        running.streams.process_ended()
+        code, signal = _exit_of(status)
+        event = {
+            "event": "exit",
+            "exec_id": running.id,
+            "exit_code": code,
+            "signal": signal,
+            "oom_killed": False,
+            "finished_ns": time.time_ns(),
+        }
+        self._ended_execs = [*self._ended_execs[-_REMEMBERED_EXECS + 1 :], event]
+        self._broadcast(event)
+        running.streams.on_change = lambda: None
+        running.streams.close_clients()
+
+    def _init_ended(self, status: int) -> None:
+        pid, self._pid = self._pid, 0
+        if self._status not in ("running", "failed"):
+            self._died_early(status)
+            return
+        if self._status == "failed":
+            return
+        assert self._streams is not None
+        messages.close_all(self._hold)
+        self._end_the_rest()
+        self._streams.process_ended()
+        code, signal = _exit_of(status)
+        self._exit = {
+            "event": "exit",
+            "exec_id": "",
+            "exit_code": code,
+            "signal": signal,
+            "oom_killed": self._cgroup is not None and self._cgroup.oom_kills() > 0,
+            "finished_ns": time.time_ns(),
+        }
+        self._status = "exited"
+        self._record(pid)
+        self._stop_listening()
+        self._broadcast(self._exit)
+        self._streams.close_clients()
+        self._release()
+        self._broadcast({"event": "released"})
+
+    def _stop_listening(self) -> None:
+        """Who comes now reads exit.json. The directory is the next run's from here on."""
+        if self._listener is not None:
+            self.loop.remove(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
+        self._unlink(CONTROL_SOCKET)
+
+    def _died_early(self, status: int) -> None:
+        code, signal = _exit_of(status)
+        what = f"signal {signal}" if signal else f"exit status {code}"
+        if self._cgroup is not None and self._cgroup.oom_kills():
+            what = "container init was OOM-killed (memory limit too low?)"
+        self._fail(self._failure or Failure(f"init died: {what}", "init").report)
+
+    def _end_the_rest(self) -> None:
+        """Without a pid namespace of its own, nothing has ended with the first process."""
+        if "pid" not in operations.new_namespaces(self._linux) and self._cgroup is not None:
+            try:
+                self._cgroup.kill()
+            except OSError as error:
+                os.write(2, f"kill cgroup: {error}\n".encode())
+
+    def _record(self, pid: int) -> None:
+        """exit.json: whole or not there."""
+        assert self._exit is not None
+        record = {
+            **self._exit,
+            "protocol": messages.PROTOCOL,
+            "container_id": self.id,
+            "pid": pid,
+            "start_ticks": self._start_ticks,
+            "boot_id": self._host.boot_id,
+        }
+        self._write_file(EXIT_FILE, record)
+
+    def _write_file(self, name: str, record: Message) -> None:
+        path = f"{self._directory}/{name}"
+        try:
+            fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(fd, messages.encode(record))
+            finally:
+                os.close(fd)
+            os.rename(f"{path}.new", path)
+        except OSError as error:
+            os.write(2, f"write {path}: {error}\n".encode())
+
+    def _broadcast(self, event: Message) -> None:
+        for control in list(self._controls):
+            control.send(event)
+
+    def _is_done(self) -> bool:
+        if self._status == "failed":
+            told = self._failure is None or self._start_ticks == 0
+            return told or self._removed or not self._controls
+        if self._status == "exited":
+            return self._streams is None or not self._streams.has_clients
+        return False
+
+    def _leave(self) -> None:
+        if self._streams is not None:
+            self._streams.close()
+
+    _HANDLERS = {  # noqa: RUF012
+        "start": _start,
+        "attach": _attach,
+        "exec": _exec,
+        "resize": _resize,
+        "kill": _kill,
+        "state": _tell_state,
+        "remove": _remove,
+    }
+
+
+def _client(message: Message, descriptors: list[int]) -> Client:
+    """Takes the first descriptor."""
+    if not descriptors:
+        raise Failure("attach without a connection", "attach", errno.EBADF)
+    keys = binascii.a2b_base64(message.get("detach_keys") or "")
+    fd = descriptors.pop(0)
+    return Client(fd, message["attachment"], keys, framed=bool(message.get("framed")))
+
+
+def _answer(channel: socket, message: Message) -> None:
+    try:
+        messages.send(channel, message)
+    except (messages.ConnectionEnded, OSError):
+        return
+
+
+def _exit_of(status: int) -> tuple[int, int]:
+    """(exit code as Docker counts it, signal) of a wait status."""
+    if os.WIFSIGNALED(status):
+        signal = os.WTERMSIG(status)
+        return 128 + signal, signal
+    return os.WEXITSTATUS(status), 0
+
+
+def main(request: Message, descriptors: list[int], host: Host) -> None:
+    """In the zygote's child: become the shim of one container."""
+    os.setsid()
+    os.umask(0)
+    for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGPIPE):
+        _signal.signal(number, _signal.SIG_IGN)
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 0)
+    syscalls.set_process_name("tiffin-shim")
+    connection = socket(fileno=descriptors.pop(0))
+    Shim(request, descriptors, host).run(connection, request["id"])

@@ -1,0 +1,372 @@
+"""A process's stdin, stdout and stderr, and the clients that are attached to them.
+
+Output goes to the log and to each client that asked for it, with Docker's 8-byte frames unless there
+is a terminal. Input of all clients goes to the process.
+
+Slow clients: a client may be MAX_BEHIND bytes behind. The process is then made to wait, as Docker
+does it (`docker run … | less` must not lose a byte). Where others are attached as well, one that
+stays behind for PATIENCE_SECONDS is dropped, so that it stops neither them nor the process for long.
+Nobody is waited for once the process has ended: what is left goes to the log at once, and to the
+clients as fast as they take it.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from _socket import MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, socket
+
+from tiffin.kernel import syscalls
+from tiffin.runtime.logs import Lines, LogWriter
+from tiffin.runtime.loop import GONE, READ, WRITE, Loop
+
+STDOUT, STDERR = 1, 2
+_NAMES = {STDOUT: "stdout", STDERR: "stderr"}
+_CHUNK = 65536
+MAX_BEHIND = 1_000_000  # Docker's bound for an attached client
+MAX_INPUT = 65536
+PATIENCE_SECONDS = 5.0
+_frame = struct.Struct(">BxxxL")
+
+
+class Keys:
+    """Finds the detach sequence in typed input; what may be its beginning is held back."""
+
+    __slots__ = ("_held", "_keys")
+
+    def __init__(self, keys: bytes) -> None:
+        self._keys = keys
+        self._held = b""
+
+    def feed(self, data: bytes) -> tuple[bytes, bool]:
+        """What to pass on, and whether the sequence was typed (nothing after it counts)."""
+        if not self._keys:
+            return data, False
+        data = self._held + data
+        position = data.find(self._keys)
+        if position >= 0:
+            return data[:position], True
+        for length in range(min(len(self._keys) - 1, len(data)), 0, -1):
+            if self._keys.startswith(data[-length:]):
+                self._held = data[-length:]
+                return data[:-length], False
+        self._held = b""
+        return data, False
+
+
+class Client:
+    """One attached connection."""
+
+    def __init__(self, fd: int, attachment: dict[str, bool], keys: bytes, *, framed: bool) -> None:
+        self.connection = socket(fileno=fd)
+        self.fd = fd
+        self.reads = attachment.get("stdin", False)
+        self.wants = {STDOUT: attachment.get("stdout"), STDERR: attachment.get("stderr")}
+        self.framed = framed
+        self.keys = Keys(keys)
+        self.queue = bytearray()
+        self.behind_since = 0.0  # monotonic; 0: not too far behind
+        self.waiting = True  # whether its input is read at present
+        self.ending = False  # close when the queue is empty
+
+    def send(self, stream: int, data: bytes) -> bool:
+        """False when the other side is gone."""
+        if self.framed:
+            data = _frame.pack(stream, len(data)) + data
+        if not self.queue:
+            try:
+                data = data[self.connection.send(data, MSG_DONTWAIT | MSG_NOSIGNAL) :]
+            except BlockingIOError:
+                pass
+            except OSError:
+                return False
+        self.queue += data
+        return True
+
+    def flush(self) -> bool:
+        """False when the other side is gone."""
+        while self.queue:
+            try:
+                sent = self.connection.send(self.queue, MSG_DONTWAIT | MSG_NOSIGNAL)
+            except BlockingIOError:
+                return True
+            except OSError:
+                return False
+            del self.queue[:sent]
+        return True
+
+
+class Streams:
+    """Of one process: a container's init, or an exec."""
+
+    def __init__(self, loop: Loop, *, stdin_once: bool, log: LogWriter | None = None) -> None:
+        self._loop = loop
+        self._log = log
+        self._stdin_once = stdin_once
+        self._terminal = -1
+        self._outputs: dict[int, int] = {}  # descriptor -> stream
+        self._lines: dict[int, Lines] = {}
+        self._stdin = -1
+        self._input = bytearray()
+        self._close_input = False
+        self._clients: list[Client] = []
+        self._stopped = False  # outputs are not read: somebody is too far behind
+        self._ended = False
+        self.on_change = lambda: None  # called when a client has gone
+
+    # -- the process's side ---
+
+    def add_output(self, fd: int, stream: int) -> None:
+        os.set_blocking(fd, False)
+        self._outputs[fd] = stream
+        self._lines[fd] = Lines()
+        self._loop.add(fd, 0 if self._stopped else READ, lambda _events: self._read(fd))
+
+    def set_stdin(self, fd: int) -> None:
+        os.set_blocking(fd, False)
+        self._stdin = fd
+        self._loop.add(fd, WRITE if self._input else 0, self._on_stdin)
+        if self._input:
+            self._write_input()
+
+    def set_terminal(self, master: int, *, stdin: bool) -> None:
+        self._terminal = master
+        self.add_output(master, STDOUT)
+        if stdin:
+            self.set_stdin(os.dup(master))
+
+    def resize(self, rows: int, columns: int) -> None:
+        if self._terminal >= 0:
+            syscalls.set_window_size(self._terminal, rows, columns)
+
+    @property
+    def has_terminal(self) -> bool:
+        return self._terminal >= 0
+
+    def give_to(self, uid: int) -> None:
+        """Make `uid` the owner of the pipes, so that it may open /dev/stdout."""
+        for fd in [*self._outputs, self._stdin]:
+            if fd >= 0:
+                os.fchown(fd, uid, -1)
+
+    def process_ended(self) -> None:
+        """Take what is left in the pipes; all of it is in the log and the clients' queues then."""
+        self._ended = True
+        self._stopped = False
+        for fd in list(self._outputs):
+            while self._read(fd):
+                pass
+        for fd, lines in self._lines.items():
+            rest = lines.finish()
+            if rest:
+                self._write_log(rest, self._outputs.get(fd, STDOUT))
+        for fd in self._outputs:  # children of an exec may go on writing: it is thrown away
+            self._loop.change(fd, READ)
+        self._close_stdin()
+
+    def close_clients(self) -> None:
+        """Each once it has taken all of its output."""
+        for client in list(self._clients):
+            client.ending = True
+            self._settle(client)
+
+    def close(self) -> None:
+        for fd in list(self._outputs):
+            self._close_output(fd)
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    @property
+    def has_clients(self) -> bool:
+        return bool(self._clients)
+
+    def _read(self, fd: int) -> bool:
+        """One piece of output; False when there is none at present, or ever again."""
+        try:
+            data = os.read(fd, _CHUNK)
+        except BlockingIOError:
+            return False
+        except OSError:  # EIO: the terminal's last user has gone
+            data = b""
+        if not data:
+            self._close_output(fd)
+            return False
+        stream = self._outputs[fd]
+        if self._log is not None:
+            for block in self._lines[fd].feed(data):
+                self._write_log(block, stream)
+        for client in list(self._clients):
+            if client.wants[stream]:
+                if client.send(stream, data):
+                    self._settle(client)
+                else:
+                    self._drop(client)
+        return True
+
+    def _write_log(self, block: bytes, stream: int) -> None:
+        if self._log is not None:
+            self._log.write(block, _NAMES[stream], time.time_ns())
+
+    def _close_output(self, fd: int) -> None:
+        self._loop.remove(fd)
+        stream = self._outputs.pop(fd)
+        rest = self._lines.pop(fd).finish()
+        if rest:
+            self._write_log(rest, stream)
+        if fd == self._terminal:
+            self._terminal = -1
+        os.close(fd)
+
+    # -- the clients' side ---
+
+    def attach(self, client: Client, early: bytes) -> None:
+        self._clients.append(client)
+        self._loop.add(client.fd, self._events(client), lambda e: self._on_client(client, e))
+        if early and client.reads:
+            self._take_input(client, early)
+        if self._ended:
+            client.ending = True
+            self._settle(client)
+
+    def _events(self, client: Client) -> int:
+        reads = READ if client.reads and client.waiting else 0
+        return reads | (WRITE if client.queue else 0)
+
+    def _on_client(self, client: Client, events: int) -> None:
+        if events & READ and client.reads and client.waiting:
+            self._read_client(client)
+        elif events & GONE:
+            self._stop_reading(client)
+            self._drop(client)
+            return
+        if events & WRITE and client in self._clients and not client.flush():
+            self._drop(client)
+        if client in self._clients:
+            self._settle(client)
+
+    def _settle(self, client: Client) -> None:
+        """Look at a client's queue after it has changed."""
+        if client.ending and not client.queue:
+            self._drop(client)
+            return
+        behind = len(client.queue) > MAX_BEHIND
+        if behind and not client.behind_since:
+            client.behind_since = time.monotonic()
+            self._loop.later(PATIENCE_SECONDS, self._judge)
+        elif len(client.queue) < MAX_BEHIND // 2:
+            client.behind_since = 0.0
+        self._loop.change(client.fd, self._events(client))
+        self._regulate()
+
+    def _regulate(self) -> None:
+        stopped = not self._ended and any(client.behind_since for client in self._clients)
+        if stopped != self._stopped:
+            self._stopped = stopped
+            for fd in self._outputs:
+                self._loop.change(fd, 0 if stopped else READ)
+
+    def _judge(self) -> None:
+        """Drop those that keep others waiting."""
+        if self._ended:
+            return
+        limit = time.monotonic() - PATIENCE_SECONDS
+        for client in list(self._clients):
+            if client.behind_since and len(self._clients) > 1:
+                if client.behind_since <= limit:
+                    self._drop(client)
+                else:
+                    self._loop.later(client.behind_since - limit, self._judge)
+            elif client.behind_since:
+                self._loop.later(PATIENCE_SECONDS, self._judge)
+
+    def _drop(self, client: Client) -> None:
+        if client not in self._clients:
+            return
+        self._clients.remove(client)
+        self._loop.remove(client.fd)
+        try:
+            # Whoever else still holds a copy of the descriptor: the other side shall see the end.
+            client.connection.shutdown(SHUT_WR)
+        except OSError:
+            pass
+        client.connection.close()
+        self._regulate()
+        self.on_change()
+
+    # -- input ---
+
+    def _read_client(self, client: Client) -> None:
+        try:
+            data = client.connection.recv(_CHUNK, MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._take_input(client, data)
+        else:
+            self._stop_reading(client)
+
+    def _take_input(self, client: Client, data: bytes) -> None:
+        detached = False
+        if not client.framed:
+            data, detached = client.keys.feed(data)
+        if data and not self._ended and not self._close_input:
+            self._input += data
+            self._write_input()
+        if detached:
+            client.reads = False
+            client.ending = True
+            self._settle(client)
+
+    def _stop_reading(self, client: Client) -> None:
+        """The client has no more input. As Docker: that ends the process's stdin, or else the client."""
+        if not client.reads:
+            return
+        client.reads = False
+        if self._stdin_once and not self.has_terminal:
+            if not any(other.reads for other in self._clients):
+                self._close_input = True
+                self._write_input()
+        else:
+            client.ending = True
+
+    def _on_stdin(self, events: int) -> None:
+        if events & GONE and not events & WRITE:
+            self._close_stdin()
+            return
+        self._write_input()
+
+    def _write_input(self) -> None:
+        if self._stdin < 0:
+            return
+        try:
+            while self._input:
+                del self._input[: os.write(self._stdin, self._input)]
+        except BlockingIOError:
+            pass
+        except OSError:  # the process reads no more
+            self._close_stdin()
+            return
+        if self._close_input and not self._input:
+            self._close_stdin()
+            return
+        self._loop.change(self._stdin, WRITE if self._input else 0)
+        self._let_clients_wait()
+
+    def _let_clients_wait(self) -> None:
+        waiting = len(self._input) < MAX_INPUT
+        for client in self._clients:
+            if client.waiting != waiting:
+                client.waiting = waiting
+                self._loop.change(client.fd, self._events(client))
+
+    def _close_stdin(self) -> None:
+        self._input.clear()
+        if self._stdin >= 0:
+            self._loop.remove(self._stdin)
+            os.close(self._stdin)
+            self._stdin = -1
+        self._let_clients_wait()

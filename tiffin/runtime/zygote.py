@@ -1,0 +1,158 @@
+"""The zygote: an interpreter with everything imported that a shim needs, which forks one on request.
+
+Started by exec, single-threaded and small, so that a fork is cheap and safe, which the daemon's own
+(threads, tens of megabytes) would not be. It ends with the daemon; shims do not. It never waits for
+what it forks and keeps no state but facts of the host.
+
+Requests: create (descriptors: the shim's connection, then what the shim is to hold), probe (the
+connection to answer on).
+"""
+
+from __future__ import annotations
+
+import _signal
+import gc
+import os
+import sys
+from _socket import socket
+
+from tiffin.kernel import cgroup, mounts, syscalls
+from tiffin.runtime import messages, shim
+from tiffin.runtime.messages import Message
+from tiffin.runtime.shim import Host
+
+
+def main(descriptor: int) -> None:
+    """Serve the daemon at the other end of `descriptor` until it is gone."""
+    connection = socket(fileno=descriptor)
+    os.set_inheritable(descriptor, False)
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, _signal.SIGKILL)
+    syscalls.set_process_name("tiffin-zygote")
+    _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # nobody waits: the kernel buries
+    os.chdir("/")
+    host = _host()
+    _warm_up()
+    sys.path.clear()
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    messages.send(connection, {"ready": messages.PROTOCOL})
+    while True:
+        try:
+            data, descriptors = messages.receive_packet(connection)
+        except messages.ConnectionEnded:
+            os._exit(0)
+        except ValueError:
+            continue
+        if os.fork() == 0:
+            connection.close()
+            _child(data, descriptors, host)
+        messages.close_all(descriptors)
+
+
+def _host() -> Host:
+    return Host(
+        layout=cgroup.detect(),
+        boot_id=syscalls.boot_id(),
+        last_capability=int(_read("/proc/sys/kernel/cap_last_cap")),
+        oom_score=_read("/proc/self/oom_score_adj"),
+    )
+
+
+def _read(path: str) -> str:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, 256).decode().strip()
+    finally:
+        os.close(fd)
+
+
+def _warm_up() -> None:
+    """What Python loads at first use must not be loaded inside a container."""
+    for codec in ("utf-8", "ascii", "latin-1"):
+        "x".encode(codec).decode(codec, "replace")
+    "\udc80".encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+    messages.decode(messages.encode({"warm": [1, 1.5, None, True, {}]}))
+
+
+def _child(data: bytes, descriptors: list[int], host: Host) -> None:
+    try:
+        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+        request = messages.decode(data)
+        if request.get("op") == "create":
+            shim.main(request, descriptors, host)
+        elif request.get("op") == "probe":
+            probe(request, socket(fileno=descriptors.pop(0)))
+        os._exit(0)
+    except BaseException:  # noqa: BLE001 (nothing above this frame is ours)
+        sys.excepthook(*sys.exc_info())
+        os._exit(1)
+
+
+# --- what this host allows ----------------------------------------------------------------------
+
+
+def probe(request: Message, connection: socket) -> None:
+    """Make a user namespace, mount proc and sysfs in it, map a mount's ids; say what was refused."""
+    os.umask(0)
+    answer: Message = {"user_namespaces": True, "reason": ""}
+    try:
+        _probe_user_namespace(request["directory"])
+    except OSError as error:
+        answer = {"user_namespaces": False, "reason": f"{error.strerror}"}
+    messages.send(connection, {"id": request["id"], **answer})
+
+
+def _probe_user_namespace(directory: str) -> None:
+    ours, theirs = messages.pair()
+    flags = (
+        syscalls.CLONE_NEWUSER
+        | syscalls.CLONE_NEWNS
+        | syscalls.CLONE_NEWPID
+        | syscalls.CLONE_NEWNET
+        | syscalls.CLONE_NEWIPC
+    )
+    pid = syscalls.clone3(flags)
+    if pid == 0:
+        _probe_inside(theirs)
+    theirs.close()
+    try:
+        for file in ("uid_map", "gid_map"):
+            fd = os.open(f"/proc/{pid}/{file}", os.O_WRONLY | os.O_CLOEXEC)
+            try:
+                os.write(fd, b"0 1879048192 65536\n")
+            finally:
+                os.close(fd)
+        messages.send(ours, {"mapped": True})
+        namespace = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        tree = mounts.open_tree(mounts.AT_FDCWD, directory)
+        mounts.mount_setattr(tree, user_namespace=namespace)
+        answer, _descriptors = messages.receive(ours)
+        if "failed" in answer:
+            raise OSError(answer["errno"], answer["failed"])
+    except messages.ConnectionEnded as error:
+        raise OSError(0, "the process in the new user namespace died") from error
+    finally:
+        ours.close()
+        os.kill(pid, _signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def _probe_inside(connection: socket) -> None:
+    try:
+        messages.receive(connection)
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+        for kind in ("proc", "sysfs", "mqueue", "tmpfs"):
+            context = mounts.fsopen(kind)
+            mounts.fsconfig_create(context)
+            mounts.fsmount(context, 0)
+        messages.send(connection, {"works": True})
+    except OSError as error:
+        words = f"{error.strerror} ({error.filename})" if error.filename else str(error.strerror)
+        messages.send(connection, {"failed": words, "errno": error.errno or 0})
+    except messages.ConnectionEnded:
+        pass
+    os._exit(0)
