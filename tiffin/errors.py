@@ -1,4 +1,4 @@
-"""The classes of failure. Raised where the cause is known, translated to a status code once, in api.router.
+"""The classes of failure. Raised where the cause is known, translated once, in api.router.
 
 A message is what a user reads: Docker's own words where Docker has words for it. The cause is
 always chained (`raise NotFound(...) from error`).

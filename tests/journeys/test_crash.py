@@ -26,7 +26,8 @@ def daemon() -> Iterator[LiveDaemon]:
 
 
 def test_containers_logs_and_ports_survive_a_killed_daemon(daemon: LiveDaemon) -> None:
-    script = "echo hi > /i; httpd -p 80 -h /; n=0; while [ -e /i ]; do n=$((n+1)); echo $n; sleep 0.01; done"
+    count = "n=0; while [ -e /i ]; do n=$((n+1)); echo $n; sleep 0.01; done"
+    script = f"echo hi > /i; httpd -p 80 -h /; {count}"
     daemon.docker("run", "-d", "--name", "web", "-p", "18097:80", "busybox", "sh", "-c", script)
     pid = daemon.docker("inspect", "-f", "{{.State.Pid}}", "web").stdout
     daemon.kill9()

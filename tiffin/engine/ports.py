@@ -32,7 +32,7 @@ class ContainerRuntime(Protocol):
     ) -> None:
         """Hand a client's connected socket to the shim (the caller may close its copy).
 
-        Works between create and start too. `early` is input that was already read from the connection.
+        Works between create and start too. `early` is input that was read already.
         The shim closes the connection when the output has ended.
         """
         ...

@@ -1,1 +1,1 @@
-"""Linux with Python signatures: one function per syscall or kernel file; raises OSError, knows nothing of tiffin."""
+"""Linux with Python signatures: a function per syscall or kernel file. Raises OSError."""

@@ -1,0 +1,105 @@
+"""A runtime without processes: a container "runs" until the test ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+
+from tiffin.core.workload import Attachment, Created, ExecProcess, Exit, Workload
+from tiffin.errors import TiffinError
+
+
+class FakeRuntime:
+    """engine.ports.ContainerRuntime in memory.
+
+    `calls` is what happened in order; `fail` maps a verb to the error its next call raises;
+    `ignores` are signals that a program does not end by; `gate`, if set, holds `start` back.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str]] = []
+        self.fail: dict[str, TiffinError] = {}
+        self.ignores: set[int] = set()
+        self.gate: asyncio.Event | None = None
+        self.alive: dict[str, int] = {}
+        self.ended: dict[str, Exit] = {}
+        self.held: dict[str, list[int]] = {}
+        self.attached: list[tuple[str, int]] = []
+        self._callbacks: list[Callable[[Exit], None]] = []
+        self._next_pid = 1000
+
+    def on_exit(self, callback: Callable[[Exit], None]) -> None:
+        self._callbacks.append(callback)
+
+    def end(self, container_id: str, exit_code: int = 0, signal: int = 0) -> None:
+        """The program ends now."""
+        if self.alive.pop(container_id, None) is None:
+            return
+        ended = Exit(container_id, "", exit_code, signal, False, 2_000_000_000)
+        self.ended[container_id] = ended
+        for callback in self._callbacks:
+            callback(ended)
+
+    async def create(self, workload: Workload, *, hold: Sequence[int] = ()) -> Created:
+        self._note("create", workload.id)
+        self._next_pid += 1
+        self.alive[workload.id] = self._next_pid
+        self.held[workload.id] = [os.dup(descriptor) for descriptor in hold]
+        return Created(self._next_pid, 7)
+
+    async def start(self, container_id: str) -> None:
+        self._note("start", container_id)
+        if self.gate is not None:
+            await self.gate.wait()
+
+    async def attach(
+        self, container_id: str, connection: int, attachment: Attachment, *, early: bytes = b""
+    ) -> None:
+        self._note("attach", container_id)
+        self.attached.append((container_id, os.fstat(connection).st_ino))
+
+    async def exec(
+        self,
+        container_id: str,
+        process: ExecProcess,
+        connection: int | None,
+        attachment: Attachment,
+        *,
+        early: bytes = b"",
+    ) -> int:
+        self._note("exec", container_id)
+        return 4242
+
+    async def resize(self, container_id: str, exec_id: str, rows: int, columns: int) -> None:
+        self._note("resize", container_id)
+
+    async def kill(self, container_id: str, signal: int) -> None:
+        self._note(f"kill {signal}", container_id)
+        if signal not in self.ignores:
+            self.end(container_id, 128 + signal, signal)
+
+    async def pause(self, container_id: str) -> None:
+        self._note("pause", container_id)
+
+    async def unpause(self, container_id: str) -> None:
+        self._note("unpause", container_id)
+
+    async def pids(self, container_id: str) -> list[int]:
+        return [self.alive[container_id]]
+
+    async def remove(self, container_id: str) -> None:
+        self._note("remove", container_id)
+        self.alive.pop(container_id, None)
+        for descriptor in self.held.pop(container_id, []):
+            os.close(descriptor)
+
+    async def reconnect(self, container_id: str) -> Created | Exit | None:
+        if container_id in self.alive:
+            return Created(self.alive[container_id], 7)
+        return self.ended.get(container_id)
+
+    def _note(self, verb: str, container_id: str) -> None:
+        self.calls.append((verb, container_id))
+        if verb in self.fail:
+            raise self.fail.pop(verb)

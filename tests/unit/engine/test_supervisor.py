@@ -1,0 +1,317 @@
+"""The life of a container in the engine, on fakes: order, undo, waiting, recovery."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.fakes.links import FakeLinks
+from tests.fakes.runtime import FakeRuntime
+from tiffin.core.container import (
+    Container,
+    HostConfig,
+    PortBinding,
+    RestartPolicy,
+    State,
+    Status,
+)
+from tiffin.core.image import ContainerConfig
+from tiffin.core.workload import Attachment, Overlay
+from tiffin.engine.attachments import Attachments, HostNames
+from tiffin.engine.catalog import Catalog, Rows
+from tiffin.engine.events import Event, Events
+from tiffin.engine.idranges import IdRanges
+from tiffin.engine.networks import Networks
+from tiffin.engine.supervisor import EarlyClient, Supervisor
+from tiffin.errors import CannotStart, EngineFailure, NotFound, NotModified
+from tiffin.storage.database import Database
+
+ID = "ab" * 32
+
+
+class World:
+    """A supervisor and everything around it, without a kernel."""
+
+    def __init__(self, directory: Path) -> None:
+        self.runtime = FakeRuntime()
+        self.links = FakeLinks()
+        self.events = Events()
+        self.database = Database(str(directory / "tiffin.db"))
+        self.rows = Rows(self.database)
+        self.catalog = Catalog(self.rows)
+        networks = Networks("10.1.0.0/24", "10.1.0.1")
+        self.attachments = Attachments(self.links, networks, HostNames(), str(directory))
+        self.id_ranges = IdRanges(available=True, subordinate_ids="", boot_id="boot")
+        self.directory = directory
+        self.supervisor = self.make_supervisor()
+
+    def make_supervisor(self) -> Supervisor:
+        snapshots: Any = SimpleNamespace(overlay=lambda active: Overlay((), f"/u/{active}", "/w"))
+        return Supervisor(
+            self.catalog,
+            self.runtime,
+            snapshots,
+            self.attachments,
+            self.id_ranges,
+            self.events,
+            str(self.directory),
+        )
+
+    async def add(self, host: HostConfig | None = None, **config: Any) -> Container:
+        return await self.catalog.put(
+            Container(
+                id=ID,
+                name="web",
+                created_ns=1,
+                image_id="sha256:1",
+                image_reference="busybox",
+                platform="linux",
+                config=ContainerConfig(cmd=("true",), **config),
+                host_config=host or HostConfig(),
+                snapshot="1",
+            )
+        )
+
+    def state(self) -> State:
+        return self.catalog.get(ID).state
+
+    async def settled(self, status: Status) -> None:
+        """Until the container has this status: each change emits an event or ends a task."""
+        while self.state().status is not status:
+            await asyncio.sleep(0)
+
+    def actions(self) -> list[str]:
+        return [event.action for event in self._kept()]
+
+    def _kept(self) -> list[Event]:
+        return list(self.events._kept)
+
+    def close(self) -> None:
+        self.rows.close()
+        self.database.close()
+
+
+Scene = Callable[[World], Awaitable[None]]
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Callable[[Scene], None]:
+    """Run a scene on a new world, within ten seconds."""
+
+    def run(scene: Scene) -> None:
+        async def whole() -> None:
+            world = World(tmp_path)
+            try:
+                async with asyncio.timeout(10):
+                    await scene(world)
+            finally:
+                await world.supervisor.close()
+                world.close()
+
+        asyncio.run(whole())
+
+    return run
+
+
+def test_a_start_gives_the_container_its_address_and_range(play: Callable[[Scene], None]) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        await world.supervisor.start("web")
+        state = world.state()
+        assert (state.status, state.pid, state.boot_id) == (Status.RUNNING, 1001, "boot")
+        assert state.endpoints[0].address == "10.1.0.2"
+        assert state.id_range is not None
+        assert world.database.containers()[0].state == state
+
+    play(scene)
+
+
+def test_a_second_start_changes_nothing(play: Callable[[Scene], None]) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        await world.supervisor.start("web")
+        with pytest.raises(NotModified):
+            await world.supervisor.start("web")
+
+    play(scene)
+
+
+@pytest.mark.parametrize("verb", ["create", "start"])
+def test_a_failed_start_gives_everything_back(play: Callable[[Scene], None], verb: str) -> None:
+    async def scene(world: World) -> None:
+        await world.add(HostConfig(port_bindings={"80/tcp": (PortBinding(host_port="8080"),)}))
+        world.runtime.fail[verb] = CannotStart("executable file not found", exit_code=127)
+        with pytest.raises(CannotStart):
+            await world.supervisor.start("web")
+        state = world.state()
+        assert (state.status, state.exit_code) == (Status.CREATED, 127)
+        assert state.error == "executable file not found"
+        assert world.runtime.alive == {}
+        assert world.links.connected == {}
+        await world.supervisor.start("web")  # the port, the address and the range are free again
+        assert world.state().ports[0].host_port == 8080
+
+    play(scene)
+
+
+def test_a_taken_port_fails_before_anything_runs(play: Callable[[Scene], None]) -> None:
+    async def scene(world: World) -> None:
+        await world.add(HostConfig(port_bindings={"80/tcp": (PortBinding(host_port="8080"),)}))
+        world.links.host_programs.add(("tcp", 8080))
+        with pytest.raises(EngineFailure, match="driver failed programming external connectivity"):
+            await world.supervisor.start("web")
+        assert ("create", ID) not in world.runtime.calls
+
+    play(scene)
+
+
+def test_an_exit_is_recorded_and_told_to_who_waits(play: Callable[[Scene], None]) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        waiting = world.supervisor.wait("web", "next-exit")
+        await world.supervisor.start("web")
+        world.runtime.end(ID, 3)
+        assert (await waiting).exit_code == 3
+        state = world.state()
+        assert (state.status, state.exit_code, state.pid) == (Status.EXITED, 3, 0)
+        assert state.id_range is None
+        assert world.links.connected == {}
+        assert (await world.supervisor.wait("web")).exit_code == 3
+        assert world.actions() == ["start", "die"]
+
+    play(scene)
+
+
+def test_a_client_that_waits_and_leaves_leaves_nothing(play: Callable[[Scene], None]) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        waiting = world.supervisor.wait("web", "next-exit")
+        waiting.cancel()
+        await asyncio.sleep(0)
+        assert world.supervisor._exit_waiters == {}
+
+    play(scene)
+
+
+def test_a_client_that_attached_first_is_joined_by_the_start(play: Callable[[Scene], None]) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            waiting = EarlyClient(theirs.detach(), Attachment(stdout=True), b"")
+            world.supervisor.hold_for_start(ID, waiting)
+            await world.supervisor.start("web")
+            verbs = [verb for verb, _ in world.runtime.calls]
+            assert verbs == ["create", "attach", "start"]
+            assert ours.recv(1) == b""  # the engine's copy is closed; the shim would hold its own
+
+    play(scene)
+
+
+def test_stop_asks_then_kills(play: Callable[[Scene], None]) -> None:
+    async def scene(world: World) -> None:
+        await world.add(stop_signal="SIGQUIT")
+        await world.supervisor.start("web")
+        world.runtime.ignores.add(3)
+        await world.supervisor.stop("web", timeout=0)
+        kills = [verb for verb, _ in world.runtime.calls if verb.startswith("kill")]
+        assert kills == ["kill 3", "kill 9"]
+        assert world.state().exit_code == 137
+        with pytest.raises(NotModified):
+            await world.supervisor.stop("web")
+
+    play(scene)
+
+
+def test_a_client_that_goes_away_does_not_cut_a_start_in_two(
+    play: Callable[[Scene], None],
+) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        world.runtime.gate = asyncio.Event()
+        client = asyncio.create_task(world.supervisor.start("web"))
+        while ("start", ID) not in world.runtime.calls:
+            await asyncio.sleep(0)
+        client.cancel()
+        await asyncio.sleep(0)
+        world.runtime.gate.set()
+        await world.settled(Status.RUNNING)
+
+    play(scene)
+
+
+def test_a_restart_policy_starts_again_what_ends(play: Callable[[Scene], None]) -> None:
+    async def scene(world: World) -> None:
+        await world.add(HostConfig(restart_policy=RestartPolicy("on-failure", 1)))
+        await world.supervisor.start("web")
+        world.runtime.end(ID, 1)
+        await world.settled(Status.RESTARTING)
+        await world.settled(Status.RUNNING)
+        world.runtime.end(ID, 1)
+        await world.settled(Status.EXITED)
+        assert world.state().restart_count == 1
+
+    play(scene)
+
+
+def test_auto_remove_follows_the_exit(play: Callable[[Scene], None]) -> None:
+    async def scene(world: World) -> None:
+        await world.add(HostConfig(auto_remove=True))
+        removed = asyncio.Event()
+
+        async def remove(container_id: str) -> None:
+            removed.set()
+            raise NotFound(container_id)
+
+        world.supervisor.remove_after_exit = remove
+        await world.supervisor.start("web")
+        world.runtime.end(ID)
+        await removed.wait()
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "status", "exit_code"),
+    [("runs", Status.RUNNING, 0), ("ended", Status.EXITED, 5), ("lost", Status.EXITED, 255)],
+)
+def test_a_new_daemon_makes_the_records_true(
+    play: Callable[[Scene], None], meanwhile: str, status: Status, exit_code: int
+) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        await world.supervisor.start("web")
+        await world.supervisor.close()
+        if meanwhile == "ended":
+            world.runtime._callbacks.clear()
+            world.runtime.end(ID, 5)
+        elif meanwhile == "lost":
+            world.runtime.alive.clear()
+        catalog = Catalog(world.rows)
+        await catalog.load()
+        world.catalog = catalog
+        world.supervisor = world.make_supervisor()
+        for _ in range(2):
+            await world.supervisor.recover()
+        assert (world.state().status, world.state().exit_code) == (status, exit_code)
+
+    play(scene)
+
+
+def test_what_another_boot_left_is_not_believed(play: Callable[[Scene], None]) -> None:
+    async def scene(world: World) -> None:
+        container = await world.add()
+        await world.supervisor.start("web")
+        old = msgspec.structs.replace(world.state(), boot_id="another")
+        await world.catalog.put_state(container, old)
+        await world.supervisor.recover()
+        assert (world.state().status, world.state().exit_code) == (Status.EXITED, 255)
+
+    play(scene)
