@@ -1,6 +1,8 @@
-"""Record tests/api/golden/*.json from a real dockerd (Debian's docker.io), run privately and as root.
+"""Record tests/api/golden/*.json from a real dockerd (Debian's docker.io).
 
-    python -m tests.api.record_golden [journey]...
+It runs privately, as root:
+
+python -m tests.api.record_golden [journey]...
 """
 
 from __future__ import annotations

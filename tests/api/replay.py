@@ -1,4 +1,4 @@
-"""Run a journey of scenario.py on an engine; answers normalised so that two engines' can be compared."""
+"""Run a journey of scenario.py on an engine; answers come normalised, for comparison."""
 
 from __future__ import annotations
 

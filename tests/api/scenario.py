@@ -1,7 +1,7 @@
 """Requests whose answers are recorded from a real dockerd and asked again of tiffin.
 
-A step is a request with a name; `save` keeps a field of the answer for later paths ("{web}"). Steps of
-one journey run in order on one engine that has busybox:latest and nothing else. Containers use the
+A step is a request with a name; `save` keeps a field of the answer for later paths ("{web}").
+Steps of one journey run in order on one engine that has busybox:latest and nothing else. Containers use the
 network "none", so that the recording engine needs no bridge.
 """
 
@@ -113,9 +113,7 @@ CONTAINERS = [
     Step("create from a bad image", "POST", "/containers/create", {"Image": "NO"}),
     Step("create with a bad name", "POST", "/containers/create?name=a/b", SLEEP),
     Step("create with a short name", "POST", "/containers/create?name=a", SLEEP),
-    Step(
-        "create with a bad signal", "POST", "/containers/create", _run(StopSignal="SIGNONE")
-    ),
+    Step("create with a bad signal", "POST", "/containers/create", _run(StopSignal="SIGNONE")),
     Step("create with a bad working directory", "POST", "/containers/create", _run(WorkingDir="x")),
     Step("create with a bad env", "POST", "/containers/create", _run(Env=["=x"])),
     Step(
@@ -301,9 +299,7 @@ NETWORKS = [
 BUILDS = [
     Step("build nothing", "POST", "/build", b"", "application/x-tar"),
     Step("build garbage", "POST", "/build", b"garbage", "application/x-tar"),
-    Step(
-        "build without a Dockerfile", "POST", "/build", _context(a="b"), "application/x-tar"
-    ),
+    Step("build without a Dockerfile", "POST", "/build", _context(a="b"), "application/x-tar"),
     Step(
         "build an unknown instruction",
         "POST",

@@ -86,7 +86,9 @@ class Kitchen:
         return Stream(self._fails(), "text/plain")
 
     async def told(self, request: Request) -> Answer:
-        return Stream(self._fails(), "text/plain", failure=lambda error: b"sorry: " + str(error).encode())
+        return Stream(
+            self._fails(), "text/plain", failure=lambda error: b"sorry: " + str(error).encode()
+        )
 
     async def _fails(self) -> AsyncIterator[bytes]:
         yield b"one"
@@ -113,9 +115,7 @@ class Kitchen:
         return Hijacked()
 
 
-def serve(
-    directory: str, scene: Callable[[Kitchen, Listener, str], Awaitable[None]]
-) -> None:
+def serve(directory: str, scene: Callable[[Kitchen, Listener, str], Awaitable[None]]) -> None:
     async def main() -> None:
         kitchen = Kitchen()
         listener = Listener(kitchen.router())
@@ -176,7 +176,9 @@ def test_a_connection_is_kept_and_pipelined_requests_are_answered_in_order(short
             + request("GET /hello"),
         )
         assert answer.count(b"HTTP/1.1 200 OK") == 3
-        assert answer.index(b'["a","1.55"]') < answer.index(b'["b/c","1.30"]') < answer.index(b"hello")
+        assert (
+            answer.index(b'["a","1.55"]') < answer.index(b'["b/c","1.30"]') < answer.index(b"hello")
+        )
 
     serve(short_tmp, scene)
 
@@ -248,7 +250,8 @@ def test_a_path_that_is_not_clean_is_redirected(short_tmp: str) -> None:
         b"GET /hello HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         b"POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
         b"POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
-        b"POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         b"GET /hello HTTP/1.1\r\nHost: a\r\nbad name: x\r\n\r\n",
     ],
 )

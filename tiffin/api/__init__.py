@@ -1,1 +1,1 @@
-"""The Docker Engine API: HTTP in, JSON out, and nothing decided here but how it is said on the wire."""
+"""The Docker Engine API: HTTP in, JSON out. Nothing is decided here but how it is said."""

@@ -1,9 +1,9 @@
 """HTTP/1.1 with one client: framing, limits, back-pressure, and giving the connection away.
 
 h11 is the protocol, asyncio the transport. One task serves one connection; requests that a client
-pipelines wait in a bounded buffer. The bytes of a request are taken only as fast as its handler reads
-them. A client that goes away cancels the request only where the route says so (pulls, builds, logs,
-events): nobody leaves half a container behind by pressing Ctrl-C.
+pipelines wait in a bounded buffer. The bytes of a request are taken only as fast as its handler
+reads them. A client that goes away cancels the request only where the route says so (pulls, builds,
+logs, events): nobody leaves half a container behind by pressing Ctrl-C.
 
 A hijacked connection (attach, exec) is a duplicate of the socket, plus the bytes that had been read
 already; our own copy is closed without shutdown(2), so the new owner is alone with the client.
@@ -35,14 +35,19 @@ log = logging.getLogger(__name__)
 
 MAX_HEADER_BYTES = 64 * 1024
 BUFFERED_BYTES = 256 * 1024  # unread input beyond this stops the reading
-DISCARDED_BYTES = 256 * 1024  # an unread body up to this is skipped, so that the connection lives on
+DISCARDED_BYTES = (
+    256 * 1024
+)  # an unread body up to this is skipped, so that the connection lives on
 HEADER_SECONDS = 30.0
 IDLE_SECONDS = 600.0
 LINGER_SECONDS = 0.5
 
 
-class ClientGone(Exception):  # noqa: N818 - an event, nobody's failure
-    """The client closed its connection, or sent what is not HTTP, while we were reading or writing."""
+Event = h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]
+
+
+class ClientGone(Exception):
+    """The client closed its connection while we read or wrote. Nobody's failure."""
 
 
 class Application(Protocol):
@@ -108,6 +113,7 @@ class Connection(asyncio.Protocol):
         return True  # the answer may still be written to a half-closed connection
 
     def connection_lost(self, error: Exception | None) -> None:
+        del error  # a client may go as it likes
         self._gone = self._input_ended = True
         self._arrived.set()
         self._writable.set()
@@ -226,10 +232,10 @@ class Connection(asyncio.Protocol):
             hijack=lambda content_type: self._hijack("upgrade" in headers, content_type),
         )
 
-    async def _next_event(self) -> h11.Event | type[h11.PAUSED]:
+    async def _next_event(self) -> Event:
         while True:
             event = self._http.next_event()
-            if event is not h11.NEED_DATA:
+            if not isinstance(event, type) or event is h11.PAUSED:
                 return event
             if not self._incoming and not self._input_ended:
                 await self._wait_for_input(None)
@@ -369,7 +375,7 @@ class Connection(asyncio.Protocol):
         return True
 
     async def _hang_up(self) -> None:
-        """Close so that the client can read the whole answer: unread input would reset the connection."""
+        """Close so that the client can read all of the answer: unread input would reset it."""
         if self._gone or self._given_away:
             return
         with contextlib.suppress(OSError, TimeoutError, NotImplementedError):
@@ -417,7 +423,7 @@ class RequestBody:
 
     def __init__(
         self,
-        next_event: Callable[[], Awaitable[h11.Event | type[h11.PAUSED]]],
+        next_event: Callable[[], Awaitable[Event]],
         ready: Callable[[], Awaitable[None]],
     ) -> None:
         self._next_event = next_event

@@ -1,7 +1,7 @@
-"""Containers as the Engine API shows them: list, inspect, and Docker's overlapping booleans of state.
+"""Containers as the Engine API shows them: list, inspect, Docker's overlapping booleans of state.
 
-Pure: a record and a moment in, JSON-ready values out. Fields that tiffin has no use for hold the values
-that Docker gives them by default.
+Pure: a record and a moment in, JSON-ready values out. Fields that tiffin has no use for hold the
+values that Docker gives them by default.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def inspect_json(
     exec_ids: list[str],
     sizes: Sizes | None = None,
 ) -> dict[str, Any]:
-    """GET /containers/{id}/json. `directory` holds the container's hosts, hostname and resolv.conf."""
+    """GET /containers/{id}/json. `directory` holds its hosts, hostname, resolv.conf."""
     argv = container.argv
     value: dict[str, Any] = {
         "Id": container.id,
@@ -183,7 +183,7 @@ def summary_json(
     image: str,
     sizes: Sizes | None = None,
 ) -> dict[str, Any]:
-    """One of GET /containers/json. `image` is the reference, or the id where that names another now."""
+    """One of GET /containers/json. `image`: the reference, or the id where that names another."""
     host: dict[str, Any] = {"NetworkMode": container.host_config.network_mode}
     if container.host_config.annotations and not version.before("1.46"):
         host["Annotations"] = container.host_config.annotations
@@ -383,7 +383,7 @@ def endpoint_json(endpoint: Endpoint, container: Container, version: Version) ->
 
 
 def ports_json(container: Container) -> dict[str, list[dict[str, str]] | None]:
-    """Exposed ports and where each is published: {"80/tcp": [{"HostIp", "HostPort"}], "81/tcp": null}."""
+    """Exposed ports and where each is published: {"80/tcp": [{...}], "81/tcp": null}."""
     ports: dict[str, list[dict[str, str]] | None] = {
         name if "/" in name else name + "/tcp": None
         for name in container.config.exposed_ports or {}

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tiffin.api.container_json import inspect_json, port_list, summary_json
+from tiffin.api.container_json import inspect_json, summary_json
 from tiffin.api.create import read_create
-from tiffin.api.decode import check_content_type, find_key, parse_object, read_json
+from tiffin.api.decode import check_content_type, parse_object, read_json
 from tiffin.api.messages import (
     JSON,
     MAX_JSON_BYTES,
@@ -55,7 +55,7 @@ class ContainerRoutes:
     def routes(self) -> list[Route]:
         one = "/containers/{id}"
         return [
-            Route("GET", "/containers/json", self.list),
+            Route("GET", "/containers/json", self.listing),
             Route("POST", "/containers/create", self.create),
             Route("POST", "/containers/prune", self.prune, since="1.25"),
             Route("GET", one + "/json", self.inspect),
@@ -82,7 +82,7 @@ class ContainerRoutes:
 
     # Looking.
 
-    async def list(self, request: Request) -> Answer:
+    async def listing(self, request: Request) -> Answer:
         query = request.query
         selection = ContainerSelection(
             parse_filters(query.get("filters")), self._engine, everything=query.boolean("all")
@@ -109,7 +109,7 @@ class ContainerRoutes:
         )
 
     async def _image_name(self, container: Container) -> str:
-        """The reference it was created from, or the id if that names another image (or none) by now."""
+        """The reference it was created from, or the id if that names another image by now."""
         try:
             image = await self._engine.images.get(container.image_reference)
         except TiffinError:
@@ -404,5 +404,3 @@ def _path_stat(found: Any) -> str:
         "linkTarget": found.link_target,
     }
     return base64.b64encode(msgspec.json.encode(value)).decode()
-
-

@@ -1,6 +1,6 @@
 """The body of POST /containers/create: read leniently, refused precisely.
 
-Every field of Docker's HostConfig is either obeyed, inert, or refused by name; none is dropped silently.
+Every field of Docker's HostConfig is obeyed, inert, or refused by name; none is dropped silently.
 """
 
 from __future__ import annotations
@@ -93,7 +93,9 @@ def read_endpoints(document: Any) -> dict[str, EndpointSettings]:
         return {}
     if not isinstance(document, dict):
         raise InvalidArgument("invalid JSON: NetworkingConfig is no object")
-    endpoints = find_key(document, "EndpointsConfig") or {}
+    endpoints = find_key(document, "EndpointsConfig")
+    if endpoints is None:
+        return {}
     if not isinstance(endpoints, dict):
         raise InvalidArgument("invalid JSON: NetworkingConfig.EndpointsConfig is no object")
     return {name: read_endpoint(value) for name, value in endpoints.items()}
@@ -118,11 +120,12 @@ def read_endpoint(document: Any) -> EndpointSettings:
 def _place(
     host: HostConfig, endpoints: dict[str, EndpointSettings], version: Version
 ) -> tuple[HostConfig, str]:
-    """The network from NetworkMode and the endpoints, which must agree; and a MAC address if one is asked for."""
+    """The host config with the endpoint's network, and the MAC address that the endpoint asks for."""
     if len(endpoints) > 1:
         if version.before("1.44"):
             raise InvalidArgument(
-                "Container cannot be connected to network endpoints: " + ", ".join(sorted(endpoints))
+                "Container cannot be connected to network endpoints: "
+                + ", ".join(sorted(endpoints))
             )
         raise Unsupported("a container on several networks is not supported by tiffin")
     if not endpoints:

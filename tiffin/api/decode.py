@@ -6,6 +6,7 @@ value), unknown keys are ignored; a wrong type is 400 and says where.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -75,7 +76,7 @@ def _place(message: str, where: str) -> str:
 
 
 @lru_cache(maxsize=64)
-def _description(kind: type) -> inspect.Type:
+def _description(kind: Hashable) -> inspect.Type:
     return inspect.type_info(kind)
 
 

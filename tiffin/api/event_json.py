@@ -9,7 +9,17 @@ from tiffin.api.versions import Version
 from tiffin.core.filters import Filters
 from tiffin.engine.events import Event
 
-_OBJECTS = ("config", "container", "daemon", "network", "node", "plugin", "secret", "service", "volume")
+_OBJECTS = (
+    "config",
+    "container",
+    "daemon",
+    "network",
+    "node",
+    "plugin",
+    "secret",
+    "service",
+    "volume",
+)
 _HAVE_STATUS = ("container", "image")
 
 

@@ -86,11 +86,8 @@ def image_labels(image: Image) -> dict[str, str]:
     return dict((image.config.config.labels if image.config.config else None) or {})
 
 
-
-
-
 def reference_pattern(text: str) -> re.Pattern[str]:
-    """Go's path.Match as a regular expression: "*" and "?" stop at a slash. Raises InvalidArgument."""
+    """Go's path.Match as a regular expression: "*" and "?" stop at a slash."""
     parts, place = [], 0
     while place < len(text):
         character = text[place]

@@ -31,7 +31,7 @@ class ImageRoutes:
     def routes(self) -> list[Route]:
         one = "/images/{name*}"
         return [
-            Route("GET", "/images/json", self.list),
+            Route("GET", "/images/json", self.listing),
             Route("GET", "/images/search", self.search),
             Route("GET", "/images/get", self.save_many, dies_with_client=True),
             Route("POST", "/images/create", self.create, dies_with_client=True),
@@ -49,7 +49,7 @@ class ImageRoutes:
 
     # Looking.
 
-    async def list(self, request: Request) -> Answer:
+    async def listing(self, request: Request) -> Answer:
         filters = parse_filters(request.query.get("filters")).check(*_LIST_FILTERS)
         images = await self._images.list()
         before = await self._moment(filters.single("before"))
@@ -220,9 +220,7 @@ def _matches_reference(image: Image, patterns: tuple[str, ...]) -> bool:
     if not patterns:
         return True
     names = [form for tag in image.tags for form in _forms(tag)]
-    return any(
-        reference_pattern(pattern).fullmatch(name) for pattern in patterns for name in names
-    )
+    return any(reference_pattern(pattern).fullmatch(name) for pattern in patterns for name in names)
 
 
 def _forms(tag: str) -> tuple[str, ...]:
@@ -234,5 +232,3 @@ def _forms(tag: str) -> tuple[str, ...]:
         reference.name,
         str(reference),
     )
-
-

@@ -31,7 +31,7 @@ class Listener:
         self._closing = False
 
     async def listen_unix(self, path: str) -> None:
-        """Serve on a new socket at `path`, root:docker 0660. A dead daemon's socket there is replaced."""
+        """Serve on a new socket at `path`, root:docker 0660, in the place of a dead daemon's."""
         await self.serve(bind_unix(path))
         self._paths.append(path)
 

@@ -1,6 +1,6 @@
 """What a route handler sees and gives back: requests, responses, streams.
 
-A handler takes a Request and returns an Answer. It knows no sockets: a hijack is asked for, not done.
+A handler takes a Request and returns an Answer. It knows no sockets: a hijack is asked for.
 """
 
 from __future__ import annotations
@@ -141,7 +141,9 @@ Answer = Response | Stream | Hijacked
 Handler = Callable[[Request], Awaitable[Answer]]
 
 
-def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+def json_response(
+    value: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
     return Response(status, msgspec.json.encode(value) + b"\n", JSON, headers or {})
 
 

@@ -45,17 +45,17 @@ class NetworkRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route("GET", "/networks", self.list),
+            Route("GET", "/networks", self.listing),
             Route("POST", "/networks/create", self.create),
             Route("POST", "/networks/prune", self.prune, since="1.25"),
-            Route("GET", "/networks/", self.list),
+            Route("GET", "/networks/", self.listing),
             Route("GET", "/networks/{id}", self.inspect),
             Route("DELETE", "/networks/{id}", self.remove),
             Route("POST", "/networks/{id}/connect", self.connect),
             Route("POST", "/networks/{id}/disconnect", self.disconnect),
         ]
 
-    async def list(self, request: Request) -> Answer:
+    async def listing(self, request: Request) -> Answer:
         """Since 1.28 without the containers, as Docker."""
         filters = parse_filters(request.query.get("filters")).check(*_LIST_FILTERS)
         with_containers = request.version.before("1.28")
@@ -88,9 +88,7 @@ class NetworkRoutes:
         network = self._networks.get(request.parameters["id"])
         return json_response(self._inspect(network, request.version, containers=True))
 
-    def _inspect(
-        self, network: Network, version: Version, *, containers: bool
-    ) -> dict[str, Any]:
+    def _inspect(self, network: Network, version: Version, *, containers: bool) -> dict[str, Any]:
         value = network_json(network, version)
         if containers:
             value["Containers"] = self._members(network)
@@ -138,9 +136,7 @@ class NetworkRoutes:
         network, container = self._membership(request, wanted)
         if network.name == self._network_of(container):
             name = self._containers.get(container).name
-            raise Forbidden(
-                f"endpoint with name {name} already exists in network {network.name}"
-            )
+            raise Forbidden(f"endpoint with name {name} already exists in network {network.name}")
         raise Unsupported("connecting a container to a further network is not supported yet")
 
     async def disconnect(self, request: Request) -> Answer:

@@ -1,4 +1,4 @@
-"""Routes that Docker has and a single machine without swarm answers with a refusal, in Docker's words."""
+"""Routes that a Docker engine without swarm and plugins refuses, in its words."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from tiffin.api.router import Route
 from tiffin.errors import NotFound, Unavailable, Unsupported
 
 _NO_MANAGER = (
-    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this '
-    "node to swarm and try again."
+    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" '
+    "to connect this node to swarm and try again."
 )
 
 # method, pattern: what a swarm manager would answer

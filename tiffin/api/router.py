@@ -1,8 +1,8 @@
 """The table of routes, and the one place where a failure becomes a status code.
 
-A route is a method, a pattern ("/containers/{id}/json"; "{name*}" may hold slashes) and a handler. The
-table is data: docs/compatibility.md is generated from it. An unknown route or method is 404 "page not
-found", as Docker says it; a path that is not clean is redirected to the one that is.
+A route is a method, a pattern ("/containers/{id}/json"; "{name*}" may hold slashes) and a handler.
+The table is data: docs/compatibility.md is generated from it. An unknown route or method is 404
+"page not found", as Docker says it; a path that is not clean is redirected to the one that is.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True)
 class Route:
-    """`since`: the API version that brought it. `dies_with_client`: a client that leaves cancels it."""
+    """`since`: the API version that brought it. `dies_with_client`: who leaves cancels it."""
 
     method: str
     pattern: str
@@ -76,7 +76,7 @@ class Router:
             raise
         except TiffinError as error:
             return self._refusal(request, error)
-        except Exception as error:  # noqa: BLE001 - the boundary: our bug is the client's 500
+        except Exception as error:  # the boundary: our bug is the client's 500
             log.exception("request=%s %s %s", request.id, request.method, request.path)
             return error_response(500, f"internal error ({request.id}): {type(error).__name__}")
 

@@ -190,8 +190,7 @@ async def info_json(engine: Engine) -> dict[str, Any]:
         "ContainersRunning": sum(one in (Status.RUNNING, Status.RESTARTING) for one in statuses),
         "ContainersPaused": statuses.count(Status.PAUSED),
         "ContainersStopped": sum(
-            one in (Status.CREATED, Status.EXITED, Status.DEAD, Status.REMOVING)
-            for one in statuses
+            one in (Status.CREATED, Status.EXITED, Status.DEAD, Status.REMOVING) for one in statuses
         ),
         "Images": len(images),
         "Driver": STORAGE_DRIVER,
@@ -228,9 +227,7 @@ async def info_json(engine: Engine) -> dict[str, Any]:
         "NCPU": host.cpus,
         "MemTotal": host.memory_bytes,
         "IndexServerAddress": "https://index.docker.io/v1/",
-        "RegistryConfig": _registry_config(
-            settings.insecure_registries, settings.registry_mirrors
-        ),
+        "RegistryConfig": _registry_config(settings.insecure_registries, settings.registry_mirrors),
         "GenericResources": None,
         "DockerRootDir": settings.data_root,
         "HttpProxy": os.environ.get("HTTP_PROXY", ""),

@@ -1,6 +1,6 @@
 """API versions: which we speak, how one is read from a path, in whose words one is refused.
 
-What differs by version is decided in this package alone: handlers ask `request.version.before("1.44")`.
+What differs by version is decided in this package alone, by asking `version.before("1.44")`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ NEWEST = Version(1, 55)
 
 
 def parse_version(text: str) -> Version:
-    """From the digits of "/v1.43". Raises InvalidArgument, in Docker's words, outside what we serve."""
+    """From the digits of "/v1.43". Raises InvalidArgument outside of what we serve."""
     numbers = [int(part) for part in text.split(".") if part]
-    version = Version(*(numbers + [0, 0])[:2])
+    major, minor, *_ = [*numbers, 0, 0]
+    version = Version(major, minor)
     if version < OLDEST:
         raise InvalidArgument(
             f"client version {text} is too old. Minimum supported API version is {OLDEST}, "

@@ -37,7 +37,7 @@ class VolumeRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route("GET", "/volumes", self.list),
+            Route("GET", "/volumes", self.listing),
             Route("POST", "/volumes/create", self.create),
             Route("POST", "/volumes/prune", self.prune, since="1.25"),
             Route("GET", "/volumes/{name*}", self.inspect),
@@ -45,7 +45,7 @@ class VolumeRoutes:
             Route("DELETE", "/volumes/{name*}", self.remove),
         ]
 
-    async def list(self, request: Request) -> Answer:
+    async def listing(self, request: Request) -> Answer:
         filters = parse_filters(request.query.get("filters")).check(*_LIST_FILTERS)
         volumes = [one for one in await self._volumes.list() if self._matches(one, filters)]
         return json_response(
@@ -81,9 +81,7 @@ class VolumeRoutes:
         raise Unsupported("cluster volumes are not supported by tiffin")
 
     async def remove(self, request: Request) -> Answer:
-        await self._volumes.remove(
-            request.parameters["name"], force=request.query.boolean("force")
-        )
+        await self._volumes.remove(request.parameters["name"], force=request.query.boolean("force"))
         return NO_CONTENT
 
     async def prune(self, request: Request) -> Answer:

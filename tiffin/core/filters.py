@@ -94,7 +94,9 @@ class Filters:
         """The one value of a key that takes one; "" if absent."""
         values = self.get(key)
         if len(values) > 1:
-            raise InvalidArgument(f"invalid filter '{key}=[{' '.join(values)}]': more than one value")
+            raise InvalidArgument(
+                f"invalid filter '{key}=[{' '.join(values)}]': more than one value"
+            )
         return values[0] if values else ""
 
     def integers(self, key: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Durations as Docker says them: "3 seconds", "About an hour", "2 weeks" (Go's units.HumanDuration)."""
+"""Durations as Docker says them: "3 seconds", "About an hour" (Go's units.HumanDuration)."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ _GO_UNITS = {
 
 
 def rfc3339(time_ns: int) -> str:
-    """As Go's RFC3339Nano in UTC: no trailing zeros in the fraction, no fraction when it is zero."""
+    """As Go's RFC3339Nano in UTC: no trailing zeros in the fraction, no fraction of zero."""
     if not time_ns:
         return NEVER
     seconds, nanos = divmod(time_ns, _NANO)
@@ -51,7 +51,7 @@ def rfc3339_fixed(time_ns: int) -> str:
 
 
 def parse_time(text: str, now_ns: int = 0) -> int:
-    """Nanoseconds of a unix time ("1700000000.5"), an RFC 3339 time or date, or a Go duration before now.
+    """Nanoseconds of a unix time ("1700000000.5"), an RFC 3339 time, or a Go duration before now.
 
     "" and "0" are 0. Raises InvalidArgument.
     """

@@ -1,0 +1,64 @@
+import contextlib
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tiffin.api.decode import decode, parse_object
+from tiffin.core.container import HostConfig, PortBinding
+from tiffin.core.image import ContainerConfig
+from tiffin.errors import InvalidArgument
+
+
+def test_keys_match_whatever_their_case_but_not_those_of_maps() -> None:
+    config = decode({"image": "busybox", "TTY": True, "labels": {"MiXed": "x"}}, ContainerConfig)
+    assert config.image == "busybox"
+    assert config.tty
+    assert config.labels == {"MiXed": "x"}
+
+
+def test_null_is_not_given_and_a_null_element_is_its_zero() -> None:
+    config = decode(
+        {"Cmd": None, "Env": ["A=b", None], "ExposedPorts": {"80/tcp": None}}, ContainerConfig
+    )
+    assert config.cmd is None
+    assert config.env == ("A=b", "")
+    assert config.exposed_ports == {"80/tcp": {}}
+    host = decode({"PortBindings": {"80/tcp": None, "81/tcp": [None]}}, HostConfig)
+    assert host.port_bindings == {"80/tcp": (), "81/tcp": (PortBinding(),)}
+
+
+def test_a_command_may_be_a_plain_string() -> None:
+    config = decode({"Cmd": "true", "Entrypoint": "/bin/sh"}, ContainerConfig)
+    assert config.cmd == ("true",)
+    assert config.entrypoint == ("/bin/sh",)
+
+
+def test_unknown_keys_are_ignored() -> None:
+    assert decode({"Image": "x", "Colour": "red"}, ContainerConfig).image == "x"
+
+
+def test_a_wrong_type_is_refused_with_its_place() -> None:
+    with pytest.raises(InvalidArgument, match=r"\$\.HostConfig\.Binds\[0\]"):
+        decode({"Binds": [3]}, HostConfig, "$.HostConfig")
+
+
+@pytest.mark.parametrize("data", [b"{", b"[]", b'"x"', b"\xff", b"[" * 100_000])
+def test_what_is_no_json_object_is_refused(data: bytes) -> None:
+    with pytest.raises(InvalidArgument, match="invalid JSON"):
+        parse_object(data)
+
+
+JSON: Any = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+NAMES = [field.encode_name for field in msgspec.structs.fields(HostConfig)]
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), JSON))
+def test_any_document_is_a_host_config_or_refused(document: dict[str, Any]) -> None:
+    with contextlib.suppress(InvalidArgument):
+        assert isinstance(decode(document, HostConfig), HostConfig)
