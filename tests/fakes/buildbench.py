@@ -25,6 +25,7 @@ from tiffin.core.workload import Attachment, Created, Exit, Workload
 from tiffin.engine.builds import BuildOptions, Builds
 from tiffin.engine.events import Events
 from tiffin.engine.idranges import IdRanges
+from tiffin.engine.leases import Leases
 from tiffin.errors import NotFound
 from tiffin.storage.store import Storage
 
@@ -41,6 +42,7 @@ class FakeImages:
     def __init__(self) -> None:
         self.by_name: dict[str, FakeImage] = {}
         self.pulled: list[str] = []
+        self.leases = Leases()
 
     def add(self, name: str, config: ImageConfig) -> str:
         image_id = digest_of(encode(config))
@@ -53,20 +55,23 @@ class FakeImages:
                 return self.by_name[name]
         raise NotFound(f"No such image: {reference}")
 
-    async def pull_for_build(
-        self, reference: str, platform: str, auth: object
+    async def pull(
+        self, reference: str, platform: str = "", auth: object = None
     ) -> AsyncIterator[dict[str, Any]]:
         self.pulled.append(reference)
         yield {"status": f"Pulling {reference}"}
         raise NotFound(f"pull access denied for {reference}")
 
     async def create_from_build(
-        self, document: ImageConfig, chain_id: str | None, tags: tuple[str, ...]
+        self, document: ImageConfig, chain_id: str | None, tags: Sequence[str] = ()
     ) -> str:
         image_id = self.add("", document)
         for tag in tags:
             self.add(tag, document)
         return image_id
+
+    async def sweep(self) -> None:
+        pass
 
 
 class ChrootRuntime:
@@ -258,7 +263,7 @@ class Bench:
         )
         config = decode_config(
             b'{"architecture":"amd64","os":"linux","created":"2020-01-01T00:00:00Z",'
-            b'"config":{"Cmd":["sh"],"Env":["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]},'
+            b'"config":{"Cmd":["sh"],"Env":["' + busybox.PATH.encode() + b'"]},'
             b'"rootfs":{"type":"layers","diff_ids":["' + committed.diff_id.encode() + b'"]},'
             b'"history":[{"created":"2020-01-01T00:00:00Z","created_by":"base"}]}'
         )

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -26,10 +26,11 @@ from tiffin.core.image import ContainerConfig, ImageConfig, chain_id
 from tiffin.core.workload import Attachment, Exit, Overlay, Workload
 from tiffin.engine.idranges import IdRanges
 from tiffin.engine.layerstore import EMPTY_DIFF_ID
+from tiffin.engine.leases import Leases
 from tiffin.engine.naming import new_id
 from tiffin.engine.ports import ContainerRuntime
 from tiffin.engine.stepports import StepNetworks
-from tiffin.errors import Conflict, InvalidArgument, NotFound
+from tiffin.errors import Conflict, EngineFailure, InvalidArgument, NotFound
 from tiffin.kernel import rootpath
 from tiffin.storage import compression, jail, tar, unpack
 from tiffin.storage.database import CacheRecord
@@ -41,6 +42,9 @@ _FRAME = struct.Struct(">BxxxL")
 _READ_BYTES = 1 << 16
 _ETC_FILES = ("etc/hosts", "etc/resolv.conf", "etc/hostname")
 _MOUNT_POINTS = ("proc", "sys", "dev")
+
+
+AuthSource = Mapping[str, object] | str | object | None  # as engine.images takes it
 
 
 class FoundImage(Protocol):
@@ -56,8 +60,11 @@ class BaseImages(Protocol):
 
     async def get(self, reference: str) -> FoundImage: ...
 
-    def pull_for_build(
-        self, reference: str, platform: str, auth: object
+    @property
+    def leases(self) -> Leases: ...
+
+    def pull(
+        self, reference: str, platform: str = "", auth: AuthSource = None
     ) -> AsyncIterator[Message]: ...
 
 
@@ -109,7 +116,7 @@ class StepSettings:
     host_config: HostConfig = field(default_factory=HostConfig)
     platform: str = ""
     pull: bool = False
-    auth: object = None
+    auth: AuthSource = None
 
 
 class MachineHost:
@@ -135,6 +142,7 @@ class MachineHost:
         self._exits = exits
         self._settings = settings
         self._bases: dict[tuple[str, str], asyncio.Task[BaseImage]] = {}
+        self._held = ExitStack()  # leases on what this build needs
         self.only_one = turns.only_one
 
     def new_step_id(self) -> str:
@@ -152,20 +160,26 @@ class MachineHost:
         return await asyncio.shield(self._bases[key])
 
     async def close(self) -> None:
-        """Stop what is still being pulled."""
+        """Stop what is still being pulled, let go of the layers."""
         for task in self._bases.values():
             task.cancel()
         await asyncio.gather(*self._bases.values(), return_exceptions=True)
+        self._held.close()
+
+    def hold(self, *chains: str | None) -> None:
+        """Keep layers from being collected until the build ends. Blocking."""
+        names = [chain for chain in chains if chain is not None]
+        self._held.enter_context(self._images.leases.hold(names))
 
     async def _find_base(self, reference: str, platform: str, report: Report) -> BaseImage:
         image = None if self._settings.pull else await self._find_local(reference, platform)
         if image is None:
-            async for message in self._images.pull_for_build(
-                reference, platform, self._settings.auth
-            ):
+            async for message in self._images.pull(reference, platform, self._settings.auth):
                 report(message)
             image = await self._images.get(reference)
-        return BaseImage(image.id, image.config, chain_id(image.config.rootfs.diff_ids))
+        base = BaseImage(image.id, image.config, chain_id(image.config.rootfs.diff_ids))
+        await asyncio.to_thread(self.hold, base.chain_id)
+        return base
 
     async def _find_local(self, reference: str, platform: str) -> FoundImage | None:
         try:
@@ -185,9 +199,11 @@ class MachineHost:
             record = self._storage.database.find_cache(key)
             if record is None:
                 continue
-            if record.diff_id and not self._snapshots.exists(record.chain_id):
-                self._storage.database.delete_cache(key)
-                continue
+            if record.diff_id:
+                self.hold(record.chain_id)
+                if not self._snapshots.exists(record.chain_id):
+                    self._storage.database.delete_cache(key)
+                    continue
             layer = Layer(record.chain_id, record.diff_id) if record.diff_id else None
             return Recollection(key, layer, record.created_ns, record.description)
         return None
@@ -210,7 +226,7 @@ class MachineHost:
     @asynccontextmanager
     async def draft(self, parent: str | None) -> AsyncIterator[Draft]:
         active = await asyncio.to_thread(self._snapshots.prepare, parent)
-        draft = _ActiveDraft(self._storage, active)
+        draft = _ActiveDraft(self, self._storage, active)
         try:
             yield draft
         finally:
@@ -373,7 +389,8 @@ class MachineHost:
 class _ActiveDraft:
     """host.Draft on an active snapshot."""
 
-    def __init__(self, storage: Storage, active: str) -> None:
+    def __init__(self, host: MachineHost, storage: Storage, active: str) -> None:
+        self._host = host
         self._snapshots = storage.snapshots
         self.active = active
         self.gone = False
@@ -390,6 +407,9 @@ class _ActiveDraft:
             with suppress(Conflict):  # another build may stand on it already
                 self._snapshots.remove(committed.chain_id)
             return None
+        self._host.hold(committed.chain_id)
+        if not self._snapshots.exists(committed.chain_id):
+            raise EngineFailure("the layer was collected as soon as it was made: build again")
         return Layer(committed.chain_id, committed.diff_id)
 
 

@@ -12,10 +12,10 @@ import json
 import os
 import platform as machine_platform
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from tiffin.build.changes import parse_changes
 from tiffin.build.context import ignored_patterns, read_dockerfile, take_out
@@ -28,7 +28,16 @@ from tiffin.build.solver import Progress, Solver
 from tiffin.core.container import HostConfig
 from tiffin.core.image import ContainerConfig, ImageConfig, Platform
 from tiffin.core.reference import parse as parse_reference
-from tiffin.engine.buildhost import BaseImages, Exits, MachineHost, StepSettings, Turns, finish
+from tiffin.core.timestamps import rfc3339
+from tiffin.engine.buildhost import (
+    AuthSource,
+    BaseImages,
+    Exits,
+    MachineHost,
+    StepSettings,
+    Turns,
+    finish,
+)
 from tiffin.engine.events import Events
 from tiffin.engine.idranges import IdRanges
 from tiffin.engine.ports import ContainerRuntime
@@ -57,15 +66,26 @@ class BuildOptions:
     squash: bool = False
     remote: str = ""
     host_config: HostConfig = field(default_factory=HostConfig)
-    auth: object = None  # for pulls, as engine.images takes it
+    auth: AuthSource = None  # for pulls
 
 
 class BuildImages(BaseImages, Protocol):
     async def create_from_build(
-        self, document: ImageConfig, chain_id: str | None, tags: tuple[str, ...]
+        self, document: ImageConfig, chain_id: str | None, tags: Sequence[str] = ()
     ) -> str:
         """Make the image and its tags; its id."""
         ...
+
+    async def sweep(self) -> None:
+        """Remove layers and blobs that nothing reaches."""
+        ...
+
+
+class CachedStep(NamedTuple):
+    key: str
+    description: str
+    created: str  # RFC 3339
+    size: int  # bytes of the layer's files
 
 
 class Builds:
@@ -108,6 +128,43 @@ class Builds:
     ) -> Callable[[ContainerConfig], ContainerConfig]:
         """`--change` of commit and import; `document` is a config in the body of a commit."""
         return parse_changes(lines, document)
+
+    async def cache_records(self) -> list[CachedStep]:
+        """The build cache, oldest first."""
+        return await asyncio.to_thread(self._cached_steps)
+
+    async def prune(self) -> tuple[list[str], int]:
+        """Forget the cache: the keys, and the bytes that their layers gave back."""
+        before = await self.cache_records()
+        chains = await asyncio.to_thread(self._forget_cache)
+        await self._images.sweep()
+        snapshots = self._storage.snapshots
+        reclaimed = sum(size for chain, size in chains.items() if not snapshots.exists(chain))
+        return [step.key for step in before], reclaimed
+
+    def _cached_steps(self) -> list[CachedStep]:
+        snapshots = self._storage.snapshots
+        records = sorted(self._storage.database.cache_records(), key=lambda r: r.created_ns)
+        return [
+            CachedStep(
+                record.key,
+                record.description,
+                rfc3339(record.created_ns),
+                snapshots.layer_size(record.chain_id)
+                if record.diff_id and snapshots.exists(record.chain_id)
+                else 0,
+            )
+            for record in records
+        ]
+
+    def _forget_cache(self) -> dict[str, int]:
+        snapshots = self._storage.snapshots
+        sizes = {}
+        for record in self._storage.database.cache_records():
+            if record.diff_id and snapshots.exists(record.chain_id):
+                sizes[record.chain_id] = snapshots.layer_size(record.chain_id)
+            self._storage.database.delete_cache(record.key)
+        return sizes
 
     async def _told(
         self, solver: Solver, plan: Plan, options: BuildOptions, tags: tuple[str, ...]
