@@ -28,11 +28,11 @@ class WrongOption(ValueError):
     """Options that are each right but not together, or a file that is not there."""
 
 
-# -- checks of single values, made while the command line is parsed --------------------------------
+# -- checks of single values, made while the command line is parsed -------------------------------
 
 
 def environment(name: str) -> str | None:
-    value: bytes | None = posix.environ.get(name.encode("utf-8", "surrogateescape"))  # type: ignore[call-overload]
+    value: bytes | None = posix.environ.get(name.encode("utf-8", "surrogateescape"))
     return None if value is None else value.decode("utf-8", "surrogateescape")
 
 
@@ -229,7 +229,7 @@ CHECKS: Mapping[str, Callable[[str], object]] = {
 }
 
 
-# -- the whole ---------------------------------------------------------------------------------------
+# -- the whole ------------------------------------------------------------------------------------
 
 
 def create_body(arguments: Arguments, console: tuple[int, int]) -> dict[str, Any]:
@@ -238,12 +238,10 @@ def create_body(arguments: Arguments, console: tuple[int, int]) -> dict[str, Any
         _check_mac(arguments.text("mac-address"))
     swappiness = arguments.number("memory-swappiness", -1)
     if not -1 <= swappiness <= 100:
-        raise WrongOption(
-            f"invalid value: {swappiness}. Valid memory swappiness range is 0-100"
-        )
+        raise WrongOption(f"invalid value: {swappiness}. Valid memory swappiness range is 0-100")
     ports, bindings = parse_ports(arguments.many("publish"))
     for text in arguments.many("expose"):
-        ports.update(dict.fromkeys(parse_expose(text), {}))
+        ports |= {port: {} for port in parse_expose(text)}
     body = _config(arguments, ports)
     body["HostConfig"] = _host_config(arguments, bindings, console)
     body["NetworkingConfig"] = {"EndpointsConfig": endpoints(arguments)}
@@ -349,7 +347,7 @@ def _when_given(arguments: Arguments) -> dict[str, Any]:
         "Mounts": many("mount"),
         "Annotations": dict(many("annotation")),
     }
-    present = {name: value for name, value in found.items() if value}
+    present: dict[str, Any] = {name: value for name, value in found.items() if value}
     if arguments.given("init"):
         present["Init"] = arguments.flag("init")
     return present
@@ -510,7 +508,7 @@ def _health(arguments: Arguments) -> dict[str, Any]:
     return found | {name: value for name, value in spans.items() if value} if asked else {}
 
 
-# -- volumes, ports, devices, networks, files --------------------------------------------------------
+# -- volumes, ports, devices, networks, files -----------------------------------------------------
 
 
 def _sections(text: str) -> list[str]:
@@ -593,8 +591,7 @@ def _port_mappings(text: str) -> list[tuple[str, dict[str, str]]]:
         host_first, host_last = _range(outside, f"invalid hostPort: {outside}")
         if last - first != host_last - host_first and last != first:
             raise WrongOption(
-                "invalid ranges specified for container and host Ports: "
-                f"{inside} and {outside}"
+                f"invalid ranges specified for container and host Ports: {inside} and {outside}"
             )
     if protocol.lower() not in _PROTOCOLS:
         raise WrongOption(f"invalid proto: {protocol}")
@@ -734,9 +731,7 @@ def _endpoint(asked: dict[str, Any]) -> dict[str, Any]:
         raise WrongOption("no name set for network")
     if not _is_user_defined(name):
         if asked.get("alias"):
-            raise WrongOption(
-                "network-scoped aliases are only supported for user-defined networks"
-            )
+            raise WrongOption("network-scoped aliases are only supported for user-defined networks")
         if asked.get("link"):
             raise WrongOption("links are only supported for user-defined networks")
     if asked.get("mac-address"):

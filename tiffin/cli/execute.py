@@ -25,6 +25,7 @@ def exec_body(arguments: Arguments) -> dict[str, Any]:
         "AttachStdin": arguments.flag("interactive") and not detached,
         "AttachStderr": not detached,
         "AttachStdout": not detached,
+        "Detach": detached,
         "DetachKeys": arguments.text("detach-keys"),
         "Env": read_pairs(arguments.many("env-file"), arguments.many("env"), environment),
         "WorkingDir": arguments.text("workdir"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class CommandFailed(Exception):  # noqa: N818 - it is an outcome, and its name says so
+class CommandFailed(Exception):
     """Printed as it is; `code` is the exit code. An empty message prints nothing."""
 
     def __init__(self, message: str = "", code: int = 1):

@@ -1,8 +1,8 @@
 """Go's text/template, as much of it as `--format` needs.
 
 Actions: pipelines, variables, if/else, range/else, with/else, break, continue, comments, trimming.
-Functions: Go's own (and, or, not, eq, ne, lt, le, gt, ge, len, index, slice, print, printf, println,
-html, urlquery) and Docker's (json, split, join, title, lower, upper, pad, truncate).
+Functions: Go's own (and, or, not, eq, ne, lt, le, gt, ge, len, index, slice, print, printf,
+println, html, urlquery) and Docker's (json, split, join, title, lower, upper, pad, truncate).
 Values are what JSON gives: None, bool, int, float, str, list, dict; and rows, which are `Fields`.
 """
 
@@ -327,11 +327,11 @@ class _PipelineParser:
 # -- running the tree ------------------------------------------------------------------------------
 
 
-class _Break(Exception):  # noqa: N818
+class _Break(Exception):
     pass
 
 
-class _Continue(Exception):  # noqa: N818
+class _Continue(Exception):
     pass
 
 
@@ -470,7 +470,7 @@ class _Run:
                 return value
         return last[0] if last else value
 
-    def value(self, node: Node, dot: Any) -> Any:
+    def value(self, node: Node, dot: Any) -> Any:  # noqa: PLR0911 - a case for each kind
         kind = node[0]
         if kind == ".":
             return dot
@@ -541,7 +541,7 @@ def truth(value: Any) -> bool:
     return value is not MISSING and (isinstance(value, Fields) or bool(value))
 
 
-def to_text(value: Any) -> str:
+def to_text(value: Any) -> str:  # noqa: PLR0911 - a case for each type
     """Go's %v."""
     if value is MISSING:
         return "<no value>"
@@ -581,9 +581,7 @@ def _index(value: Any, *keys: Any) -> Any:
             value = value.get(key, _zero_of(value))
         elif isinstance(value, (list, str)):
             if not isinstance(key, int) or not 0 <= key < len(value):
-                raise TemplateError(
-                    f"template: :1: error calling index: index out of range: {key}"
-                )
+                raise TemplateError(f"template: :1: error calling index: index out of range: {key}")
             value = value[key]
         else:
             raise TemplateError("template: :1: error calling index: index of untyped nil")
@@ -612,9 +610,7 @@ def _same(one: Any, other: Any) -> bool:
     if isinstance(one, (list, dict)) or isinstance(other, (list, dict)):
         raise TemplateError("template: :1: error calling eq: non-comparable type")
     if isinstance(one, str) != isinstance(other, str):
-        raise TemplateError(
-            "template: :1: error calling eq: incompatible types for comparison"
-        )
+        raise TemplateError("template: :1: error calling eq: incompatible types for comparison")
     return bool(one == other)
 
 

@@ -29,7 +29,7 @@ COLUMNS = ("Repository", "Tag", "ID", "CreatedSince", "Size")
 _EPOCH = 946684800  # 2000-01-01: dates before it say only that there is none
 
 
-def identity(record: Record, short: bool) -> str:  # noqa: FBT001
+def identity(record: Record, short: bool) -> str:
     return short_id(record["Id"]) if short else str(record["Id"])
 
 
@@ -63,7 +63,7 @@ def _by_repository(references: list[str] | None, separator: str) -> dict[str, li
     return found
 
 
-def since(record: Record, _: bool = True) -> str:  # noqa: FBT001, FBT002
+def since(record: Record, _: bool = True) -> str:
     return age(time.time() - record["Created"]) + " ago"
 
 
@@ -86,15 +86,19 @@ FIELDS: dict[str, Field] = {
     "Size": ("SIZE", lambda record, _: human_size(record["Size"], 3)),
     "Containers": (
         "CONTAINERS",
-        lambda record, _: "N/A" if record.get("Containers", -1) == -1 else str(record["Containers"]),
+        lambda record, _: (
+            "N/A" if record.get("Containers", -1) == -1 else str(record["Containers"])
+        ),
     ),
     "VirtualSize": ("SIZE", lambda record, _: human_size(record["Size"])),
     "SharedSize": ("SHARED SIZE", lambda record, _: _count(record, "SharedSize")),
     "UniqueSize": (
         "UNIQUE SIZE",
-        lambda record, _: "N/A"
-        if record.get("SharedSize", -1) == -1
-        else human_size(record["Size"] - record["SharedSize"], 3),
+        lambda record, _: (
+            "N/A"
+            if record.get("SharedSize", -1) == -1
+            else human_size(record["Size"] - record["SharedSize"], 3)
+        ),
     ),
 }
 
@@ -107,9 +111,7 @@ def images(client: Client, arguments: Arguments) -> None:
     form, digests = arguments.text("format"), arguments.flag("digests")
     found = client.get("/images/json", query | filters_query(filters))
     # Newest first, as the daemon sorts them; the names of one image in their order.
-    records = list(
-        rows(found, digests=digests or ".Digest" in form, every_digest=digests)
-    )
+    records = list(rows(found, digests=digests or ".Digest" in form, every_digest=digests))
     short = not arguments.flag("no-trunc")
     if arguments.flag("quiet"):
         show_ids(records, identity, short)
@@ -147,25 +149,27 @@ def remove(client: Client, arguments: Arguments) -> None:
 
 
 def tag(client: Client, arguments: Arguments) -> None:
-    from tiffin.cli.snapshot import split_reference
+    from tiffin.cli.names import parse_name
 
-    source, name = arguments.words
-    repository, label = split_reference(name)
-    query = {"repo": repository, "tag": label}
+    source, target = arguments.words
+    name = parse_name(target)
+    if name.digest:
+        raise CommandFailed("refusing to create a tag with a digest reference")
+    query = {"repo": name.repository, "tag": name.tag or "latest"}
     client.request("POST", image_path(source, "tag"), query).read()
 
 
-def _history_created(record: Record, _: bool = True) -> str:  # noqa: FBT001, FBT002
+def _history_created(record: Record, _: bool = True) -> str:
     return "N/A" if record["Created"] <= _EPOCH else since(record)
 
 
-def _history_date(record: Record, _: bool = True) -> str:  # noqa: FBT001, FBT002
+def _history_date(record: Record, _: bool = True) -> str:
     zone = time.strftime("%z", time.localtime(record["Created"]))
     shown = "Z" if zone in ("", "+0000") else f"{zone[:3]}:{zone[3:]}"
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(record["Created"])) + shown
 
 
-def _created_by(record: Record, short: bool) -> str:  # noqa: FBT001
+def _created_by(record: Record, short: bool) -> str:
     text = record["CreatedBy"].replace("\t", " ")
     return ellipsis(text, 45) if short else text
 

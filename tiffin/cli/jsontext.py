@@ -44,10 +44,26 @@ def _refuse(value: object) -> object:
 
 
 _compact = _json.make_encoder(
-    None, _refuse, _json.encode_basestring_ascii, None, ":", ",", False, False, False  # type: ignore[arg-type]
+    None,
+    _refuse,
+    _json.encode_basestring_ascii,
+    None,
+    ":",
+    ",",
+    False,
+    False,
+    False,
 )
 _readable = _json.make_encoder(
-    None, _refuse, _json.encode_basestring, None, ":", ",", False, False, False  # type: ignore[arg-type]
+    None,
+    _refuse,
+    _json.encode_basestring,
+    None,
+    ":",
+    ",",
+    False,
+    False,
+    False,
 )
 
 
@@ -73,3 +89,44 @@ def indent(document: Any, prefix: str = "") -> str:
         parts = [inner + indent(value, inner) for value in document]
         opening, closing = "[]"
     return f"{opening}\n" + ",\n".join(parts) + f"\n{prefix}{closing}"
+
+
+def indent_text(text: bytes) -> str:
+    """JSON text over several lines, its numbers and escapes as they were written."""
+    out: list[str] = []
+    depth, source = 0, text.decode("utf-8", "replace")
+    position, size = 0, len(source)
+    while position < size:
+        char = source[position]
+        if char == '"':
+            end = _end_of_string(source, position)
+            out.append(source[position:end])
+            position = end
+            continue
+        if char in "{[":
+            depth += 1
+            after = source[position + 1 : position + 64].lstrip()[:1]
+            if after and after in "}]":
+                position = source.index(after, position + 1)
+                depth -= 1
+                out.append(char + after)
+            else:
+                out.append(char + "\n" + "    " * depth)
+        elif char in "}]":
+            depth -= 1
+            out.append("\n" + "    " * depth + char)
+        elif char == ",":
+            out.append(",\n" + "    " * depth)
+        elif char == ":":
+            out.append(": ")
+        elif char not in " \t\r\n":
+            out.append(char)
+        position += 1
+    return "".join(out)
+
+
+def _end_of_string(source: str, start: int) -> int:
+    position = start + 1
+    while source[position] != '"':
+        position += 2 if source[position] == "\\" else 1
+    return position + 1

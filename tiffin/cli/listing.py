@@ -37,7 +37,7 @@ def show_list(
         _show_by_template(records, fields, form, short=short)
 
 
-def show_ids(records: Sequence[Record], read: Callable[[Record, bool], Any], short: bool) -> None:  # noqa: FBT001
+def show_ids(records: Sequence[Record], read: Callable[[Record, bool], Any], short: bool) -> None:
     if records:
         say("\n".join(str(read(each, short)) for each in records))
 

@@ -53,8 +53,10 @@ LOGS = Command(
             "since",
             "",
             "string",
-            'Show logs since timestamp (e.g. "2013-01-02T13:23:37Z") '
-            'or relative (e.g. "42m" for 42 minutes)',
+            (
+                'Show logs since timestamp (e.g. "2013-01-02T13:23:37Z") '
+                'or relative (e.g. "42m" for 42 minutes)'
+            ),
         ),
         (
             "tail",
@@ -67,8 +69,10 @@ LOGS = Command(
             "until",
             "",
             "string",
-            'Show logs before a timestamp (e.g. "2013-01-02T13:23:37Z") '
-            'or relative (e.g. "42m" for 42 minutes)',
+            (
+                'Show logs before a timestamp (e.g. "2013-01-02T13:23:37Z") '
+                'or relative (e.g. "42m" for 42 minutes)'
+            ),
         ),
     ),
     least=1,

@@ -7,7 +7,7 @@ A start of the CLI costs what it imports, so the hot commands import almost noth
 from __future__ import annotations
 
 import posix
-from _signal import SIG_DFL, SIGINT, SIGPIPE, signal
+from _signal import SIG_DFL, SIGINT, SIGPIPE, signal  # type: ignore[import-not-found]
 from typing import TYPE_CHECKING
 
 from tiffin.cli.client import DEFAULT_HOST, Client
@@ -177,6 +177,10 @@ def _run(words: list[str]) -> int:
     name, rest = _find(words)
     if not name:
         return 0
+    if name == "daemon":
+        from tiffin.cli.start_daemon import become_daemon
+
+        become_daemon(rest)
     command = load(name)
     arguments = parse(name, command, rest)
     if arguments is None:
@@ -262,7 +266,7 @@ def _find_in_group(words: list[str]) -> tuple[str, list[str]]:
 
 def _host(option: str) -> tuple[str, bool]:
     """The daemon to talk to, and whether somebody named it."""
-    environ: Callable[[bytes, bytes], bytes] = posix.environ.get  # type: ignore[assignment]
+    environ: Callable[[bytes, bytes], bytes] = posix.environ.get
     named = option.encode() or environ(b"TIFFIN_HOST", b"") or environ(b"DOCKER_HOST", b"")
     if not named:
         return DEFAULT_HOST, False

@@ -37,7 +37,7 @@ class Arguments:
     def given(self, name: str) -> bool:
         return name in self.values
 
-    def flag(self, name: str, default: bool = False) -> bool:  # noqa: FBT001, FBT002
+    def flag(self, name: str, default: bool = False) -> bool:
         return bool(self.values.get(name, default))
 
     def text(self, name: str, default: str = "") -> str:

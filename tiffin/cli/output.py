@@ -57,7 +57,7 @@ def terminal_size(descriptor: int) -> tuple[int, int]:
 
 
 def table(rows: Sequence[Sequence[str]], least: int = 10, padding: int = 3) -> str:
-    """Rows of equal length in columns: at least `least` wide, `padding` apart, the last as it is."""
+    """Rows of equal length in columns: `least` wide or more, `padding` apart, the last as it is."""
     if not rows:
         return ""
     widths = [

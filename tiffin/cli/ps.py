@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 COLUMNS = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
 
 
-def identity(record: Record, short: bool) -> str:  # noqa: FBT001
+def identity(record: Record, short: bool) -> str:
     return short_id(record["Id"]) if short else str(record["Id"])
 
 
@@ -35,7 +35,7 @@ def familiar(image: str) -> str:
     return image.removeprefix("docker.io/").removeprefix("library/")
 
 
-def image_name(record: Record, short: bool) -> str:  # noqa: FBT001
+def image_name(record: Record, short: bool) -> str:
     image = str(record.get("Image", ""))
     if not image:
         return "<no image>"
@@ -46,30 +46,30 @@ def image_name(record: Record, short: bool) -> str:  # noqa: FBT001
     return familiar(image.partition("@")[0]) if ":" in image or "@" in image else image
 
 
-def names(record: Record, short: bool) -> str:  # noqa: FBT001
+def names(record: Record, short: bool) -> str:
     found = [name[1:] for name in record.get("Names") or ()]
     if short:
         found = next(([name] for name in found if "/" not in name), found)
     return ",".join(found)
 
 
-def command(record: Record, short: bool) -> str:  # noqa: FBT001
+def command(record: Record, short: bool) -> str:
     text = record.get("Command", "")
     return go_quote(ellipsis(text, 20) if short else text)
 
 
-def size(record: Record, _: bool) -> str:  # noqa: FBT001
+def size(record: Record, _: bool) -> str:
     total = record.get("SizeRootFs", 0)
     own = human_size(record.get("SizeRw", 0), 3)
     return f"{own} (virtual {human_size(total, 3)})" if total > 0 else own
 
 
-def mounts(record: Record, short: bool) -> str:  # noqa: FBT001
+def mounts(record: Record, short: bool) -> str:
     found = [each.get("Name") or each.get("Source", "") for each in record.get("Mounts") or ()]
     return ",".join(ellipsis(name, 15) if short else name for name in found)
 
 
-def ports(record: Record, _: bool = True) -> str:  # noqa: FBT001, FBT002
+def ports(record: Record, _: bool = True) -> str:
     return ", ".join(_port_groups(record.get("Ports") or []))
 
 
@@ -105,15 +105,15 @@ def _port_range(address: str, kind: str, first: int, last: int) -> str:
     return f"{_host_port(address, shown)}->{shown}/{kind}" if address else f"{shown}/{kind}"
 
 
-def created_at(record: Record, _: bool = True) -> str:  # noqa: FBT001, FBT002
+def created_at(record: Record, _: bool = True) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(record.get("Created", 0)))
 
 
-def networks(record: Record, _: bool) -> str:  # noqa: FBT001
+def networks(record: Record, _: bool) -> str:
     return ",".join((record.get("NetworkSettings") or {}).get("Networks") or {})
 
 
-def platform(record: Record, _: bool) -> object:  # noqa: FBT001
+def platform(record: Record, _: bool) -> object:
     return (record.get("ImageManifestDescriptor") or {}).get("platform")
 
 

@@ -120,8 +120,7 @@ def request_body(arguments: Arguments, name: str) -> dict[str, Any]:
     try:
         if pull not in _PULLS:
             raise WrongOption(
-                f"invalid pull option: '{pull}': "
-                'must be one of "always", "missing" or "never"'
+                f'invalid pull option: \'{pull}\': must be one of "always", "missing" or "never"'
             )
         return create_body(arguments, terminal_size(STDOUT))
     except WrongOption as error:
@@ -193,9 +192,7 @@ def create_container(client: Client, arguments: Arguments, body: dict[str, Any])
 def _pull(client: Client, arguments: Arguments, image: str) -> None:
     from tiffin.cli.pull import pull_image
 
-    pull_image(
-        client, image, platform=arguments.text("platform"), quiet=arguments.flag("quiet")
-    )
+    pull_image(client, image, platform=arguments.text("platform"), quiet=arguments.flag("quiet"))
 
 
 def _is_id(image: str) -> bool:

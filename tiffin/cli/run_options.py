@@ -9,9 +9,19 @@ if TYPE_CHECKING:
 
 CONTAINER_OPTIONS: tuple[Option, ...] = (
     ("add-host", "", "list", "Add a custom host-to-IP mapping (host:ip)"),
-    ("annotation", "", "map", "Add an annotation to the container (passed through to the OCI runtime)"),
+    (
+        "annotation",
+        "",
+        "map",
+        "Add an annotation to the container (passed through to the OCI runtime)",
+    ),
     ("attach", "a", "list", "Attach to STDIN, STDOUT or STDERR"),
-    ("blkio-weight", "", "uint16", "Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)"),
+    (
+        "blkio-weight",
+        "",
+        "uint16",
+        "Block IO (relative weight), between 10 and 1000, or 0 to disable (default 0)",
+    ),
     ("blkio-weight-device", "", "list", "Block IO weight (relative device weight)"),
     ("cap-add", "", "list", "Add Linux capabilities"),
     ("cap-drop", "", "list", "Drop Linux capabilities"),
@@ -45,11 +55,34 @@ CONTAINER_OPTIONS: tuple[Option, ...] = (
     ("health-cmd", "", "string", "Command to run to check health"),
     ("health-interval", "", "duration", "Time between running the check (ms|s|m|h) (default 0s)"),
     ("health-retries", "", "int", "Consecutive failures needed to report unhealthy"),
-    ("health-start-interval", "", "duration", "Time between running the check during the start period (ms|s|m|h) (default 0s)"),
-    ("health-start-period", "", "duration", "Start period for the container to initialize before starting health-retries countdown (ms|s|m|h) (default 0s)"),
-    ("health-timeout", "", "duration", "Maximum time to allow one check to run (ms|s|m|h) (default 0s)"),
+    (
+        "health-start-interval",
+        "",
+        "duration",
+        "Time between running the check during the start period (ms|s|m|h) (default 0s)",
+    ),
+    (
+        "health-start-period",
+        "",
+        "duration",
+        (
+            "Start period for the container to initialize before starting health-retries "
+            "countdown (ms|s|m|h) (default 0s)"
+        ),
+    ),
+    (
+        "health-timeout",
+        "",
+        "duration",
+        "Maximum time to allow one check to run (ms|s|m|h) (default 0s)",
+    ),
     ("hostname", "h", "string", "Container host name"),
-    ("init", "", "bool", "Run an init inside the container that forwards signals and reaps processes"),
+    (
+        "init",
+        "",
+        "bool",
+        "Run an init inside the container that forwards signals and reaps processes",
+    ),
     ("interactive", "i", "bool", "Keep STDIN open even if not attached"),
     ("ip", "", "string", "IPv4 address (e.g., 172.30.100.104)"),
     ("ip6", "", "string", "IPv6 address (e.g., 2001:db8::33)"),
@@ -64,7 +97,12 @@ CONTAINER_OPTIONS: tuple[Option, ...] = (
     ("mac-address", "", "string", "Container MAC address (e.g., 92:d0:c6:0a:29:33)"),
     ("memory", "m", "bytes", "Memory limit"),
     ("memory-reservation", "", "bytes", "Memory soft limit"),
-    ("memory-swap", "", "bytes", "Swap limit equal to memory plus swap: '-1' to enable unlimited swap"),
+    (
+        "memory-swap",
+        "",
+        "bytes",
+        "Swap limit equal to memory plus swap: '-1' to enable unlimited swap",
+    ),
     ("memory-swappiness", "", "int", "Tune container memory swappiness (0 to 100) (default -1)"),
     ("mount", "", "mount", "Attach a filesystem mount to the container"),
     ("name", "", "string", "Assign a name to the container"),
@@ -82,7 +120,12 @@ CONTAINER_OPTIONS: tuple[Option, ...] = (
     ("quiet", "q", "bool", "Suppress the pull output"),
     ("read-only", "", "bool", "Mount the container's root filesystem as read only"),
     ("restart", "", "string", 'Restart policy to apply when a container exits (default "no")'),
-    ("rm", "", "bool", "Automatically remove the container and its associated anonymous volumes when it exits"),
+    (
+        "rm",
+        "",
+        "bool",
+        "Automatically remove the container and its associated anonymous volumes when it exits",
+    ),
     ("runtime", "", "string", "Runtime to use for this container"),
     ("security-opt", "", "list", "Security Options"),
     ("shm-size", "", "bytes", "Size of /dev/shm"),
@@ -104,10 +147,12 @@ CONTAINER_OPTIONS: tuple[Option, ...] = (
         "cgroupns",
         "",
         "string",
-        "Cgroup namespace to use (host|private)\n"
-        "'host':    Run the container in the Docker host's cgroup namespace\n"
-        "'private': Run the container in its own private cgroup namespace\n"
-        "'':        Use the cgroup namespace as configured on the daemon (default)",
+        (
+            "Cgroup namespace to use (host|private)\n"
+            "'host':    Run the container in the Docker host's cgroup namespace\n"
+            "'private': Run the container in its own private cgroup namespace\n"
+            "'':        Use the cgroup namespace as configured on the daemon (default)"
+        ),
     ),
     ("isolation", "", "string", "Container isolation technology"),
     (

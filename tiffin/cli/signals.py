@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]
 from typing import TYPE_CHECKING
 
 from tiffin.cli.failures import CommandFailed

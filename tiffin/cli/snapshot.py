@@ -22,7 +22,12 @@ def diff(client: Client, arguments: Arguments) -> None:
 
 def commit(client: Client, arguments: Arguments) -> None:
     container, *reference = arguments.words
-    repository, tag = split_reference(reference[0]) if reference else ("", "")
+    repository, tag = "", ""
+    if reference:
+        from tiffin.cli.names import parse_name
+
+        name = parse_name(reference[0])
+        repository, tag = name.repository, name.tag or "latest"
     query: dict[str, object] = {
         "container": container,
         "repo": repository,
@@ -35,14 +40,6 @@ def commit(client: Client, arguments: Arguments) -> None:
     if not arguments.flag("pause", default=True):
         query["pause"] = "0"
     say(client.post("/commit", query, b"")["Id"])
-
-
-def split_reference(text: str) -> tuple[str, str]:
-    """The repository and its tag, `latest` where none is said."""
-    head, colon, tag = text.rpartition(":")
-    if colon and "/" not in tag:
-        return head, tag
-    return text, "latest"
 
 
 def export(client: Client, arguments: Arguments) -> None:

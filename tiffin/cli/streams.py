@@ -23,7 +23,7 @@ _HEADER = 8
 _SYSTEM_ERROR = 3
 
 
-class Detached(Exception):  # noqa: N818 - the user asked for it
+class Detached(Exception):
     """The keys that leave a container running were typed."""
 
 
@@ -60,7 +60,9 @@ class Frames:
         elif self.kind == 2:
             write(self.outputs[1], payload)
         elif self.kind == _SYSTEM_ERROR:
-            raise CommandFailed(f"error from daemon in stream: {payload.decode('utf-8', 'replace')}")
+            raise CommandFailed(
+                f"error from daemon in stream: {payload.decode('utf-8', 'replace')}"
+            )
         else:
             raise CommandFailed(f"Unrecognized input header: {self.kind}")
 
@@ -101,7 +103,11 @@ def parse_keys(text: str) -> bytes:
     for key in text.split(","):
         if len(key) == 1:
             found += key.encode()
-        elif key.startswith("ctrl-") and len(key) == 6 and key[5] in "abcdefghijklmnopqrstuvwxyz@[\\]^_":
+        elif (
+            key.startswith("ctrl-")
+            and len(key) == 6
+            and key[5] in "abcdefghijklmnopqrstuvwxyz@[\\]^_"
+        ):
             found += bytes((ord(key[5].upper()) & 0x1F,))
         else:
             raise ValueError(f"Unknown character: '{key}'")
@@ -129,7 +135,7 @@ class _Copy:
         self,
         connection: Connection,
         output: Frames | Plain | None,
-        take_input: bool,  # noqa: FBT001
+        take_input: bool,
         escape: Escape | None,
         until: Connection | None,
     ):

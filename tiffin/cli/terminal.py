@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import _signal
+import _signal  # type: ignore[import-not-found]
 import posix
 import termios
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tiffin.cli.failures import DaemonAnswered
 from tiffin.cli.output import STDIN, STDOUT, is_terminal, terminal_size
@@ -25,7 +25,7 @@ class RawTerminal:
     """
 
     def __init__(self, *, catch_signals: bool = True):
-        self.saved: list[object] | None = None
+        self.saved: list[Any] | None = None
         self.catch_signals = catch_signals
 
     def __enter__(self) -> RawTerminal:
@@ -48,7 +48,7 @@ class RawTerminal:
 
     def restore(self) -> None:
         if self.saved is not None:
-            termios.tcsetattr(STDIN, termios.TCSADRAIN, self.saved)  # type: ignore[arg-type]
+            termios.tcsetattr(STDIN, termios.TCSADRAIN, self.saved)
             self.saved = None
 
     def _end(self, number: int, _: FrameType | None) -> None:
@@ -57,7 +57,7 @@ class RawTerminal:
         posix.kill(posix.getpid(), number)
 
 
-def _raw(mode: list[object]) -> list[object]:
+def _raw(mode: list[Any]) -> list[Any]:
     """cfmakeraw, and output processing off as Docker has it."""
     input_flags, output_flags, control, local, *_ = mode
     ignored = (
@@ -71,14 +71,12 @@ def _raw(mode: list[object]) -> list[object]:
         | termios.IXON
     )
     silent = termios.ECHO | termios.ECHONL | termios.ICANON | termios.ISIG | termios.IEXTEN
-    mode[0] = int(input_flags) & ~ignored  # type: ignore[call-overload]
-    mode[1] = int(output_flags) & ~termios.OPOST  # type: ignore[call-overload]
-    mode[2] = int(control) & ~(termios.CSIZE | termios.PARENB) | termios.CS8  # type: ignore[call-overload]
-    mode[3] = int(local) & ~silent  # type: ignore[call-overload]
-    characters = mode[6]
-    assert isinstance(characters, list)
-    characters[termios.VMIN] = 1
-    characters[termios.VTIME] = 0
+    mode[0] = input_flags & ~ignored
+    mode[1] = output_flags & ~termios.OPOST
+    mode[2] = control & ~(termios.CSIZE | termios.PARENB) | termios.CS8
+    mode[3] = local & ~silent
+    mode[6][termios.VMIN] = 1
+    mode[6][termios.VTIME] = 0
     return mode
 
 

@@ -1,0 +1,135 @@
+"""Command lines whose requests are compared with those of Docker's own CLI."""
+
+from __future__ import annotations
+
+import shlex
+
+_RUN = """
+run --rm busybox true
+run -d busybox
+run -dp 3000:3000 getting-started
+run -itd --name web -h host -w /srv -u 1000:1000 busybox sh -c 'echo $HOME'
+run -d -p 80 -p 127.0.0.1::81 -p 8080-8082:90-92/udp -p [::1]:53:53/tcp -P busybox
+run -d -p 7000-7010:80 -p published=81,target=82,protocol=udp busybox
+run -d --expose 99 --expose 100-101/udp --publish 5:6 busybox
+run -d -v /a:/b:ro -v data:/c -v /anonymous -v ./here:/there -v x busybox
+run -d --mount type=bind,src=/a,dst=/b,readonly --mount type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=1770 busybox
+run -d --mount source=vol,target=/v,volume-label=a=b,volume-driver=local,volume-opt=type=nfs,volume-nocopy busybox
+run -d --mount type=bind,src=/a,dst=/b,bind-propagation=rslave,bind-recursive=disabled busybox
+run -d --mount 'type=bind,"src=/a,b",dst=/b,consistency=cached' busybox
+run -d --mount type=volume,src=v,dst=/v,volume-subpath=sub --mount type=image,src=i,dst=/i,image-subpath=s busybox
+run -d -e A=b -e C= -e PATH_THAT_IS_NOT_SET --env D=e=f busybox
+run -d -m 64m --cpus 1.5 --pids-limit 50 --memory-swap -1 --memory-reservation 1.5g --shm-size 1gb busybox
+run -d -c 512 --cpu-period 100000 --cpu-quota=50000 --cpuset-cpus 0-1 --cpuset-mems 0 busybox
+run -d --cap-add net_admin --cap-add CAP_SYS_TIME --cap-drop all --cap-drop chown busybox
+run -d --privileged --userns host --pid host --uts host --ipc host --network host busybox
+run -d --network none --entrypoint /bin/sh busybox -c true
+run -d --entrypoint= busybox
+run -d --network container:web busybox
+run -d --net mynet --network-alias a --net-alias b --ip 10.0.0.9 --link web:w busybox
+run -d --network name=mynet,alias=x,ip=10.0.0.2,driver-opt=a=b,gw-priority=3 --network other busybox
+run -d --link web:w --mac-address 92:d0:c6:0a:29:33 busybox
+run -d -l a=b --label c --read-only --tmpfs /run --tmpfs /x:size=1m,mode=700 busybox
+run -d --ulimit nofile=1024:2048 --ulimit core=0 --sysctl net.ipv4.ip_forward=1 busybox
+run -d --add-host a:1.2.3.4 --add-host b=::1 --add-host c:host-gateway --dns 1.1.1.1 --dns-search . --dns-option ndots:2 --dns-opt x busybox
+run -d --stop-signal INT --stop-timeout 3 --init --restart on-failure:3 busybox
+run -d --restart unless-stopped --restart always busybox
+run -d --security-opt no-new-privileges --security-opt seccomp=unconfined --security-opt systempaths=unconfined busybox
+run -d --security-opt apparmor:unconfined --device /dev/fuse --device /dev/a:/dev/b:r --device /dev/c:rw busybox
+run -d --group-add 5 --group-add audio --cidfile {tmp}/cid --volumes-from web --volume-driver x busybox
+run -d --health-cmd 'curl x' --health-interval 1m30s --health-retries 3 --health-timeout 2s --health-start-period 500ms --health-start-interval 1s busybox
+run -d --no-healthcheck --log-driver json-file --log-opt max-size=1m --storage-opt size=1g busybox
+run -d --oom-kill-disable --oom-score-adj -500 --memory-swappiness 0 --blkio-weight 300 busybox
+run -d --blkio-weight-device /dev/sda:100 --device-read-bps /dev/sda:1mb --device-write-iops /dev/sda:10 --device-cgroup-rule 'c 1:3 rwm' busybox
+run -d --cgroupns host --cgroup-parent /x --runtime crun --isolation default --annotation a=b --domainname d busybox
+run -d --gpus all busybox
+run -d --platform linux/arm64 --name p busybox
+run -a stdout --rm busybox true
+run -a stdin -a STDERR busybox cat
+run -i --rm busybox cat
+run --rm=true --init=false -i=false busybox true
+create --name made --pull never busybox ls -l
+container run -d busybox
+container create busybox
+""".strip()
+
+_OTHERS = """
+ps -a -n 3 -s -f status=exited -f label=a=b --no-trunc
+ps -lq
+ps --format {{.Size}}
+container ls -a
+start one two
+stop -t 3 -s INT one
+stop one
+restart -t 1 one
+kill one
+kill -s USR1 one
+rm -f -v one
+rename one two
+pause one
+unpause one
+wait one
+update -m 64m --cpus 2 --restart no --pids-limit 7 one
+top one -o pid,args
+diff one
+port one
+commit -a me -m message -c 'CMD ["x"]' -c 'ENV a=b' one repo:tag
+commit -p=false one localhost:5000/x
+commit one
+images -a -f dangling=true repo
+images --digests
+tag busybox localhost:5000/a/b:c
+tag busybox other
+rmi -f --no-prune a b
+rmi localhost:5000/a:b
+history --no-trunc busybox
+image prune -f -a --filter until=1h
+container prune -f
+volume create v -d local -o type=nfs -o device=x --label a=b
+volume create
+volume ls -f dangling=1
+volume rm -f v w
+volume prune -f -a
+volume inspect v
+network ls -f driver=bridge
+network create n
+network create -d bridge --internal --ipv6 --subnet 10.9.0.0/16 --gateway 10.9.0.1 --ip-range 10.9.1.0/24 --aux-address a=10.9.0.2 -o x=y --label l=m --attachable n
+network connect --ip 10.9.0.7 --alias x n one
+network disconnect -f n one
+network rm n
+network inspect n
+network prune -f
+system df
+builder prune -f -a
+pull busybox
+pull -q localhost:5000/a/b:c
+pull -a localhost:5000/a/b
+pull --platform linux/arm64 busybox@sha256:7cc4b5aefd1d0cadf8d97d4350462ba51c694ebca145b08d7d41b41acc8db5aa
+push localhost:5000/a/b:c
+push -a localhost:5000/a/b
+inspect one
+inspect -s one
+inspect --type image busybox
+events --since 1 --until 2 -f type=container
+info
+version
+exec one true
+exec -d -e A=b -u root -w / --privileged one ls -l
+save -o {tmp}/x.tar a b
+export -o {tmp}/y.tar one
+load -i {archive}
+import -m message -c 'CMD x' {archive} repo:tag
+import {archive}
+import http://example.com/x.tar repo
+logs one
+logs -t --tail 5 --since 1700000000 --until 1700000001.5 one
+""".strip()
+
+
+def command_lines() -> list[str]:
+    return [*_RUN.split("\n"), *_OTHERS.split("\n")]
+
+
+def words_of(line: str, directory: str) -> list[str]:
+    filled = line.replace("{tmp}", directory).replace("{archive}", f"{directory}/archive.tar")
+    return shlex.split(filled)

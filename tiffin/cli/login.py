@@ -1,0 +1,124 @@
+"""`login` and `logout`: names and passwords for registries, kept where Docker keeps them."""
+
+from __future__ import annotations
+
+import binascii
+from typing import TYPE_CHECKING
+
+from tiffin.cli.credentials import (
+    HUB,
+    config_path,
+    find_login,
+    hostname,
+    read_config,
+    write_config,
+)
+from tiffin.cli.failures import CommandFailed
+from tiffin.cli.files import read_pieces
+from tiffin.cli.options import Arguments, Command
+from tiffin.cli.output import STDIN, STDOUT, complain, is_terminal, say, write
+
+if TYPE_CHECKING:
+    from tiffin.cli.client import Client
+
+
+def _server(arguments: Arguments) -> str:
+    named = arguments.words[0] if arguments.words else ""
+    return HUB if named in ("", "docker.io", HUB) else hostname(named)
+
+
+def login(client: Client, arguments: Arguments) -> None:
+    server = _server(arguments)
+    user, password = _given(arguments)
+    if not user and not password and (known := find_login(server)):
+        complain(f"Authenticating with existing credentials... [Username: {known['username']}]")
+        answer = client.post("/auth", None, known)
+        say(answer.get("Status", "Login Succeeded"))
+        return
+    if (not user or not password) and not is_terminal(STDIN):
+        raise CommandFailed("Error: Cannot perform an interactive login from a non TTY device")
+    user = user or _ask("Username: ")
+    if not user:
+        raise CommandFailed("Error: Non-null Username Required")
+    password = password or _ask("Password: ", hidden=True)
+    if not password:
+        raise CommandFailed("Error: Password Required")
+    entered = {"username": user, "password": password, "serveraddress": server}
+    answer = client.post("/auth", None, entered) or {}
+    _store(server, user, password, answer.get("IdentityToken", ""))
+    say(answer.get("Status") or "Login Succeeded")
+
+
+def _given(arguments: Arguments) -> tuple[str, str]:
+    user, password = arguments.text("username").strip(), arguments.text("password")
+    if password:
+        complain("WARNING! Using --password via the CLI is insecure. Use --password-stdin.")
+        if arguments.flag("password-stdin"):
+            raise CommandFailed("conflicting options: cannot specify both --password and stdin")
+    if arguments.flag("password-stdin"):
+        if not user:
+            raise CommandFailed("the --password-stdin option requires --username to be set")
+        password = b"".join(read_pieces()).decode().rstrip("\r\n")
+    return user, password
+
+
+def _ask(question: str, *, hidden: bool = False) -> str:
+    import posix
+    import termios
+
+    write(STDOUT, question.encode())
+    mode = termios.tcgetattr(STDIN)
+    if hidden:
+        silent = termios.tcgetattr(STDIN)
+        silent[3] &= ~termios.ECHO
+        termios.tcsetattr(STDIN, termios.TCSADRAIN, silent)
+    try:
+        return posix.read(STDIN, 4096).decode().strip()
+    finally:
+        termios.tcsetattr(STDIN, termios.TCSADRAIN, mode)
+        if hidden:
+            say("")
+
+
+def _store(server: str, user: str, password: str, token: str) -> None:
+    config = read_config()
+    auth = binascii.b2a_base64(f"{user}:{'' if token else password}".encode(), newline=False)
+    entry = {"auth": auth.decode()}
+    if token:
+        entry["identitytoken"] = token
+    config.setdefault("auths", {})[server] = entry
+    write_config(config)
+    complain(f"WARNING! Your password is stored unencrypted in {config_path()}.")
+
+
+def logout(_: Client, arguments: Arguments) -> None:
+    server = _server(arguments)
+    config = read_config()
+    logins = config.get("auths") or {}
+    known = [key for key in logins if key == server or hostname(key) == hostname(server)]
+    if not known:
+        say(f"Not logged in to {server}")
+        return
+    say(f"Removing login credentials for {server}")
+    for key in known:
+        del logins[key]
+    write_config(config)
+
+
+LOGIN = Command(
+    login,
+    " [OPTIONS] [SERVER]",
+    "Authenticate to a registry",
+    (
+        ("password", "p", "string", "Password or Personal Access Token (PAT)"),
+        (
+            "password-stdin",
+            "",
+            "bool",
+            "Take the Password or Personal Access Token (PAT) from stdin",
+        ),
+        ("username", "u", "string", "Username"),
+    ),
+    most=1,
+)
+LOGOUT = Command(logout, " [SERVER]", "Log out from a registry", most=1)

@@ -1,0 +1,270 @@
+"""`network create`, `ls`, `rm`, `connect`, `disconnect`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tiffin.cli.client import quote
+from tiffin.cli.create_body import check_label, check_link, check_pair
+from tiffin.cli.details import natural
+from tiffin.cli.failures import CommandFailed, DaemonAnswered
+from tiffin.cli.listing import (
+    FORMAT_HELP,
+    Field,
+    Record,
+    filters_query,
+    labels_text,
+    parse_filter,
+    show_ids,
+    show_list,
+)
+from tiffin.cli.options import Arguments, Command
+from tiffin.cli.output import complain, say, short_id
+
+if TYPE_CHECKING:
+    from tiffin.cli.client import Client
+
+
+def identity(record: Record, short: bool) -> str:
+    return short_id(record["Id"]) if short else str(record["Id"])
+
+
+def _truth(key: str) -> Any:
+    return lambda record, _: "true" if record.get(key) else "false"
+
+
+def _created(record: Record, _: bool) -> str:
+    """Go's time.Time.String(): the date and the clock apart, the zone twice."""
+    text = str(record.get("Created", ""))
+    clock = text.replace("T", " ")
+    return f"{clock[:-1]} +0000 UTC" if clock.endswith("Z") else clock
+
+
+FIELDS: dict[str, Field] = {
+    "ID": ("NETWORK ID", identity),
+    "Name": ("NAME", lambda record, _: record["Name"]),
+    "Driver": ("DRIVER", lambda record, _: record["Driver"]),
+    "Scope": ("SCOPE", lambda record, _: record["Scope"]),
+    "IPv4": ("IPV4", _truth("EnableIPv4")),
+    "IPv6": ("IPV6", _truth("EnableIPv6")),
+    "Internal": ("INTERNAL", _truth("Internal")),
+    "Labels": ("LABELS", lambda record, _: labels_text(record.get("Labels"))),
+    "CreatedAt": ("CREATED AT", _created),
+}
+
+
+def network_path(name: str, verb: str = "") -> str:
+    path = f"/networks/{quote(name)}"
+    return f"{path}/{verb}" if verb else path
+
+
+def list_networks(client: Client, arguments: Arguments) -> None:
+    found = client.get("/networks", filters_query(arguments.many("filter")))
+    records = sorted(found, key=lambda record: natural(record["Name"]))
+    short = not arguments.flag("no-trunc")
+    if arguments.flag("quiet"):
+        show_ids(records, identity, short)
+    else:
+        columns = ("ID", "Name", "Driver", "Scope")
+        show_list(records, FIELDS, columns, arguments.text("format"), short=short)
+
+
+def create(client: Client, arguments: Arguments) -> None:
+    text = arguments.text
+    body: dict[str, Any] = {
+        "Name": arguments.words[0],
+        "Driver": text("driver", "bridge"),
+        "Scope": text("scope"),
+        "IPAM": {
+            "Driver": text("ipam-driver", "default"),
+            "Options": dict(arguments.many("ipam-opt")),
+            "Config": _ranges(arguments),
+        },
+        "Internal": arguments.flag("internal"),
+        "Attachable": arguments.flag("attachable"),
+        "Ingress": arguments.flag("ingress"),
+        "ConfigOnly": arguments.flag("config-only"),
+        "ConfigFrom": {"Network": text("config-from")} if text("config-from") else None,
+        "Options": dict(arguments.many("opt")),
+        "Labels": dict(check_pair(each) for each in arguments.many("label")),
+    }
+    for option, key in (("ipv4", "EnableIPv4"), ("ipv6", "EnableIPv6")):
+        if arguments.given(option):
+            body[key] = arguments.flag(option)
+    answer = client.post("/networks/create", None, body)
+    if answer.get("Warning"):
+        complain(f"WARNING: {answer['Warning']}")
+    say(answer["Id"])
+
+
+def _several(arguments: Arguments, name: str) -> list[str]:
+    """An option that takes several with commas, too."""
+    return [part for text in arguments.many(name) for part in text.split(",")]
+
+
+def _ranges(arguments: Arguments) -> list[dict[str, Any]]:
+    """Subnets, each with the range, gateway and auxiliary addresses that lie in it."""
+    import ipaddress
+
+    subnets = _several(arguments, "subnet")
+    gateways, ranges = _several(arguments, "gateway"), _several(arguments, "ip-range")
+    if len(subnets) < max(len(gateways), len(ranges)):
+        raise CommandFailed("every ip-range or gateway must have a corresponding subnet")
+    try:
+        nets = [ipaddress.ip_network(subnet, strict=False) for subnet in subnets]
+    except ValueError as error:
+        raise CommandFailed(f"invalid CIDR address: {error}") from error
+    if any(one.overlaps(two) for at, one in enumerate(nets) for two in nets[:at]):
+        raise CommandFailed("multiple overlapping subnet configuration is not supported")
+    found: list[dict[str, Any]] = [{"Subnet": subnet} for subnet in subnets]
+
+    def place(address: str, what: str) -> dict[str, Any]:
+        try:
+            first = ipaddress.ip_address(address.partition("/")[0])
+        except ValueError as error:
+            raise CommandFailed(f"invalid CIDR address: {address}") from error
+        for net, entry in zip(nets, found, strict=True):
+            if first in net:
+                return entry
+        raise CommandFailed(f"no matching subnet for {what} {address}")
+
+    for each in ranges:
+        place(each, "range")["IPRange"] = each
+    for each in gateways:
+        place(each, "gateway")["Gateway"] = each
+    for name, address in arguments.many("aux-address"):
+        place(address, "aux-address").setdefault("AuxiliaryAddresses", {})[name] = address
+    return found
+
+
+def remove(client: Client, arguments: Arguments) -> int:
+    failed = False
+    for name in arguments.words:
+        try:
+            client.request("DELETE", network_path(name)).read()
+        except DaemonAnswered as error:
+            if arguments.flag("force") and error.status == 404:
+                continue
+            complain(error.message)
+            failed = True
+        else:
+            say(name)
+    if failed:
+        raise CommandFailed("exit status 1")
+    return 0
+
+
+def connect(client: Client, arguments: Arguments) -> None:
+    network, container = arguments.words
+    addresses = {
+        key: arguments.text(option)
+        for option, key in (("ip", "IPv4Address"), ("ip6", "IPv6Address"))
+        if arguments.text(option)
+    }
+    if arguments.many("link-local-ip"):
+        addresses |= {"LinkLocalIPs": _several(arguments, "link-local-ip")}  # type: ignore[dict-item]
+    options = [check_pair(text) for text in _several(arguments, "driver-opt")]
+    endpoint = {
+        "IPAMConfig": addresses,
+        "Links": arguments.many("link") or None,
+        "Aliases": _several(arguments, "alias") or None,
+        "MacAddress": "",
+        "DriverOpts": dict(options),
+        "GwPriority": arguments.number("gw-priority"),
+        "NetworkID": "",
+        "EndpointID": "",
+        "Gateway": "",
+        "IPAddress": "",
+        "IPPrefixLen": 0,
+        "IPv6Gateway": "",
+        "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0,
+        "DNSNames": None,
+    }
+    body = {"Container": container, "EndpointConfig": endpoint}
+    client.post(network_path(network, "connect"), None, body)
+
+
+def disconnect(client: Client, arguments: Arguments) -> None:
+    network, container = arguments.words
+    body = {"Container": container, "Force": arguments.flag("force")}
+    client.post(network_path(network, "disconnect"), None, body)
+
+
+CREATE = Command(
+    create,
+    " [OPTIONS] NETWORK",
+    "Create a network",
+    (
+        ("attachable", "", "bool", "Enable manual container attachment"),
+        ("aux-address", "", "map", "Auxiliary IPv4 or IPv6 addresses used by Network driver"),
+        ("config-from", "", "string", "The network from which to copy the configuration"),
+        ("config-only", "", "bool", "Create a configuration only network"),
+        ("driver", "d", "string", 'Driver to manage the Network (default "bridge")'),
+        ("gateway", "", "list", "IPv4 or IPv6 Gateway for the master subnet"),
+        ("ingress", "", "bool", "Create swarm routing-mesh network"),
+        ("internal", "", "bool", "Restrict external access to the network"),
+        ("ip-range", "", "list", "Allocate container ip from a sub-range"),
+        ("ipam-driver", "", "string", 'IP Address Management Driver (default "default")'),
+        ("ipam-opt", "", "map", "Set IPAM driver specific options"),
+        ("ipv4", "", "bool", "Enable or disable IPv4 address assignment (default true)"),
+        ("ipv6", "", "bool", "Enable or disable IPv6 address assignment"),
+        ("label", "", "list", "Set metadata on a network"),
+        ("opt", "o", "map", "Set driver specific options"),
+        ("scope", "", "string", "Control the network's scope"),
+        ("subnet", "", "list", "Subnet in CIDR format that represents a network segment"),
+    ),
+    least=1,
+    most=1,
+    checks={
+        "aux-address": check_pair,
+        "ipam-opt": check_pair,
+        "opt": check_pair,
+        "label": check_label,
+    },
+)
+LIST = Command(
+    list_networks,
+    " [OPTIONS]",
+    "List networks",
+    (
+        ("filter", "f", "filter", 'Provide filter values (e.g. "driver=bridge")'),
+        ("format", "", "string", FORMAT_HELP),
+        ("no-trunc", "", "bool", "Do not truncate the output"),
+        ("quiet", "q", "bool", "Only display network IDs"),
+    ),
+    most=0,
+    checks={"filter": parse_filter},
+)
+REMOVE = Command(
+    remove,
+    " NETWORK [NETWORK...]",
+    "Remove one or more networks",
+    (("force", "f", "bool", "Do not error if the network does not exist"),),
+    least=1,
+)
+CONNECT = Command(
+    connect,
+    " [OPTIONS] NETWORK CONTAINER",
+    "Connect a container to a network",
+    (
+        ("alias", "", "list", "Add network-scoped alias for the container"),
+        ("driver-opt", "", "list", "driver options for the network"),
+        ("gw-priority", "", "int", "Highest gw-priority provides the default gateway"),
+        ("ip", "", "string", 'IPv4 address (e.g., "172.30.100.104")'),
+        ("ip6", "", "string", 'IPv6 address (e.g., "2001:db8::33")'),
+        ("link", "", "list", "Add link to another container"),
+        ("link-local-ip", "", "list", "Add a link-local address for the container"),
+    ),
+    least=2,
+    most=2,
+    checks={"link": check_link},
+)
+DISCONNECT = Command(
+    disconnect,
+    " [OPTIONS] NETWORK CONTAINER",
+    "Disconnect a container from a network",
+    (("force", "f", "bool", "Force the container to disconnect from a network"),),
+    least=2,
+    most=2,
+)

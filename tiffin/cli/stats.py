@@ -1,0 +1,123 @@
+"""`stats`: what containers use, again and again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tiffin.cli.failures import CommandFailed
+from tiffin.cli.listing import FORMAT_HELP, Field, Record, show_list
+from tiffin.cli.options import Arguments, Command
+from tiffin.cli.output import STDOUT, binary_size, human_size, is_terminal, short_id, write
+from tiffin.cli.targets import container_path
+
+if TYPE_CHECKING:
+    from tiffin.cli.client import Client
+
+_COLUMNS = ("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs")
+
+
+def cpu_percent(now: dict[str, Any]) -> float:
+    """The share of one CPU between the two readings in the answer."""
+    cpu, before = now.get("cpu_stats") or {}, now.get("precpu_stats") or {}
+    used = (cpu.get("cpu_usage") or {}).get("total_usage", 0) - (before.get("cpu_usage") or {}).get(
+        "total_usage", 0
+    )
+    passed = cpu.get("system_cpu_usage", 0) - before.get("system_cpu_usage", 0)
+    count = cpu.get("online_cpus") or len((cpu.get("cpu_usage") or {}).get("percpu_usage") or [1])
+    return float(used / passed * count * 100) if used > 0 and passed > 0 else 0.0
+
+
+def memory_used(now: dict[str, Any]) -> int:
+    """Without the page cache that would go first, as Docker counts it on both cgroup versions."""
+    memory = now.get("memory_stats") or {}
+    details, usage = memory.get("stats") or {}, memory.get("usage", 0)
+    for key in ("total_inactive_file", "inactive_file"):
+        if key in details and details[key] < usage:
+            return int(usage - details[key])
+    return int(usage)
+
+
+def summarise(name: str, now: dict[str, Any]) -> Record:
+    limit = (now.get("memory_stats") or {}).get("limit", 0)
+    used = memory_used(now)
+    networks = (now.get("networks") or {}).values()
+    blocks = (now.get("blkio_stats") or {}).get("io_service_bytes_recursive") or ()
+    moved = {
+        op: sum(each["value"] for each in blocks if each["op"].lower() == op)
+        for op in ("read", "write")
+    }
+    received = human_size(sum(each["rx_bytes"] for each in networks), 3)
+    sent = human_size(sum(each["tx_bytes"] for each in networks), 3)
+    return {
+        "Container": name,
+        "ID": now.get("id", ""),
+        "Name": now.get("name", "").removeprefix("/"),
+        "CPUPerc": f"{cpu_percent(now):.2f}%",
+        "MemUsage": f"{binary_size(used)} / {binary_size(limit)}",
+        "MemPerc": f"{used / limit * 100 if limit else 0:.2f}%",
+        "NetIO": f"{received} / {sent}",
+        "BlockIO": f"{human_size(moved['read'], 3)} / {human_size(moved['write'], 3)}",
+        "PIDs": str((now.get("pids_stats") or {}).get("current", 0)),
+    }
+
+
+def _plain(key: str) -> Any:
+    return lambda record, _: record[key]
+
+
+FIELDS: dict[str, Field] = {
+    "Container": ("CONTAINER", _plain("Container")),
+    "ID": (
+        "CONTAINER ID",
+        lambda record, short: short_id(record["ID"]) if short else record["ID"],
+    ),
+    "Name": ("NAME", _plain("Name")),
+    "CPUPerc": ("CPU %", _plain("CPUPerc")),
+    "MemUsage": ("MEM USAGE / LIMIT", _plain("MemUsage")),
+    "MemPerc": ("MEM %", _plain("MemPerc")),
+    "NetIO": ("NET I/O", _plain("NetIO")),
+    "BlockIO": ("BLOCK I/O", _plain("BlockIO")),
+    "PIDs": ("PIDS", _plain("PIDs")),
+}
+
+
+def _read(client: Client, names: list[str]) -> list[Record]:
+    """A reading of each, taken at the same time: the daemon needs a second for one."""
+    client.negotiate()
+    asked = [client.ask("GET", container_path(name, "stats"), {"stream": "0"}) for name in names]
+    found = []
+    for name, connection in zip(names, asked, strict=True):
+        found.append(summarise(name, client.answer(connection, "GET").document()))
+        connection.close()
+    return found
+
+
+def stats(client: Client, arguments: Arguments) -> None:
+    names = arguments.words
+    if names and arguments.flag("all"):
+        raise CommandFailed("--all cannot be combined with container names")
+    form = arguments.text("format")
+    short = not arguments.flag("no-trunc")
+    again = not arguments.flag("no-stream")
+    while True:
+        query = {"all": "1"} if arguments.flag("all") else None
+        shown = names or [each["Id"] for each in client.get("/containers/json", query)]
+        records = _read(client, shown)
+        if again and is_terminal(STDOUT) and form != "json":
+            write(STDOUT, b"\x1b[H\x1b[J")
+        show_list(records, FIELDS, _COLUMNS, form, short=short)
+        if not again:
+            return
+
+
+STATS = Command(
+    stats,
+    " [OPTIONS] [CONTAINER...]",
+    "Display a live stream of container(s) resource usage statistics",
+    (
+        ("all", "a", "bool", "Show all containers (default shows just running)"),
+        ("format", "", "string", FORMAT_HELP),
+        ("no-stream", "", "bool", "Disable streaming stats and only pull the first result"),
+        ("no-trunc", "", "bool", "Do not truncate output"),
+    ),
+)

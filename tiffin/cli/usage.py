@@ -1,0 +1,129 @@
+"""`system df`: what takes how much of the disk, and what of it could go."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from tiffin.cli import images as image_list
+from tiffin.cli import ps as container_list
+from tiffin.cli import volumes as volume_list
+from tiffin.cli.listing import FORMAT_HELP, Field, Record, show_list
+from tiffin.cli.options import Arguments, Command
+from tiffin.cli.output import age, human_size, say, short_id
+
+if TYPE_CHECKING:
+    from tiffin.cli.client import Client
+
+_COLUMNS = ("Type", "TotalCount", "Active", "Size", "Reclaimable")
+_TITLES = ("TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE")
+FIELDS: dict[str, Field] = {
+    name: (title, lambda record, _, name=name: record[name])  # type: ignore[misc]
+    for name, title in zip(_COLUMNS, _TITLES, strict=True)
+}
+
+
+def _line(kind: str, total: int, active: int, size: int, free: int, *, share: bool) -> Record:
+    reclaimable = human_size(free)
+    if share and size > 0:
+        reclaimable += f" ({free * 100 // size}%)"
+    return dict(
+        zip(_COLUMNS, (kind, str(total), str(active), human_size(size), reclaimable), strict=True)
+    )
+
+
+def summarise(found: dict[str, Any]) -> list[Record]:
+    images = found.get("Images") or []
+    layers = found.get("LayersSize", 0)
+    in_use = [each for each in images if each.get("Containers", 0) > 0]
+    kept = sum(
+        each["Size"] - each.get("SharedSize", 0)
+        for each in images
+        if each.get("Containers", 0) != 0
+        and each.get("Size", -1) != -1
+        and each.get("SharedSize", -1) != -1
+    )
+    containers = found.get("Containers") or []
+    alive = [each for each in containers if each["State"] in ("running", "paused", "restarting")]
+    sizes = sum(each.get("SizeRw", 0) for each in containers)
+    idle = sum(each.get("SizeRw", 0) for each in containers if each not in alive)
+    volumes = [each for each in found.get("Volumes") or () if each.get("UsageData")]
+    used = [each for each in volumes if each["UsageData"]["RefCount"] > 0]
+    measured = [each["UsageData"] for each in volumes if each["UsageData"]["Size"] != -1]
+    volume_size = sum(each["Size"] for each in measured)
+    volume_free = sum(each["Size"] for each in measured if each["RefCount"] == 0)
+    cache = found.get("BuildCache") or []
+    cache_size = sum(each["Size"] for each in cache if not each.get("Shared"))
+    busy = sum(each["Size"] for each in cache if each.get("InUse") and not each.get("Shared"))
+    return [
+        _line("Images", len(images), len(in_use), layers, layers - kept, share=True),
+        _line("Containers", len(containers), len(alive), sizes, idle, share=True),
+        _line("Local Volumes", len(volumes), len(used), volume_size, volume_free, share=True),
+        _line(
+            "Build Cache",
+            len(cache),
+            sum(bool(each.get("InUse")) for each in cache),
+            cache_size,
+            cache_size - busy,
+            share=False,
+        ),
+    ]
+
+
+def df(client: Client, arguments: Arguments) -> None:
+    found = client.get("/system/df")
+    if arguments.flag("verbose"):
+        _verbose(found)
+    else:
+        show_list(summarise(found), FIELDS, _COLUMNS, arguments.text("format"))
+
+
+def _verbose(found: dict[str, Any]) -> None:
+    say("Images space usage:\n")
+    rows = [
+        next(iter(image_list.rows([each], digests=False, every_digest=False)))
+        for each in found.get("Images") or ()
+    ]
+    columns = ("Repository", "Tag", "ID", "CreatedSince", "Size", "SharedSize", "UniqueSize")
+    show_list(rows, image_list.FIELDS, (*columns, "Containers"))
+    say("\nContainers space usage:\n")
+    containers = [{**each, "SizeRootFs": 0} for each in found.get("Containers") or ()]
+    columns = ("ID", "Image", "Command", "LocalVolumes", "Size", "RunningFor", "Status")
+    show_list(containers, container_list.FIELDS, (*columns, "Names"))
+    say("\nLocal Volumes space usage:\n")
+    show_list(found.get("Volumes") or (), volume_list.FIELDS, ("Name", "Links", "Size"))
+    cache = found.get("BuildCache") or []
+    total = sum(each["Size"] for each in cache if not each.get("Shared"))
+    say(f"\nBuild cache usage: {human_size(total)}\n")
+    show_list(cache, CACHE_FIELDS, tuple(name for name in CACHE_FIELDS if name != "Description"))
+
+
+def _since(record: Record, key: str) -> str:
+    from tiffin.cli.moments import parse_rfc3339
+
+    if not record.get(key):
+        return ""
+    return age(time.time() - parse_rfc3339(record[key])) + " ago"
+
+
+CACHE_FIELDS: dict[str, Field] = {
+    "ID": ("CACHE ID", lambda record, _: short_id(record["ID"]) + "*" * bool(record.get("InUse"))),
+    "CacheType": ("CACHE TYPE", lambda record, _: record.get("Type", "")),
+    "Size": ("SIZE", lambda record, _: human_size(record["Size"], 3)),
+    "CreatedSince": ("CREATED", lambda record, _: _since(record, "CreatedAt")),
+    "LastUsedSince": ("LAST USED", lambda record, _: _since(record, "LastUsedAt")),
+    "UsageCount": ("USAGE", lambda record, _: str(record.get("UsageCount", 0))),
+    "Shared": ("SHARED", lambda record, _: str(bool(record.get("Shared"))).lower()),
+    "Description": ("DESCRIPTION", lambda record, _: record.get("Description", "")),
+}
+
+DF = Command(
+    df,
+    " [OPTIONS]",
+    "Show disk usage",
+    (
+        ("format", "", "string", FORMAT_HELP),
+        ("verbose", "v", "bool", "Show detailed information on space usage"),
+    ),
+    most=0,
+)
