@@ -25,6 +25,7 @@ from tiffin.core.container import HostConfig, Mount
 from tiffin.core.image import ContainerConfig, ImageConfig, chain_id
 from tiffin.core.workload import Attachment, Exit, Overlay, Workload
 from tiffin.engine.idranges import IdRanges
+from tiffin.engine.images import AuthSource
 from tiffin.engine.layerstore import EMPTY_DIFF_ID
 from tiffin.engine.leases import Leases
 from tiffin.engine.naming import new_id
@@ -42,9 +43,6 @@ _FRAME = struct.Struct(">BxxxL")
 _READ_BYTES = 1 << 16
 _ETC_FILES = ("etc/hosts", "etc/resolv.conf", "etc/hostname")
 _MOUNT_POINTS = ("proc", "sys", "dev")
-
-
-AuthSource = Mapping[str, object] | str | object | None  # as engine.images takes it
 
 
 class FoundImage(Protocol):
