@@ -20,13 +20,14 @@ from typing import Any
 
 from tests import busybox
 from tiffin.core.container import HostConfig
-from tiffin.core.image import ImageConfig, decode_config, digest_of, encode
+from tiffin.core.image import ImageConfig, chain_id, decode_config, digest_of, encode
 from tiffin.core.workload import Attachment, Created, Exit, Workload
 from tiffin.engine.builds import BuildOptions, Builds
 from tiffin.engine.events import Events
 from tiffin.engine.idranges import IdRanges
 from tiffin.engine.leases import Leases
 from tiffin.errors import NotFound
+from tiffin.kernel import rootpath
 from tiffin.storage.store import Storage
 
 
@@ -199,7 +200,7 @@ class FakeNetworks:
 
 
 def tar_of(files: dict[str, Any]) -> bytes:
-    """A context: {"name": text, bytes, ("link", target), ("hard", target), ("dir", mode), (mode, text)}."""
+    """A context: {"name": text or bytes, (mode, text), ("link" or "hard", target), ("dir", mode)}."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         for name, value in files.items():
@@ -283,9 +284,6 @@ class Bench:
 
     def tree(self, document: ImageConfig) -> dict[str, tuple[Any, ...]]:
         """{path: (kind and mode, uid, gid, content or link)} of an image."""
-        from tiffin.core.image import chain_id
-        from tiffin.kernel import rootpath
-
         chain = chain_id(document.rootfs.diff_ids)
         assert chain is not None
         found = {}

@@ -25,7 +25,6 @@ from tiffin.core.container import HostConfig, Mount
 from tiffin.core.image import ContainerConfig, ImageConfig, chain_id
 from tiffin.core.workload import Attachment, Exit, Overlay, Workload
 from tiffin.engine.idranges import IdRanges
-from tiffin.engine.images import AuthSource
 from tiffin.engine.layerstore import EMPTY_DIFF_ID
 from tiffin.engine.leases import Leases
 from tiffin.engine.naming import new_id
@@ -33,6 +32,7 @@ from tiffin.engine.ports import ContainerRuntime
 from tiffin.engine.stepports import StepNetworks
 from tiffin.errors import Conflict, EngineFailure, InvalidArgument, NotFound
 from tiffin.kernel import rootpath
+from tiffin.registry.credentials import AuthSource
 from tiffin.storage import compression, jail, tar, unpack
 from tiffin.storage.database import CacheRecord
 from tiffin.storage.store import Storage

@@ -30,7 +30,6 @@ from tiffin.core.image import ContainerConfig, ImageConfig, Platform
 from tiffin.core.reference import parse as parse_reference
 from tiffin.core.timestamps import rfc3339
 from tiffin.engine.buildhost import (
-    AuthSource,
     BaseImages,
     Exits,
     MachineHost,
@@ -43,6 +42,7 @@ from tiffin.engine.idranges import IdRanges
 from tiffin.engine.ports import ContainerRuntime
 from tiffin.engine.stepports import StepNetworks
 from tiffin.errors import InvalidArgument, Unsupported
+from tiffin.registry.credentials import AuthSource
 from tiffin.storage import jail, unpack
 from tiffin.storage.store import Storage
 
