@@ -25,7 +25,7 @@ from tiffin.errors import RegistryMisbehaved, TiffinError, Unauthorized, Unavail
 from tiffin.registry import protocol
 from tiffin.registry.credentials import Challenge, Credentials, basic, parse_challenges, token
 from tiffin.registry.messages import Conversation, Request, Response
-from tiffin.registry.protocol import Resolved
+from tiffin.registry.protocol import Described, Resolved
 from tiffin.registry.refusals import RegistryError, pull_error, push_error, refusal
 from tiffin.registry.threads import in_thread
 from tiffin.registry.trust import ClearText, follow, origin
@@ -351,6 +351,15 @@ class Repository:
         async def attempt(endpoint: Endpoint) -> Resolved:
             conversation = protocol.resolve(endpoint.base, self.reference, platform)
             return await endpoint.converse(conversation)
+
+        try:
+            return await self._first_that(attempt)
+        except RegistryError as error:
+            raise pull_error(error, self.reference) from error
+
+    async def describe(self) -> Described:
+        async def attempt(endpoint: Endpoint) -> Described:
+            return await endpoint.converse(protocol.describe(endpoint.base, self.reference))
 
         try:
             return await self._first_that(attempt)

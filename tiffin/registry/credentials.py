@@ -10,12 +10,13 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
-from tiffin.errors import InvalidArgument, RegistryMisbehaved
+from tiffin.core.reference import DEFAULT_DOMAIN
+from tiffin.errors import RegistryMisbehaved
 from tiffin.registry.messages import Conversation, Request, printable
 from tiffin.registry.refusals import refusal
 from tiffin.registry.trust import ClearText
@@ -35,20 +36,54 @@ class Credentials:
         return f"Credentials(username={self.username!r})"
 
 
-def decode_auth_header(text: str) -> Credentials | None:
-    """X-Registry-Auth: base64url of JSON. None for "no credentials". Raises InvalidArgument."""
-    if not text:
+class AuthConfig(Protocol):
+    """Docker's AuthConfig, as api decodes it."""
+
+    @property
+    def username(self) -> str: ...
+    @property
+    def password(self) -> str: ...
+    @property
+    def identitytoken(self) -> str: ...
+
+
+AuthSource = Credentials | AuthConfig | Mapping[str, AuthConfig] | str | None
+
+
+def credentials_for(source: object, domain: str) -> Credentials | None:
+    """What `source` has for the registry: credentials, an X-Registry-Auth header, an AuthConfig.
+
+    A mapping (X-Registry-Config) is by registry. What cannot be read counts as none, as in Docker.
+    """
+    if isinstance(source, Mapping):
+        source = next((source[name] for name in _names_of(domain) if name in source), None)
+    if isinstance(source, Credentials):
+        return source
+    if isinstance(source, str):
+        return decode_auth_header(source)
+    values = [getattr(source, name, "") for name in ("username", "password", "identitytoken")]
+    if not all(isinstance(value, str) for value in values) or not (values[0] or values[2]):
         return None
+    return Credentials(*values)
+
+
+def _names_of(domain: str) -> tuple[str, ...]:
+    if domain == DEFAULT_DOMAIN:
+        return ("https://index.docker.io/v1/", "index.docker.io", DEFAULT_DOMAIN)
+    return (domain, f"https://{domain}", f"http://{domain}")
+
+
+def decode_auth_header(text: str) -> Credentials | None:
+    """X-Registry-Auth: base64url of JSON. None where it names nobody or cannot be read."""
     try:
         raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        document = msgspec.json.decode(raw, type=dict[str, Any])
-    except (binascii.Error, ValueError, msgspec.MsgspecError) as error:
-        raise InvalidArgument(f"invalid X-Registry-Auth header: {error}") from error
-    username, password = document.get("username") or "", document.get("password") or ""
-    identity = document.get("identitytoken") or ""
-    if not all(isinstance(value, str) for value in (username, password, identity)):
-        raise InvalidArgument("invalid X-Registry-Auth header")
-    return Credentials(username, password, identity) if username or identity else None
+        document = msgspec.json.decode(raw, type=dict[str, Any]) if raw else {}
+    except (binascii.Error, ValueError, msgspec.MsgspecError, RecursionError):
+        return None
+    values = [document.get(name) or "" for name in ("username", "password", "identitytoken")]
+    if not all(isinstance(value, str) for value in values) or not (values[0] or values[2]):
+        return None
+    return Credentials(*values)
 
 
 @dataclass(frozen=True)

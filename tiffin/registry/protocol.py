@@ -68,6 +68,24 @@ def resolve(base: str, reference: Reference, platform: Platform) -> Conversation
     return Resolved(top, body, document, descriptor)
 
 
+@dataclass(frozen=True)
+class Described:
+    """What a name stands for, and an index's platforms."""
+
+    descriptor: Descriptor
+    platforms: tuple[Platform, ...]
+
+
+def describe(base: str, reference: Reference) -> Conversation[Described]:
+    wanted = reference.digest or reference.tagged().tag
+    body, media_type = yield from _document(base, reference, wanted)
+    document = read_document(body, media_type)
+    kind = document.media_type or media_type
+    entries = document.manifests if isinstance(document, Index) else ()
+    platforms = tuple(entry.platform for entry in entries if entry.platform)
+    return Described(Descriptor(kind, digest_of(body), len(body)), platforms)
+
+
 def _document(base: str, reference: Reference, wanted: str) -> Conversation[tuple[bytes, str]]:
     request = Request(
         "GET",

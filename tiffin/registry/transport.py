@@ -215,10 +215,8 @@ def _known_reason(cause: BaseException) -> str:
             return "net/http: request canceled (i/o timeout)"
         case OSError() if cause.errno == errno.ECONNRESET:
             return "read: connection reset by peer"
-        case httpcore.RemoteProtocolError() if "without sending" in str(cause):
-            return "EOF"
-        case httpcore.RemoteProtocolError() if "incomplete" in str(cause):
-            return "unexpected EOF"
+        case httpcore.RemoteProtocolError():
+            return "EOF" if "without sending" in str(cause) else "unexpected EOF"
     return ""
 
 

@@ -1,0 +1,418 @@
+"""Images: found, named, brought in, sent out, removed.
+
+Whatever makes an image writes documents and layers first, then the row, the tags last. What
+is on its way is leased; what no row reaches any more is collected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+
+import msgspec
+
+from tiffin.core import image as documents
+from tiffin.core.container import Container
+from tiffin.core.image import (
+    ContainerConfig,
+    History,
+    ImageConfig,
+    ImageID,
+    Platform,
+    RootFS,
+    machine_platform,
+    parse_platform,
+)
+from tiffin.core.reference import Reference, parse
+from tiffin.core.timestamps import rfc3339
+from tiffin.engine.events import Events
+from tiffin.engine.imagecatalog import Image, ImageCatalog, created_ns
+from tiffin.engine.intake import Intake
+from tiffin.engine.layerstore import EMPTY_DIFF_ID, LayerStore
+from tiffin.engine.leases import Leases
+from tiffin.engine.outlet import Outlet
+from tiffin.engine.progress import Message, Reporter, stream
+from tiffin.engine.pulls import Pulls
+from tiffin.engine.pushes import Pushes
+from tiffin.engine.removals import Record, Removal
+from tiffin.errors import Conflict, InvalidArgument, NotFound
+from tiffin.registry.client import RegistryClient
+from tiffin.registry.credentials import AuthSource, Credentials, credentials_for
+from tiffin.registry.threads import in_thread
+from tiffin.storage.database import LayerBlob
+from tiffin.storage.snapshots import Committed
+from tiffin.storage.store import Storage
+
+__all__ = ["HistoryEntry", "Image", "Images"]
+
+
+class HistoryEntry(msgspec.Struct, frozen=True):
+    """A line of `docker history`. `id` is "<missing>" for all but the image itself."""
+
+    id: str
+    created_ns: int
+    created_by: str
+    comment: str
+    size: int
+    tags: tuple[str, ...] = ()
+
+
+# In the body of Images the word `list` is its method.
+ImageList = list[Image]
+HistoryList = list[HistoryEntry]
+Removed = list[Record]
+
+
+class Images:
+    """`in_use` gives the containers of an image. All of it is called on the loop."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        registry: RegistryClient,
+        events: Events,
+        in_use: Callable[[str], list[Container]],
+    ) -> None:
+        self._storage = storage
+        self._registry = registry
+        self._events = events
+        self._in_use = in_use
+        self.leases = Leases()
+        self._catalog = ImageCatalog(storage)
+        self._layers = LayerStore(storage, self._catalog, self.leases)
+        self._pulls = Pulls(storage, self._catalog, self._layers, self.leases, registry, events)
+        self._pushes = Pushes(storage, self._catalog, registry, events)
+        self._intake = Intake(storage, self._catalog, self._layers, self.leases)
+        self._outlet = Outlet(storage, self._catalog)
+        self._removing = asyncio.Lock()
+        self.platform = machine_platform(os.uname().machine)
+
+    # -- looking -----------------------------------------------------------------------------
+
+    async def list(self) -> ImageList:
+        """Newest first."""
+        return await asyncio.to_thread(self._catalog.all)
+
+    async def get(self, reference: str) -> Image:
+        """By name, name@digest, ID or start of an ID. Raises NotFound, InvalidArgument."""
+        return await asyncio.to_thread(self._catalog.get, reference)
+
+    async def history(self, reference: str) -> HistoryList:
+        """Newest first."""
+        return await asyncio.to_thread(self._history, reference)
+
+    def _history(self, reference: str) -> HistoryList:
+        image = self._catalog.get(reference)
+        chains = iter(image.chains)
+        entries = []
+        for item in _history_of(image.config):
+            chain = "" if item.empty_layer else next(chains, "")
+            size = self._storage.snapshots.layer_size(chain) if chain else 0
+            entries.append(
+                HistoryEntry(
+                    id="<missing>",
+                    created_ns=created_ns(ImageConfig(created=item.created)),
+                    created_by=item.created_by,
+                    comment=item.comment,
+                    size=size,
+                )
+            )
+        entries.reverse()
+        if entries:
+            entries[0] = msgspec.structs.replace(entries[0], id=image.id, tags=image.tags)
+        return entries
+
+    async def layers_size(self) -> int:
+        """Bytes of all images' layers, shared ones counted once."""
+
+        def total() -> int:
+            chains = {chain for image in self._catalog.all() for chain in image.chains}
+            return sum(map(self._storage.snapshots.layer_size, chains))
+
+        return await asyncio.to_thread(total)
+
+    # -- names -------------------------------------------------------------------------------
+
+    async def tag(self, source: str, repository: str, tag: str = "") -> None:
+        """Raises NotFound, InvalidArgument in Docker's words."""
+        image = await self.get(source)
+        reference = _new_name(repository, tag)
+        await in_thread(self._storage.database.put_tag, str(reference), image.id)
+        self._events.emit("image", "tag", image.id, {"name": reference.familiar()})
+
+    async def remove(
+        self,
+        reference: str,
+        *,
+        force: bool = False,
+        noprune: bool = False,  # noqa: ARG002 - there are no parent images to prune
+    ) -> Removed:
+        """[{"Untagged": ...}, {"Deleted": ...}]. Raises NotFound, Conflict in Docker's words."""
+        async with self._removing:
+            image = await self.get(reference)
+            removal = self._removal(image)
+            try:
+                return await in_thread(removal.remove, reference, force=force)
+            finally:
+                self._tell(image, removal)
+
+    async def prune(
+        self, matches: Callable[[Image], bool] = lambda _: True, *, dangling: bool = True
+    ) -> tuple[Removed, int]:
+        """Images that no container uses, `dangling`: only untagged ones. What went, its bytes."""
+        records: Removed = []
+        before = await self.layers_size()
+        for image in await self.list():
+            wanted = not (dangling and image.tags) and matches(image)
+            if not wanted or self._in_use(image.id):
+                continue
+            async with self._removing:
+                removal = self._removal(image)
+                try:
+                    records += await in_thread(removal.delete)
+                except Conflict:
+                    continue  # a container came meanwhile
+                finally:
+                    self._tell(image, removal)
+        reclaimed = before - await self.layers_size()
+        self._events.emit("image", "prune", "", {"reclaimed": str(reclaimed)})
+        return records, reclaimed
+
+    async def sweep(self) -> None:
+        """Remove layers and blobs that nothing reaches: what a crash or a container left."""
+        await in_thread(self._layers.sweep)
+
+    def _removal(self, image: Image) -> Removal:
+        users = self._in_use(image.id)
+        return Removal(self._storage, self._catalog, self._layers, image, users)
+
+    def _tell(self, image: Image, removal: Removal) -> None:
+        for action in removal.happened:
+            self._events.emit("image", action, image.id, {"name": image.id})
+
+    # -- making ------------------------------------------------------------------------------
+
+    async def create_from_layers(self, config: ImageConfig, tags: Sequence[str] = ()) -> ImageID:
+        """An image of layers that are committed. Its tags move from other images to it."""
+        references = [parse(tag).tagged() for tag in tags]
+        config_bytes = documents.encode(config)
+        image_id = ImageID(documents.digest_of(config_bytes))
+        await in_thread(self._put, config_bytes, image_id, references)
+        for reference in references:
+            self._events.emit("image", "tag", image_id, {"name": reference.familiar()})
+        return image_id
+
+    async def create_from_build(
+        self, document: ImageConfig, chain_id: str | None, tags: Sequence[str] = ()
+    ) -> ImageID:
+        """As create_from_layers, for a build's result; the chain must be the document's."""
+        assert chain_id == documents.chain_id(document.rootfs.diff_ids)
+        return await self.create_from_layers(document, tags)
+
+    async def commit(
+        self,
+        image_id: str,
+        committed: Committed,
+        config: ContainerConfig,
+        *,
+        author: str = "",
+        comment: str = "",
+        container_id: str = "",
+        reference: str = "",
+    ) -> ImageID:
+        """The image with one layer more and the container's config."""
+        del container_id
+        now = rfc3339(time.time_ns())
+        base = await self._base_of(image_id, committed)
+        is_empty = committed.diff_id == EMPTY_DIFF_ID
+        step = History(
+            created=now,
+            created_by=" ".join(config.cmd or ()),
+            author=author,
+            comment=comment,
+            empty_layer=is_empty,
+        )
+        diff_ids = base.rootfs.diff_ids + (() if is_empty else (committed.diff_id,))
+        document = msgspec.structs.replace(
+            base,
+            architecture=base.architecture or self.platform.architecture,
+            os=base.os or "linux",
+            created=now,
+            author=author,
+            comment=comment,
+            docker_version="",
+            config=_of_an_image(config),
+            rootfs=RootFS(diff_ids=diff_ids),
+            history=(*_history_of(base), step),
+        )
+        return await self.create_from_layers(document, [reference] if reference else [])
+
+    async def _base_of(self, image_id: str, committed: Committed) -> ImageConfig:
+        try:
+            return (await self.get(image_id)).config
+        except NotFound:
+            # The image was removed by force under its container: its layers are still beneath.
+            parent = await asyncio.to_thread(self._storage.snapshots.parent, committed.chain_id)
+            return ImageConfig(rootfs=RootFS(diff_ids=await in_thread(self._stack, parent)))
+
+    def _stack(self, chain: str | None) -> tuple[str, ...]:
+        found: list[str] = []
+        while chain is not None:
+            found.append(self._storage.snapshots.diff_id(chain))
+            chain = self._storage.snapshots.parent(chain)
+        return tuple(reversed(found))
+
+    def _put(self, config_bytes: bytes, image_id: str, references: Sequence[Reference]) -> None:
+        with self.leases.hold([image_id]):
+            self._storage.blobs.put(config_bytes)
+            self._catalog.add(config_bytes, image_id)
+            for reference in references:
+                self._storage.database.put_tag(str(reference), image_id)
+
+    # -- registries --------------------------------------------------------------------------
+
+    def pull(
+        self, reference: str, platform: str = "", auth: AuthSource = None, *, all_tags: bool = False
+    ) -> AsyncGenerator[Message, None]:
+        """Bring an image here. A failure before the first message is the first `anext`'s."""
+
+        async def work(report: Reporter) -> None:
+            named = parse(reference)
+            credentials = credentials_for(auth, named.domain)
+            wanted = parse_platform(platform, self.platform)
+            if all_tags and not named.tag and not named.digest:
+                await self._pulls.pull_all_tags(named, wanted, credentials, report)
+                return
+            await self._pulls.pull(
+                named.tagged(), wanted, credentials, report, platform_is_asked=bool(platform)
+            )
+
+        return stream(work)
+
+    def push(self, reference: str, auth: AuthSource = None) -> AsyncGenerator[Message, None]:
+        """Send a tag, or without one all tags of the repository."""
+
+        async def work(report: Reporter) -> None:
+            named = parse(reference)
+            await self._pushes.push(named, credentials_for(auth, named.domain), report)
+
+        return stream(work)
+
+    async def distribution(self, reference: str, auth: AuthSource = None) -> dict[str, object]:
+        """What the registry says of a name, without pulling it."""
+        named = parse(reference).tagged()
+        credentials = credentials_for(auth, named.domain)
+        repository = self._registry.repository(named, credentials)
+        described = await repository.describe()
+        return {
+            "Descriptor": {
+                "mediaType": described.descriptor.media_type,
+                "digest": described.descriptor.digest,
+                "size": described.descriptor.size,
+            },
+            "Platforms": [msgspec.to_builtins(platform) for platform in described.platforms],
+        }
+
+    async def login(self, address: str, username: str, password: str) -> str:
+        """Raises Unauthorized if the registry refuses. An identity token, "" for none."""
+        await self._registry.login(address, Credentials(username, password))
+        return ""
+
+    # -- archives ----------------------------------------------------------------------------
+
+    def save(self, references: Sequence[str]) -> AsyncGenerator[bytes, None]:
+        """One archive of the images. NotFound is raised before the first byte."""
+        return self._outlet.save(references)
+
+    def load(
+        self, archive: AsyncIterator[bytes], *, quiet: bool = True
+    ) -> AsyncGenerator[Message, None]:
+        """Read what `save` wrote, here or in Docker, or an OCI layout."""
+
+        async def work(report: Reporter) -> None:
+            async for image, references in self._intake.load(archive, self.platform, report, quiet):
+                for reference in references:
+                    self._events.emit("image", "load", image, {"name": reference.familiar()})
+                if not references:
+                    self._events.emit("image", "load", image, {"name": image})
+
+        return stream(work)
+
+    def import_(
+        self,
+        archive: AsyncIterator[bytes],
+        *,
+        repository: str = "",
+        tag: str = "",
+        message: str = "",
+        platform: str = "",
+        changes: Callable[[ContainerConfig], ContainerConfig] = lambda config: config,
+    ) -> AsyncGenerator[Message, None]:
+        """A root file system's tar becomes an image of one layer; says its ID."""
+
+        async def work(report: Reporter) -> None:
+            reference = _new_name(repository, tag) if repository else None
+            config = changes(ContainerConfig())
+            wanted = parse_platform(platform, self.platform)
+            async with self._intake.layer(archive) as blob:
+                now = rfc3339(time.time_ns())
+                document = _imported(blob, config, wanted, message or "Imported from -", now)
+                image_id = await self.create_from_layers(
+                    document, [reference.familiar()] if reference else []
+                )
+            report.status(image_id)
+            self._events.emit("image", "import", image_id, {"name": image_id})
+
+        return stream(work)
+
+
+def _imported(
+    blob: LayerBlob, config: ContainerConfig, platform: Platform, comment: str, now: str
+) -> ImageConfig:
+    return ImageConfig(
+        architecture=platform.architecture,
+        os=platform.os,
+        variant=platform.variant,
+        created=now,
+        comment=comment,
+        config=config,
+        rootfs=RootFS(diff_ids=(blob.diff_id,)),
+        history=(History(created=now, comment=comment),),
+    )
+
+
+def _history_of(config: ImageConfig) -> tuple[History, ...]:
+    """The history, with a line for each layer that it does not speak of."""
+    told = sum(not item.empty_layer for item in config.history)
+    missing = max(0, len(config.rootfs.diff_ids) - told)
+    return (History(created=config.created),) * missing + config.history
+
+
+def _new_name(repository: str, tag: str) -> Reference:
+    """`docker tag`'s target. The repository may carry the tag itself."""
+    reference = parse(repository)
+    if reference.digest:
+        raise InvalidArgument("refusing to create a tag with a digest reference")
+    if tag:
+        reference = reference.with_tag(tag)
+    return reference.tagged()
+
+
+def _of_an_image(config: ContainerConfig) -> ContainerConfig:
+    """A container's config without what is only the container's."""
+    return msgspec.structs.replace(
+        config,
+        hostname="",
+        domainname="",
+        attach_stdin=False,
+        attach_stdout=False,
+        attach_stderr=False,
+        tty=False,
+        open_stdin=False,
+        stdin_once=False,
+        image="",
+        network_disabled=False,
+        mac_address="",
+    )
