@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import tarfile
-from typing import IO, TYPE_CHECKING, Any
 
 from tiffin.cli.failures import CommandFailed, DaemonAnswered
 from tiffin.cli.files import read_pieces
@@ -15,8 +14,10 @@ from tiffin.cli.output import STDOUT, complain, human_size, is_terminal, write
 from tiffin.cli.targets import container_path
 from tiffin.cli.tarwriter import END, Header, contents, file_header
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import IO, Any
 
     from tiffin.cli.client import Client, Response
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from tiffin.cli.attaching import Waiting, attach_query, converse, refuse_without_terminal
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.options import Arguments, Command
@@ -11,7 +9,10 @@ from tiffin.cli.output import STDOUT, is_terminal, terminal_size
 from tiffin.cli.streams import Detached
 from tiffin.cli.targets import container_path
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from tiffin.cli.client import Client
 
 _REFUSALS = (

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.output import STDIN, complain, is_terminal
 from tiffin.cli.streams import DETACH_KEYS, Escape, Frames, Plain, copy_streams, parse_keys
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posix
-from typing import TYPE_CHECKING, Any
 
 from tiffin.cli.context import LocalContext, is_archive, single_dockerfile
 from tiffin.cli.create_body import check_env, check_extra_host, check_label, check_pair, environment
@@ -17,8 +16,10 @@ from tiffin.cli.output import STDERR, STDOUT, human_size, is_terminal, write
 from tiffin.cli.progress import show_progress
 from tiffin.cli.quantities import parse_size, parse_swap, parse_ulimit
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Any
 
     from tiffin.cli.client import Client
 

@@ -10,13 +10,16 @@ from __future__ import annotations
 import _socket
 import errno
 import posix
-from typing import TYPE_CHECKING, Any
 
 from tiffin.cli.failures import CommandFailed, DaemonAnswered, DaemonDown
 from tiffin.cli.jsontext import decode, encode
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any
+
+    Query = Any  # None, or a dict: strings, or lists of them where a name comes repeatedly
 
 API_VERSION = "1.50"
 DEFAULT_HOST = "unix:///run/tiffin/tiffin.sock"
@@ -24,8 +27,6 @@ PIECE = 65536
 
 _TOO_NEW = "Maximum supported API version is "
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
-
-Query = Any  # None, or a dict: strings, or lists of them where a name comes repeatedly
 
 
 def quote(text: str, safe: str = "") -> str:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING
 
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.tarwriter import END, Header, contents, file_header, padded
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

@@ -7,12 +7,13 @@ Pure, but for the files that options name (`--env-file`, a seccomp profile), the
 from __future__ import annotations
 
 import posix
-from typing import TYPE_CHECKING, Any
 
 from tiffin.cli import quantities
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Any
 
     from tiffin.cli.options import Arguments
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import posix
-from typing import Any
 
 from tiffin.cli.create_body import environment, read_file
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.jsontext import decode, encode, indent
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 HUB = "https://index.docker.io/v1/"
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import say, table
 from tiffin.cli.targets import container_path
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tiffin.cli.client import Client
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from tiffin.cli.attaching import converse, refuse_without_terminal
 from tiffin.cli.create_body import WrongOption, check_env, environment, read_pairs
 from tiffin.cli.failures import CommandFailed, DaemonDown
@@ -12,7 +10,10 @@ from tiffin.cli.output import STDIN, STDOUT, is_terminal, terminal_size
 from tiffin.cli.streams import Detached
 from tiffin.cli.targets import container_path
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from tiffin.cli.client import Client
 
 

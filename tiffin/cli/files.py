@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import posix
-from typing import TYPE_CHECKING
 
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.output import STDIN, STDOUT, is_terminal, write
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 

@@ -8,14 +8,16 @@ Values are what JSON gives: None, bool, int, float, str, list, dict; and rows, w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.jsontext import show
 from tiffin.cli.output import go_quote, say
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
+
+    Node = tuple[Any, ...]
 
 # Maps with names that users choose: a key that is missing there is no mistake of the template.
 FREE_MAPS = frozenset(
@@ -66,9 +68,6 @@ class Fields:
 
     def as_document(self) -> dict[str, Any]:
         return {name: self.field(name) for name in sorted(self.names())}
-
-
-Node = tuple[Any, ...]
 
 
 # -- text to tokens --------------------------------------------------------------------------------

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
 
 from tiffin.cli.client import quote
 from tiffin.cli.failures import CommandFailed, DaemonAnswered
-from tiffin.cli.listing import (
-    FORMAT_HELP,
-    Field,
-    Record,
-    filters_query,
-    parse_filter,
-    show_ids,
-    show_list,
-)
+from tiffin.cli.listing import FORMAT_HELP, filters_query, parse_filter, show_ids, show_list
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import age, complain, ellipsis, human_size, say, short_id
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from tiffin.cli.client import Client
+    from tiffin.cli.listing import Field, Record
 
 NONE = "<none>"
 COLUMNS = ("Repository", "Tag", "ID", "CreatedSince", "Size")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tiffin.cli.client import quote
 from tiffin.cli.failures import CommandFailed, DaemonAnswered, DaemonDown
 from tiffin.cli.images import image_path
@@ -12,6 +10,7 @@ from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import complain, say
 from tiffin.cli.targets import container_path
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

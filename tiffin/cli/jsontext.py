@@ -7,7 +7,10 @@ its two C parts in `_json` cost a tenth of one.
 from __future__ import annotations
 
 import _json
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class _Scanning:

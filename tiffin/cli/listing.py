@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from tiffin.cli.output import STDOUT, align, complain, say, table, write
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import Any
 
-Record = dict[str, Any]
-# A field's title in a table, and how it is read off a record (the bool: shortened).
-Field = tuple[str, "Callable[[Record, bool], Any]"]
+    Record = dict[str, Any]
+    # A field's title in a table, and how it is read off a record (the bool: shortened).
+    Field = tuple[str, "Callable[[Record, bool], Any]"]
+
 
 FORMAT_HELP = """Format output using a custom template:
 'table':            Print output in table format with column headers (default)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import binascii
-from typing import TYPE_CHECKING
 
 from tiffin.cli.credentials import (
     HUB,
@@ -18,6 +17,7 @@ from tiffin.cli.files import read_pieces
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import STDIN, STDOUT, complain, is_terminal, say, write
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tiffin.cli.client import Client
 

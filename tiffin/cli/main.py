@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import posix
 from _signal import SIG_DFL, SIGINT, SIGPIPE, signal  # type: ignore[import-not-found]
-from typing import TYPE_CHECKING
 
 from tiffin.cli.client import DEFAULT_HOST, Client
 from tiffin.cli.failures import CommandFailed, WrongUsage
 from tiffin.cli.options import Command, parse
 from tiffin.cli.output import complain, write
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

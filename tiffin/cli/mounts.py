@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tiffin.cli.create_body import absolute
 from tiffin.cli.options import to_bool
 from tiffin.cli.quantities import parse_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def split_fields(text: str) -> list[str]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from tiffin.cli.client import quote
 from tiffin.cli.create_body import check_label, check_link, check_pair
 from tiffin.cli.details import natural
 from tiffin.cli.failures import CommandFailed, DaemonAnswered
 from tiffin.cli.listing import (
     FORMAT_HELP,
-    Field,
-    Record,
     filters_query,
     labels_text,
     parse_filter,
@@ -21,8 +17,12 @@ from tiffin.cli.listing import (
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import complain, say, short_id
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from tiffin.cli.client import Client
+    from tiffin.cli.listing import Field, Record
 
 
 def identity(record: Record, short: bool) -> str:

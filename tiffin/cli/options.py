@@ -8,19 +8,20 @@ the first word that is no option ends them too.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from tiffin.cli.failures import WrongUsage
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
     from tiffin.cli.client import Client
 
-# name, one letter or "", kind, help. The kind is the word that the help shows for the value:
-# "bool" takes none, "string", "int" and "duration" keep the last, all others collect a list.
-# A kind "=other" makes the option a hidden name of `other`; help "" hides it.
-Option = tuple[str, str, str, str]
+    # name, one letter or "", kind, help. The kind is the word that the help shows for the value:
+    # "bool" takes none, "string", "int" and "duration" keep the last, all others collect a list.
+    # A kind "=other" makes the option a hidden name of `other`; help "" hides it.
+    Option = tuple[str, str, str, str]
+
 
 _ONE = frozenset(("bool", "string", "int", "uint16", "duration", "bytes", "decimal"))
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tiffin.cli.failures import WrongUsage
 from tiffin.cli.help import columns, command_help
 from tiffin.cli.main import COMMANDS, GROUPS, load
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tiffin.cli.options import Command
 

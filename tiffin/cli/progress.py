@@ -5,13 +5,13 @@ The cursor moves only where somebody looks: on a pipe a message with numbers in 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.output import STDOUT, human_size, is_terminal, terminal_size, write
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import Any
 
 _WIDE = 110
 

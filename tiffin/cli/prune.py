@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posix
-from typing import TYPE_CHECKING, Any
 
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.listing import filters_query, parse_filter
@@ -11,8 +10,10 @@ from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import STDIN, STDOUT, human_size, say, write
 from tiffin.cli.quantities import parse_size
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from tiffin.cli.client import Client
     from tiffin.cli.options import Option

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from tiffin.cli.listing import (
     FORMAT_HELP,
-    Field,
-    Record,
     filters_query,
     labels_text,
     parse_filter,
@@ -19,10 +16,12 @@ from tiffin.cli.listing import (
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import age, ellipsis, go_quote, human_size, short_id
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tiffin.cli.client import Client
+    from tiffin.cli.listing import Field, Record
 
 COLUMNS = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from tiffin.cli.client import quote
 from tiffin.cli.credentials import auth_header
 from tiffin.cli.failures import CommandFailed
@@ -12,7 +10,10 @@ from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import STDERR, STDOUT, say
 from tiffin.cli.progress import show_progress
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from tiffin.cli.client import Client
     from tiffin.cli.options import Option
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posix
-from typing import TYPE_CHECKING, Any
 
 from tiffin.cli.create_body import CHECKS, WrongOption, create_body
 from tiffin.cli.failures import CommandFailed, DaemonAnswered
@@ -11,7 +10,10 @@ from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import STDOUT, complain, is_terminal, say, terminal_size
 from tiffin.cli.run_options import CONTAINER_OPTIONS, RUN_OPTIONS
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from tiffin.cli.client import Client
 
 _PULLS = ("always", "missing", "never", "")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.files import open_input, read_pieces, save_stream
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import STDIN, STDOUT, is_terminal, write
 from tiffin.cli.progress import show_progress
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from tiffin.cli.client import Client
 
 

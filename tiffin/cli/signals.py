@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
-from typing import TYPE_CHECKING
 
 from tiffin.cli.failures import CommandFailed
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tiffin.cli.client import Client
 

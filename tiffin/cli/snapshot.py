@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import say
 from tiffin.cli.targets import container_path
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tiffin.cli.client import Client
 

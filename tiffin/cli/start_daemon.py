@@ -10,13 +10,15 @@ import fcntl
 import posix
 import select
 import sys
-from typing import TYPE_CHECKING, NoReturn
 
 from tiffin.cli.failures import CommandFailed, DaemonDown
 from tiffin.cli.options import Command
 from tiffin.cli.output import complain
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from tiffin.cli.client import Client
     from tiffin.cli.options import Arguments
 

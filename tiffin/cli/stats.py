@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from tiffin.cli.failures import CommandFailed
-from tiffin.cli.listing import FORMAT_HELP, Field, Record, show_list
+from tiffin.cli.listing import FORMAT_HELP, show_list
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import STDOUT, binary_size, human_size, is_terminal, short_id, write
 from tiffin.cli.targets import container_path
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from tiffin.cli.client import Client
+    from tiffin.cli.listing import Field, Record
 
 _COLUMNS = ("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs")
 

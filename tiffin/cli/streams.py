@@ -9,11 +9,11 @@ from __future__ import annotations
 import _socket
 import posix
 import select
-from typing import TYPE_CHECKING
 
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.output import STDERR, STDIN, STDOUT, write
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tiffin.cli.client import Connection
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from tiffin import __version__
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.listing import filters_query, parse_filter
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import binary_size, complain, say
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from tiffin.cli.client import Client
 

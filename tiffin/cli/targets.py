@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tiffin.cli.client import quote
 from tiffin.cli.failures import CommandFailed, DaemonAnswered
 from tiffin.cli.output import complain, say
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import posix
 import stat
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 

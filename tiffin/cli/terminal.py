@@ -5,13 +5,14 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import posix
 import termios
-from typing import TYPE_CHECKING, Any
 
 from tiffin.cli.failures import DaemonAnswered
 from tiffin.cli.output import STDIN, STDOUT, is_terminal, terminal_size
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
+    from typing import Any
 
     from tiffin.cli.client import Client
 

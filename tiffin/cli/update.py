@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from tiffin.cli.create_body import WrongOption, parse_restart
 from tiffin.cli.failures import CommandFailed, DaemonAnswered
 from tiffin.cli.options import Arguments, Command
@@ -11,7 +9,10 @@ from tiffin.cli.output import say
 from tiffin.cli.quantities import parse_cpus, parse_size, parse_swap
 from tiffin.cli.targets import container_path
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from tiffin.cli.client import Client
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
 
 from tiffin.cli import images as image_list
 from tiffin.cli import ps as container_list
 from tiffin.cli import volumes as volume_list
-from tiffin.cli.listing import FORMAT_HELP, Field, Record, show_list
+from tiffin.cli.listing import FORMAT_HELP, show_list
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import age, human_size, say, short_id
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from tiffin.cli.client import Client
+    from tiffin.cli.listing import Field, Record
 
 _COLUMNS = ("Type", "TotalCount", "Active", "Size", "Reclaimable")
 _TITLES = ("TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import posix
 import sys
-from typing import TYPE_CHECKING, Any
 
 from tiffin import __version__
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import align, say
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from tiffin.cli.client import Client
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}

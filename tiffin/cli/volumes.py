@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tiffin.cli.client import quote
 from tiffin.cli.create_body import check_label, check_pair
 from tiffin.cli.details import natural
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.listing import (
     FORMAT_HELP,
-    Field,
-    Record,
     filters_query,
     labels_text,
     parse_filter,
@@ -22,8 +18,10 @@ from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import human_size, say
 from tiffin.cli.targets import one_by_one
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tiffin.cli.client import Client
+    from tiffin.cli.listing import Field, Record
 
 
 def _usage(record: Record, key: str) -> int | None:
