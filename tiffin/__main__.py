@@ -6,8 +6,9 @@ Without `site` there is no path to our own package yet; it is the directory abov
 import posix
 import sys
 
-_ROOT = __file__.rpartition("/")[0].rpartition("/")[0]
-if _ROOT and _ROOT not in sys.path:
+_HERE = __file__ if __file__.startswith("/") else f"{posix.getcwd()}/{__file__}"
+_ROOT = _HERE.rpartition("/")[0].rpartition("/")[0]
+if _ROOT not in sys.path:
     sys.path.insert(0, _ROOT)
 
 
