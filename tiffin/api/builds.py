@@ -18,7 +18,6 @@ from tiffin.errors import InvalidArgument, NotFound, Unsupported
 if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
 
-_CONTEXT_TYPES = frozenset({"", "application/x-tar", "application/tar", "application/octet-stream"})
 _PRUNE_FILTERS = (
     "description", "id", "inuse", "parent", "private", "shared", "type", "unused-for", "until",
 )  # fmt: skip
@@ -36,9 +35,6 @@ class BuildRoutes:
         ]
 
     async def build(self, request: Request) -> Answer:
-        kind = request.header("content-type").partition(";")[0].strip().lower()
-        if kind not in _CONTEXT_TYPES:
-            raise InvalidArgument(f"Content-Type {kind} is not an archive")
         options = read_options(request.query, request.header("x-registry-config"))
         messages = self._builds.build(options, aiter(request.body))
         return await progress(messages, request.version)

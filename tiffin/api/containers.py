@@ -288,19 +288,20 @@ class ContainerRoutes:
         return Stream(self._containers.export(container.id), "application/octet-stream")
 
     async def read_archive(self, request: Request) -> Answer:
-        found, chunks = await self._containers.read_archive(
-            request.parameters["id"], _archive_path(request)
-        )
+        path = _archive_path(request)
+        found, chunks = await self._containers.read_archive(request.parameters["id"], path)
         return Stream(chunks, TAR, {"X-Docker-Container-Path-Stat": _path_stat(found)})
 
     async def stat_archive(self, request: Request) -> Answer:
-        found = await self._containers.stat_path(request.parameters["id"], _archive_path(request))
+        path = _archive_path(request)
+        found = await self._containers.stat_path(request.parameters["id"], path)
         return Response(200, headers={"X-Docker-Container-Path-Stat": _path_stat(found)})
 
     async def write_archive(self, request: Request) -> Answer:
+        path = _archive_path(request)
         await self._containers.write_archive(
             request.parameters["id"],
-            _archive_path(request),
+            path,
             aiter(request.body),
             no_overwrite=request.query.boolean("noOverwriteDirNonDir"),
             copy_owner=request.query.boolean("copyUIDGID"),

@@ -120,7 +120,7 @@ def read_endpoint(document: Any) -> EndpointSettings:
 def _place(
     host: HostConfig, endpoints: dict[str, EndpointSettings], version: Version
 ) -> tuple[HostConfig, str]:
-    """The host config with the endpoint's network, and the MAC address that the endpoint asks for."""
+    """The host config with the endpoint's network, and the MAC address that it asks for."""
     if len(endpoints) > 1:
         if version.before("1.44"):
             raise InvalidArgument(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec import inspect
@@ -66,7 +66,7 @@ def find_key(document: dict[str, Any], name: str) -> Any:
 def decode(document: dict[str, Any], kind: type[_T], where: str = "$") -> _T:
     """A document of a Go client as one of our types. Raises InvalidArgument."""
     try:
-        return msgspec.convert(_normalise(document, _description(kind)), kind)
+        return msgspec.convert(_normalise(document, _description(cast(Hashable, kind))), kind)
     except (msgspec.ValidationError, RecursionError) as error:
         raise InvalidArgument(f"invalid JSON: {_place(str(error), where)}") from error
 

@@ -146,6 +146,7 @@ class ImageRoutes:
                 _with_tag(query.get("fromImage"), query.get("tag")),
                 query.get("platform"),
                 request.header("x-registry-auth"),
+                all_tags=not query.get("tag"),
             )
             return await progress(messages, request.version)
         source = query.get("fromSrc")

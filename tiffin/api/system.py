@@ -195,7 +195,6 @@ async def info_json(engine: Engine) -> dict[str, Any]:
         "Images": len(images),
         "Driver": STORAGE_DRIVER,
         "DriverStatus": [["Userxattr", "false"], ["Native Overlay Diff", "true"]],
-        "SystemStatus": None,
         "Plugins": {
             "Volume": ["local"],
             "Network": ["bridge", "host", "null"],
@@ -210,7 +209,7 @@ async def info_json(engine: Engine) -> dict[str, Any]:
         "CPUSet": "cpuset" in limits,
         "PidsLimit": "pids" in limits,
         "OomKillDisable": False,
-        "IPv4Forwarding": facts.ipv4_forwarding,
+        "IPv4Forwarding": _ipv4_forwarding(),
         "Debug": False,
         "NFd": _count_descriptors(),
         "NGoroutines": 0,
@@ -264,6 +263,14 @@ def _engine_id(data_root: str) -> str:
     return hashlib.sha256(f"tiffin\0{os.path.realpath(data_root)}".encode()).hexdigest()[:32]
 
 
+def _ipv4_forwarding() -> bool:
+    try:
+        with open("/proc/sys/net/ipv4/ip_forward", encoding="ascii") as file:
+            return file.read().strip() == "1"
+    except OSError:
+        return False
+
+
 def _count_descriptors() -> int:
     try:
         return len(os.listdir("/proc/self/fd")) - 1
@@ -313,7 +320,7 @@ def _warnings(facts: Any) -> list[str]:
         "WARNING: No cpu cfs quota support": "cpu" not in limits,
         "WARNING: No cpuset support": "cpuset" not in limits,
         "WARNING: No pids limit support": "pids" not in limits,
-        "WARNING: IPv4 forwarding is disabled": not facts.ipv4_forwarding,
+        "WARNING: IPv4 forwarding is disabled": not _ipv4_forwarding(),
         "WARNING: user namespaces are not available: root in a container is root outside": (
             not facts.user_namespaces
         ),

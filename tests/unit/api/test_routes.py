@@ -1,0 +1,330 @@
+"""What each route makes of a request, by version where versions differ."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.unit.api.kitchen import NOW, RUNNING_ID, FakeEngine, ask, asking, image
+from tiffin.api.event_json import event_json, event_matcher
+from tiffin.api.messages import Query
+from tiffin.api.router import Router
+from tiffin.api.server import routes
+from tiffin.api.system import read_auth
+from tiffin.api.versions import Version
+from tiffin.core.filters import Filters
+from tiffin.engine.events import Event
+from tiffin.engine.supervisor import ExitResult
+from tiffin.errors import NotFound
+
+
+def test_no_two_routes_answer_the_same_request() -> None:
+    table = routes(FakeEngine())  # type: ignore[arg-type]
+    keys = [(route.method, route.pattern) for route in table]
+    assert len(keys) == len(set(keys))
+
+
+def test_a_ping_says_which_builder_and_that_there_is_no_swarm() -> None:
+    said = ask(FakeEngine(), "GET", "/_ping")
+    assert said.body == b"OK"
+    assert said.headers["Builder-Version"] == "1"
+    assert said.headers["Swarm"] == "inactive"
+
+
+def test_only_running_containers_are_listed_unless_all_are_asked_for() -> None:
+    names = [one["Names"] for one in ask(FakeEngine(), "GET", "/containers/json").json()]
+    assert names == [["/web"]]
+    assert len(ask(FakeEngine(), "GET", "/containers/json?all=1").json()) == 2
+    assert len(ask(FakeEngine(), "GET", "/containers/json?limit=1").json()) == 1
+
+
+def test_a_listed_container_is_what_docker_ps_prints() -> None:
+    (found,) = ask(FakeEngine(), "GET", "/containers/json").json()
+    assert found["Command"] == "httpd -f -h '/my files'"
+    assert found["Image"] == "busybox"
+    assert found["Status"].startswith("Up ")
+    assert found["State"] == "running"
+    assert found["Ports"] == [
+        {"PrivatePort": 53, "Type": "udp"},
+        {"IP": "0.0.0.0", "PublicPort": 8080, "PrivatePort": 80, "Type": "tcp"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("filters", "count"),
+    [
+        ({"name": ["^/web$"]}, 1),
+        ({"name": ["b"]}, 2),
+        ({"status": ["exited"]}, 1),
+        ({"exited": ["1"]}, 1),
+        ({"exited": ["0"]}, 0),
+        ({"label": ["tier=front"]}, 1),
+        ({"label": ["tier=back"]}, 0),
+        ({"id": ["1111"]}, 1),
+        ({"ancestor": ["busybox"]}, 2),
+        ({"ancestor": ["nono"]}, 0),
+        ({"volume": ["data"]}, 1),
+        ({"volume": ["/data"]}, 1),
+        ({"network": ["bridge"]}, 1),
+        ({"network": ["none"]}, 1),
+        ({"publish": ["8080"]}, 1),
+        ({"publish": ["8000-8100/tcp"]}, 1),
+        ({"expose": ["53/udp"]}, 1),
+        ({"health": ["none"]}, 2),
+        ({"health": ["healthy"]}, 0),
+        ({"before": ["web"]}, 1),
+        ({"since": ["job"]}, 1),
+        ({"is-task": ["true"]}, 0),
+    ],
+)
+def test_containers_are_filtered(filters: dict[str, Any], count: int) -> None:
+    said = ask(FakeEngine(), "GET", f"/containers/json?all=1&filters={json.dumps(filters)}")
+    assert len(said.json()) == count
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        ({"colour": ["red"]}, "invalid filter 'colour'"),
+        ({"status": ["odd"]}, "invalid filter 'status=odd'"),
+        ({"exited": ["x"]}, "invalid filter 'exited=x'"),
+        ({"before": ["nono"]}, "No such container: nono"),
+        ({"publish": ["x"]}, "invalid port: x"),
+    ],
+)
+def test_a_bad_filter_is_refused(filters: dict[str, Any], message: str) -> None:
+    said = ask(FakeEngine(), "GET", f"/containers/json?filters={json.dumps(filters)}")
+    assert said.status in (400, 404)
+    assert message in said.message
+
+
+def test_the_address_at_the_top_level_is_for_clients_before_1_52() -> None:
+    old = ask(FakeEngine(), "GET", "/v1.51/containers/web/json").json()["NetworkSettings"]
+    new = ask(FakeEngine(), "GET", "/v1.52/containers/web/json").json()["NetworkSettings"]
+    assert old["IPAddress"] == old["Networks"]["bridge"]["IPAddress"] == "172.17.0.2"
+    assert "IPAddress" not in new
+    assert new["Networks"]["bridge"]["IPAddress"] == "172.17.0.2"
+    assert new["Ports"] == {
+        "53/udp": None,
+        "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}],
+    }
+
+
+def test_a_container_that_never_ran_shows_its_network_without_an_address() -> None:
+    said = ask(FakeEngine(), "GET", "/containers/job/json").json()
+    assert said["NetworkSettings"]["Networks"]["none"]["IPAddress"] == ""
+    assert said["State"]["ExitCode"] == 1
+    assert said["State"]["Running"] is False
+
+
+@pytest.mark.parametrize(
+    ("version", "has"),
+    [("1.43", {"VirtualSize", "Container"}), ("1.44", {"Container"}), ("1.52", set())],
+)
+def test_an_image_loses_fields_as_the_api_grows(version: str, has: set[str]) -> None:
+    said = ask(FakeEngine(), "GET", f"/v{version}/images/busybox/json").json()
+    assert {"VirtualSize", "Container"} & said.keys() == has
+    assert ("Hostname" in said["Config"]) == Version(1, int(version[2:])).before("1.50")
+
+
+def test_images_are_filtered_by_reference_as_go_matches_paths() -> None:
+    for pattern, count in [("busy*", 1), ("busybox:l?test", 1), ("library/*", 0), ("b[a-u]s*", 1)]:
+        filters = json.dumps({"reference": [pattern]})
+        assert len(ask(FakeEngine(), "GET", f"/images/json?filters={filters}").json()) == count
+
+
+def test_an_untagged_image_has_a_name_for_old_clients_only() -> None:
+    engine = FakeEngine()
+    engine.images.found = [msgspec.structs.replace(image(), tags=())]
+    assert ask(engine, "GET", "/v1.42/images/json").json()[0]["RepoTags"] == ["<none>:<none>"]
+    assert ask(engine, "GET", "/v1.43/images/json").json()[0]["RepoTags"] == []
+
+
+def test_a_container_is_created_from_what_was_asked() -> None:
+    engine = FakeEngine()
+    said = ask(engine, "POST", "/containers/create?name=web", {"Image": "busybox", "cmd": ["true"]})
+    assert said.status == 201
+    assert said.json()["Warnings"] == ["beware"]
+    ((name, config, _),) = engine.containers.created
+    assert (name, config.cmd) == ("web", ("true",))
+
+
+@pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded"])
+def test_a_json_body_must_say_that_it_is_one(kind: str) -> None:
+    engine = FakeEngine()
+    said = ask(engine, "POST", "/containers/create", {"Image": "busybox"}, content_type=kind)
+    assert said.status == 400
+    assert not engine.containers.created
+
+
+def test_wait_answers_at_once_and_ends_with_the_exit() -> None:
+    async def scene() -> None:
+        engine = FakeEngine()
+        asked = asyncio.create_task(asking(engine, "POST", "/containers/web/wait"))
+        while engine.containers.exit is None:
+            await asyncio.sleep(0)
+        engine.containers.exit.set_result(ExitResult(3, ""))
+        said = await asked
+        assert (said.status, said.json()) == (200, {"StatusCode": 3})
+
+    asyncio.run(scene())
+    assert ask(FakeEngine(), "POST", "/containers/nono/wait").status == 404
+    assert ask(FakeEngine(), "POST", "/containers/web/wait?condition=odd").status == 400
+
+
+def test_logs_are_framed_and_stamped() -> None:
+    said = ask(FakeEngine(), "GET", "/containers/web/logs?stdout=1&stderr=1&timestamps=1")
+    stamp = b"2023-11-14T22:13:20.000000000Z "
+    assert said.content_type == "application/vnd.docker.multiplexed-stream"
+    assert said.body.startswith(b"\x01\0\0\0" + (len(stamp) + 4).to_bytes(4, "big") + stamp)
+    assert said.body.endswith(b"err\n")
+    old = ask(FakeEngine(), "GET", "/v1.41/containers/web/logs?stdout=1")
+    assert old.content_type == "application/vnd.docker.raw-stream"
+
+
+def test_a_pull_that_fails_at_once_has_a_status_and_later_a_last_line() -> None:
+    engine = FakeEngine()
+    engine.images.messages = [NotFound("pull access denied for nono")]
+    assert ask(engine, "POST", "/images/create?fromImage=nono&tag=x").status == 404
+    engine.images.messages = [{"status": "Pulling"}, NotFound("gone")]
+    said = ask(engine, "POST", "/images/create?fromImage=nono&tag=x")
+    assert said.status == 200
+    first, last = said.body.splitlines()
+    assert json.loads(first) == {"status": "Pulling"}
+    assert json.loads(last) == {"errorDetail": {"message": "gone"}, "error": "gone"}
+    assert said.body.endswith(b"\r\n")
+
+
+def test_old_clients_get_a_rendered_progress_bar() -> None:
+    engine = FakeEngine()
+    engine.images.messages = [{"status": "x", "progressDetail": {"current": 5, "total": 10}}]
+    old = ask(engine, "POST", "/v1.47/images/create?fromImage=a&tag=b").json()
+    assert old["progress"].endswith("5B/10B")
+    assert "progress" not in ask(engine, "POST", "/images/create?fromImage=a&tag=b").json()
+
+
+def test_volumes_are_filtered_and_pruned_by_version() -> None:
+    engine = FakeEngine()
+    used = ask(engine, "GET", '/volumes?filters={"dangling":["false"]}').json()["Volumes"]
+    assert [volume["Name"] for volume in used] == ["data"]
+    named = '{"label!":["x"]}'
+    old = ask(engine, "POST", f"/v1.41/volumes/prune?filters={named}").json()
+    new = ask(engine, "POST", f"/volumes/prune?filters={named}").json()
+    everything = ask(engine, "POST", '/volumes/prune?filters={"all":["1"]}').json()
+    assert len(old["VolumesDeleted"]) == len(everything["VolumesDeleted"]) == 2
+    assert new["VolumesDeleted"] == ["0" * 64]
+
+
+def test_a_network_knows_who_runs_on_it() -> None:
+    engine = FakeEngine()
+    bridge = engine.networks.bridge
+    (end,) = engine.containers.found[0].state.endpoints
+    moved = msgspec.structs.replace(end, network_id=bridge.id)
+    engine.containers.found[0] = msgspec.structs.replace(
+        engine.containers.found[0],
+        state=msgspec.structs.replace(engine.containers.found[0].state, endpoints=(moved,)),
+    )
+    said = ask(engine, "GET", "/networks/bridge").json()
+    assert said["Containers"][RUNNING_ID]["IPv4Address"] == "172.17.0.2/16"
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "status", "message"),
+    [
+        ("DELETE", "/networks/bridge", 403, "bridge is a pre-defined network and cannot be"),
+        ("GET", "/networks/nono", 404, "network nono not found"),
+        ("GET", "/services", 503, "This node is not a swarm manager."),
+        ("POST", "/swarm/leave", 503, "This node is not part of a swarm"),
+        ("POST", "/swarm/init", 501, "swarm mode is not supported"),
+        ("GET", "/plugins/a/b/json", 404, 'plugin "a/b" not found'),
+        ("POST", "/build?version=2", 501, "DOCKER_BUILDKIT=0"),
+        ("POST", "/build?buildargs=x", 400, "error reading build args"),
+        ("POST", "/containers/web/resize", 400, "invalid syntax"),
+        ("GET", "/events?since=20&until=10", 400, "`since` time (20) cannot be after"),
+        ("GET", "/containers/web/archive", 400, "path"),
+        ("POST", "/session", 404, "page not found"),
+        ("POST", "/grpc", 404, "page not found"),
+        ("GET", "/v1.54/images/busybox/attestations", 400, "requires API version 1.55"),
+        ("GET", "/exec/nono/json", 404, "No such exec instance: nono"),
+        ("POST", "/commit?container=nono", 404, "nono"),
+        ("GET", "/system/df?type=odd", 400, "unknown object type: odd"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_dockers_words(
+    method: str, target: str, status: int, message: str
+) -> None:
+    said = ask(FakeEngine(), method, target)
+    assert said.status == status
+    assert message in said.message
+
+
+def test_an_exec_is_made_of_its_request() -> None:
+    engine = FakeEngine()
+    body = {"Cmd": ["ls"], "AttachStdout": True, "ConsoleSize": [24, 80]}
+    assert ask(engine, "POST", "/containers/web/exec", body).json() == {"Id": "e2"}
+    assert engine.processes.records["e2"].request.console_size == (24, 80)
+    assert ask(engine, "POST", "/containers/web/exec", {"Cmd": []}).status == 400
+
+
+def test_events_repeat_themselves_for_clients_before_1_52() -> None:
+    event = Event("container", "start", "abc", {"image": "busybox", "name": "web"}, NOW)
+    old = event_json(event, Version(1, 51))
+    assert (old["status"], old["id"], old["from"]) == ("start", "abc", "busybox")
+    new = event_json(event, Version(1, 52))
+    assert not {"status", "id", "from"} & new.keys()
+    assert (new["time"], new["timeNano"]) == (NOW // 10**9, NOW)
+
+
+@pytest.mark.parametrize(
+    ("filters", "matches"),
+    [
+        ({}, True),
+        ({"event": ["exec_start"]}, True),
+        ({"event": ["start"]}, False),
+        ({"type": ["container"]}, True),
+        ({"type": ["image"]}, False),
+        ({"container": ["web"]}, True),
+        ({"container": ["ab"]}, True),
+        ({"container": ["other"]}, False),
+        ({"image": ["busybox"]}, True),
+        ({"image": ["nono"]}, False),
+        ({"label": ["tier=front"]}, True),
+        ({"volume": ["web"]}, False),
+        ({"scope": ["swarm"]}, False),
+    ],
+)
+def test_events_are_filtered(filters: dict[str, list[str]], matches: bool) -> None:
+    attributes = {"image": "busybox:latest", "name": "web", "tier": "front"}
+    event = Event("container", "exec_start: sh", "abc", attributes, NOW)
+    assert event_matcher(Filters(filters))(event) is matches
+
+
+def test_credentials_come_as_base64_and_nonsense_is_none() -> None:
+    text = base64.urlsafe_b64encode(b'{"username":"me","password":"secret"}').decode()
+    found = read_auth(text)
+    assert found is not None
+    assert found.username == "me"
+    assert read_auth("") is read_auth("%%%") is read_auth("bm8") is None
+
+
+def test_a_query_has_gos_ideas_of_true() -> None:
+    query = Query("a=1&b=0&c=&d=False&e=none&f=yes&g&h=-5&i=x")
+    assert [query.boolean(name) for name in "abcdefg"] == [
+        True, False, False, False, False, True, False,
+    ]  # fmt: skip
+    assert query.integer("h") == -5
+    assert query.boolean("missing", default=True)
+
+
+def test_every_route_of_a_client_that_may_leave_is_a_stream_or_a_search() -> None:
+    table = Router(routes(FakeEngine())).routes  # type: ignore[arg-type]
+    cancellable = {route.pattern for route in table if route.dies_with_client}
+    for lasting in ("/containers/create", "/containers/{id}/start", "/containers/{id}"):
+        assert lasting not in cancellable
+    for leaving in ("/images/create", "/build", "/events", "/containers/{id}/logs"):
+        assert leaving in cancellable
