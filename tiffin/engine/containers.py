@@ -25,6 +25,7 @@ from tiffin.core.signals import parse_signal
 from tiffin.core.workload import Attachment
 from tiffin.engine.attachments import network_of
 from tiffin.engine.catalog import Catalog
+from tiffin.engine.copying import Copying, PathStat
 from tiffin.engine.events import Events
 from tiffin.engine.images import Images
 from tiffin.engine.mounting import Mounting
@@ -44,6 +45,13 @@ from tiffin.errors import Conflict, InvalidArgument, NotFound, Unsupported
 from tiffin.runtime import spec
 from tiffin.runtime.logreader import LogLine, read_log
 from tiffin.storage.snapshots import SnapshotStore
+
+
+# In the body of Containers the word `list` is its method.
+ContainerList = list[Container]
+Changes = list[tuple[str, int]]
+Pids = list[int]
+Names = list[str]
 
 
 class LogOptions(msgspec.Struct, frozen=True):
@@ -81,19 +89,26 @@ class Containers:
         self._events = events
         self._facts = facts
         self._directory = directory
+        self._copying = Copying(snapshots)
         supervisor.remove_after_exit = self._auto_remove
 
     # -- finding -----------------------------------------------------------------------------
 
-    def list(self) -> list[Container]:
+    def list(self) -> ContainerList:
         """All, newest first."""
         return self._catalog.all()
 
     def get(self, reference: str) -> Container:
         return self._catalog.get(reference)
 
-    def execs(self, container: Container) -> list[str]:
+    def execs(self, container: Container) -> Names:
         return self._processes.of(container.id)
+
+    def log_path(self, container: Container) -> str:
+        """Where its output is kept; "" where it is not."""
+        if container.host_config.log_config.type == "none":
+            return ""
+        return self._supervisor.log_path(container.id)
 
     async def sizes(self, container: Container) -> tuple[int, int]:
         """(bytes of the writable layer, bytes of it and the image together)."""
@@ -108,7 +123,7 @@ class Containers:
 
     async def create(
         self, name: str | None, config: ContainerConfig, host_config: HostConfig
-    ) -> tuple[Container, list[str]]:
+    ) -> tuple[Container, Names]:
         """All but the processes. Raises InvalidArgument, NotFound (image), Conflict (name)."""
         self._check(config, host_config)
         image = await self._images.get(config.image)
@@ -271,7 +286,7 @@ class Containers:
     async def _auto_remove(self, container_id: str) -> None:
         await self.remove(container_id, volumes=True)
 
-    async def prune(self, matches: Callable[[Container], bool]) -> tuple[list[str], int]:
+    async def prune(self, matches: Callable[[Container], bool]) -> tuple[Names, int]:
         """Remove what does not run and matches; ids and bytes given back."""
         removed, reclaimed = [], 0
         for container in self.list():
@@ -357,7 +372,7 @@ class Containers:
 
     # -- looking inside ----------------------------------------------------------------------
 
-    async def pids(self, reference: str) -> list[int]:
+    async def pids(self, reference: str) -> Pids:
         container = self._catalog.get(reference)
         if container.state.status not in lifecycle.LIVE:
             raise Conflict(f"Container {container.id} is not running")
@@ -366,7 +381,32 @@ class Containers:
     async def top(self, reference: str, ps_arguments: str = "") -> Table:
         return process_table(await self.pids(reference), ps_arguments)
 
-    async def changes(self, reference: str) -> list[tuple[str, int]]:
+    def export(self, reference: str) -> AsyncIterator[bytes]:
+        return self._copying.export(self._catalog.get(reference))
+
+    async def stat_path(self, reference: str, path: str) -> PathStat:
+        return await self._copying.stat_path(self._catalog.get(reference), path)
+
+    async def read_archive(
+        self, reference: str, path: str
+    ) -> tuple[PathStat, AsyncIterator[bytes]]:
+        return await self._copying.read(self._catalog.get(reference), path)
+
+    async def write_archive(
+        self,
+        reference: str,
+        path: str,
+        archive: AsyncIterator[bytes],
+        *,
+        no_overwrite: bool = False,
+        copy_owner: bool = False,
+    ) -> None:
+        """`copy_owner` is what the archive's owners are: they are always kept."""
+        del copy_owner
+        container = self._catalog.get(reference)
+        await self._copying.write(container, path, archive, no_overwrite=no_overwrite)
+
+    async def changes(self, reference: str) -> Changes:
         """(path, kind) of what differs from the image: 0 modified, 1 added, 2 deleted."""
         container = self._catalog.get(reference)
         found = await asyncio.to_thread(self._snapshots.changes, container.snapshot)

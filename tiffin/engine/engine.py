@@ -68,8 +68,11 @@ class Engine:
 
     async def _open(self) -> None:
         settings = self.settings
+        os.makedirs(settings.data_root, 0o710, exist_ok=True)
         # Before any thread starts: the zygote is exec'ed from a process with nothing to inherit.
-        self.runtime = Runtime(settings.exec_root, settings.cgroup_name)
+        self.runtime = Runtime(
+            settings.exec_root, settings.cgroup_name, probe_directory=settings.data_root
+        )
         await self.runtime.open()
         self._closing.push_async_callback(self.runtime.close)
         storage = await asyncio.to_thread(Storage.open, settings.data_root)
@@ -91,7 +94,13 @@ class Engine:
         await bridge.open()
         self._bridge = bridge
         self._closing.push_async_callback(self._close_bridge)
-        self.networks = Networks(bridge.subnet, bridge.gateway)
+        self.networks = Networks(
+            bridge.subnet,
+            bridge.gateway,
+            bridge=bridge.name,
+            mtu=bridge.mtu,
+            seed=settings.data_root,
+        )
         attachments = Attachments(bridge, self.networks, HostNames(settings.dns), directory)
         id_ranges = IdRanges(
             available=self.runtime.facts.user_namespaces,

@@ -119,7 +119,7 @@ def fill_volume(
         try:
             target = os.open(volume_path, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                rootpath.copy_tree(source, target)
+                rootpath.copy_tree(source, "", target, "")
             finally:
                 os.close(target)
         finally:
