@@ -101,8 +101,6 @@ class _Connection:
         self._last_id += 1
         answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         self._waiting[self._last_id] = answer
-        if self.ended.done():
-            answer.set_exception(ShimGone())
         return self._last_id, answer
 
     async def request(
@@ -114,6 +112,8 @@ class _Connection:
         deadline: float = REQUEST_DEADLINE_SECONDS,
     ) -> Message:
         """The answer. Raises ShimFailed, ShimGone, TimeoutError."""
+        if self.ended.done():
+            raise ShimGone
         number, answer = self.next_id()
         try:
             async with asyncio.timeout(deadline):
@@ -198,7 +198,7 @@ class Runtime:
         self._starting_zygote = asyncio.Lock()
         self._shims: dict[str, _Shim] = {}
         self._cleanups: dict[str, asyncio.Task[None]] = {}
-        self._on_exit: Callable[[Exit], None] = lambda _exit: None
+        self._exit_callbacks: list[Callable[[Exit], None]] = []
         self._layout = cgroup.Layout(0, ())
         self.facts = HostFacts()
         self.user_namespaces_refusal = ""  # why there are none, for `info`
@@ -223,10 +223,18 @@ class Runtime:
             shim.connection.on_event = lambda _message: None
             shim.connection.close()
         self._shims.clear()
+        await asyncio.to_thread(self._remove_cgroup_root)
         if self._zygote is not None:
             self._zygote.close()
         if self._zygote_process is not None:
             await asyncio.to_thread(self._zygote_process.wait)
+
+    def _remove_cgroup_root(self) -> None:
+        """The cgroup that containers' lie in, unless some live on."""
+        root = cgroup.Cgroup(self._layout, self._cgroup_root, self._layout.controllers)
+        for directory in root.directories() if self._layout.version else ():
+            with contextlib.suppress(OSError):
+                os.rmdir(directory)
 
     async def _ensure_zygote(self) -> _Connection:
         async with self._starting_zygote:
@@ -290,7 +298,7 @@ class Runtime:
             connection.close()
 
     def on_exit(self, callback: Callable[[Exit], None]) -> None:
-        self._on_exit = callback
+        self._exit_callbacks.append(callback)
 
     def cgroup(self, container_id: str) -> cgroup.Cgroup | None:
         """A running container's, for statistics."""
@@ -510,7 +518,8 @@ class Runtime:
                 return
             shim.exit = exit_
             shim.exited.set_result(None)
-        self._on_exit(exit_)
+        for callback in self._exit_callbacks:
+            callback(exit_)
 
     def _on_gone(self, shim: _Shim) -> None:
         """The connection has ended; without an exit before, the shim was killed."""

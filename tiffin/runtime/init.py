@@ -150,7 +150,8 @@ def _check_target(root: Root, target: int, path: str, *, directory: bool) -> Non
 
 def _mount_file_system(root: Root, operation: Operation) -> None:
     assert isinstance(operation, operations.MountFileSystem)
-    mounted = make_file_system(operation.kind, operation.attributes, operation.data)
+    data = [("source", operation.source), *operation.data]
+    mounted = make_file_system(operation.kind, operation.attributes, data)
     kept = False
     try:
         target = open_target(root.fd, operation.target, directory=True)
@@ -191,7 +192,7 @@ def _mount_cgroups(root: Root, operation: Operation) -> None:
     target = open_target(root.fd, operation.target, directory=True)
     try:
         if operation.hierarchies is None:
-            _mount_on(target, make_file_system("cgroup2", operation.attributes, []))
+            _mount_on(target, make_file_system("cgroup2", operation.attributes, [("source", "cgroup")]))
         else:
             _mount_hierarchies(root, operation, target)
     finally:
@@ -207,7 +208,9 @@ def _mount_on(target: int, mounted: int) -> None:
 
 def _mount_hierarchies(root: Root, operation: operations.MountCgroups, target: int) -> None:
     assert operation.hierarchies is not None
-    directory = make_file_system("tmpfs", operation.attributes & ~1, [("mode", "755")])
+    directory = make_file_system(
+        "tmpfs", operation.attributes & ~1, [("source", "tmpfs"), ("mode", "755")]
+    )
     try:
         for name, controllers in operation.hierarchies:
             os.mkdir(name, 0o755, dir_fd=directory)
@@ -226,7 +229,7 @@ def _mount_hierarchies(root: Root, operation: operations.MountCgroups, target: i
 def _mount_hierarchy(directory: int, name: str, controllers: list[str], attributes: int) -> None:
     words = [(word, "") for word in controllers if not word.startswith("name=")]
     named = [word.removeprefix("name=") for word in controllers if word.startswith("name=")]
-    data = [*words, *(("name", value) for value in named)]
+    data = [("source", "cgroup"), *words, *(("name", value) for value in named)]
     if named and not words:
         data.insert(0, ("none", ""))
     mounted = make_file_system("cgroup", attributes, data)
@@ -309,7 +312,9 @@ def _mask(root: Root, operation: Operation) -> None:
 def _mask_directory(root: Root, path: int) -> None:
     if root.empty < 0:
         attributes = operations.RDONLY | operations.NOSUID | operations.NODEV | operations.NOEXEC
-        root.empty = make_file_system("tmpfs", attributes, [("nr_inodes", "2")])
+        root.empty = make_file_system(
+            "tmpfs", attributes, [("source", "tmpfs"), ("nr_inodes", "2")]
+        )
         mounts.move_mount(root.empty, path)
     else:
         flags = mounts.OPEN_TREE_CLONE | mounts.AT_EMPTY_PATH
@@ -634,6 +639,12 @@ class Birth:
         self.plan = plan
         self.program = program
         self.linux = linux
+        # Born with the clone, a cgroup namespace would have the shim's cgroup for its root, and
+        # mqueue, which is made with the ipc namespace, an owner without a name.
+        kinds = operations.new_namespaces(linux)
+        late = [kind for kind in ("cgroup", "ipc") if kind in kinds]
+        self.late_namespaces = operations.clone_flags(late)
+        self.clone_flags = operations.clone_flags(kinds) & ~self.late_namespaces
 
 
 def join_cgroups(files: list[int]) -> None:
@@ -650,9 +661,8 @@ def first_process(birth: Birth) -> None:
     syscalls.close_all_but([channel.fileno()])
     os.setsid()
     _expect(channel, "mapped")
-    if "cgroup" in operations.new_namespaces(birth.linux):
-        syscalls.unshare(syscalls.CLONE_NEWCGROUP)
     become_root()
+    syscalls.unshare(birth.late_namespaces)
     mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
     slots = receive_slots(channel, len(birth.plan.detached))
     root = Root(channel, slots)

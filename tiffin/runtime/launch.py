@@ -23,19 +23,16 @@ _JOINED_KINDS = operations.CLONE_FLAGS
 
 def first_process(birth: Birth) -> int:
     """Clone the container's init: its pid, or 0 where the process in between will tell it."""
-    flags = operations.clone_flags(
-        [kind for kind in operations.new_namespaces(birth.linux) if kind != "cgroup"]
-    )
     joined = operations.joined_namespaces(birth.linux)
     if not joined:
-        pid = syscalls.clone3(flags)
+        pid = syscalls.clone3(birth.clone_flags)
         if pid == 0:
             init.guarded(birth.channel, lambda: init.first_process(birth))
         return pid
     namespaces = _open_namespaces(joined)
     try:
         if syscalls.clone3(0) == 0:
-            init.guarded(birth.channel, lambda: _born_in(birth, flags, namespaces))
+            init.guarded(birth.channel, lambda: _born_in(birth, namespaces))
     finally:
         messages.close_all([fd for fd, _kind in namespaces])
     return 0
@@ -53,14 +50,14 @@ def _open_namespaces(joined: list[tuple[str, str]]) -> list[tuple[int, int]]:
     return opened
 
 
-def _born_in(birth: Birth, flags: int, namespaces: list[tuple[int, int]]) -> None:
+def _born_in(birth: Birth, namespaces: list[tuple[int, int]]) -> None:
     """In between: enter, clone, tell."""
     init.join_cgroups(birth.joins)
     birth.joins = []
     for fd, kind in namespaces:
         if not _is_own(fd, kind):
             syscalls.setns(fd, kind)
-    pid = syscalls.clone3(flags | syscalls.CLONE_PARENT)
+    pid = syscalls.clone3(birth.clone_flags | syscalls.CLONE_PARENT)
     if pid == 0:
         init.first_process(birth)
     _tell_pid(birth.channel, pid)

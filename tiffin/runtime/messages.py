@@ -129,11 +129,11 @@ def receive(connection: socket) -> tuple[Message, list[int]]:
 
 def receive_packet(connection: socket) -> tuple[bytes, list[int]]:
     try:
-        data, ancillary, flags, _address = connection.recvmsg(
-            MAX_PACKET_BYTES + 1, CMSG_SPACE(4 * MAX_DESCRIPTORS), MSG_CMSG_CLOEXEC
-        )
-    except ConnectionResetError as error:
-        raise ConnectionEnded from error
+        data, ancillary, flags, _address = _receive_raw(connection)
+    except ConnectionResetError:
+        # The other side has closed without reading all of ours. That is told once, before what it
+        # has said itself, which is still to be had.
+        data, ancillary, flags, _address = _receive_raw(connection)
     descriptors = _descriptors(ancillary)
     if flags & (MSG_TRUNC | MSG_CTRUNC):
         close_all(descriptors)
@@ -143,6 +143,12 @@ def receive_packet(connection: socket) -> tuple[bytes, list[int]]:
     if data == b"@":
         data = _read_memory(descriptors)
     return data, descriptors
+
+
+def _receive_raw(connection: socket) -> tuple[bytes, list[tuple[int, int, bytes]], int, Any]:
+    return connection.recvmsg(
+        MAX_PACKET_BYTES + 1, CMSG_SPACE(4 * MAX_DESCRIPTORS), MSG_CMSG_CLOEXEC
+    )
 
 
 def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:

@@ -256,11 +256,12 @@ class Attach(Operation):
 class MountFileSystem(Operation):
     """A new file system of the container's own user namespace."""
 
-    __slots__ = ("attributes", "data", "kind", "target")
+    __slots__ = ("attributes", "data", "kind", "source", "target")
 
     def __init__(
-        self, kind: str, target: str, attributes: int, data: list[tuple[str, str]]
+        self, kind: str, source: str, target: str, attributes: int, data: list[tuple[str, str]]
     ) -> None:
+        self.source = source
         self.kind = kind
         self.target = target
         self.attributes = attributes
@@ -426,7 +427,7 @@ def _plan_mount(result: Plan, mount: Config, linux: Config, extra: Config) -> No
         result.create.append(MountCgroups(target, Options(words).set, hierarchies))
     else:
         options = Options(words)
-        result.create.append(MountFileSystem(kind, target, options.set, options.data))
+        result.create.append(MountFileSystem(kind, source, target, options.set, options.data))
 
 
 def check_target(target: str, kind: str) -> None:

@@ -128,7 +128,7 @@ def _overlay_by_descriptor(operation: MakeOverlay, ids: Ids) -> int:
             fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
             opened.append(fd)
             mounts.fsconfig_fd(context, key, fd)
-        for key, value in _OVERLAY_OPTIONS:
+        for key, value in (("source", "overlay"), *_OVERLAY_OPTIONS):
             mounts.fsconfig_string(context, key, value)
         _as_container_root(
             ids if operation.idmap else None, lambda: mounts.fsconfig_create(context)
@@ -286,7 +286,7 @@ def _make_devices(operation: Operation, ids: Ids, _scratch: str) -> int:
     root = ids.on_host(0)
     context = mounts.fsopen("tmpfs")
     try:
-        for key, value in options.data:
+        for key, value in (("source", "tmpfs"), *options.data):
             mounts.fsconfig_string(context, key, value)
         mounts.fsconfig_string(context, "uid", str(root))
         mounts.fsconfig_string(context, "gid", str(root))

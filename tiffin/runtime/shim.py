@@ -747,6 +747,7 @@ class Shim:
                 self._cgroup.kill()
             except OSError as error:
                 os.write(2, f"kill cgroup: {error}\n".encode())
+            self._reap()
 
     def _record(self, pid: int) -> None:
         """exit.json: whole or not there."""

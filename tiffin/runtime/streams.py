@@ -105,6 +105,7 @@ class Streams:
         self._log = log
         self._stdin_once = stdin_once
         self._terminal = -1
+        self._size = (0, 0)
         self._outputs: dict[int, int] = {}  # descriptor -> stream
         self._lines: dict[int, Lines] = {}
         self._stdin = -1
@@ -132,11 +133,15 @@ class Streams:
 
     def set_terminal(self, master: int, *, stdin: bool) -> None:
         self._terminal = master
+        if self._size != (0, 0):
+            syscalls.set_window_size(master, *self._size)
         self.add_output(master, STDOUT)
         if stdin:
             self.set_stdin(os.dup(master))
 
     def resize(self, rows: int, columns: int) -> None:
+        """A terminal that is still to come will have this size."""
+        self._size = (rows, columns)
         if self._terminal >= 0:
             syscalls.set_window_size(self._terminal, rows, columns)
 
