@@ -95,6 +95,7 @@ class Unpacker:
         # New files are ours, except in trees that we did not make: setgid directories give theirs.
         self._born_as = (os.geteuid(), os.getegid()) if whiteouts == OVERLAY else None
         self._open: OrderedDict[bytes, int] = OrderedDict()
+        self._stale = False  # a directory was removed, and one of the open ones may be in it
         self._directories: dict[int, _Directory] = {}
         self._made: set[int] = set()  # inodes of this archive; only where whiteouts are applied
         self._root_opaque = False
@@ -112,6 +113,8 @@ class Unpacker:
             self._forget()
 
     def _entry(self, entry: tar.Entry, reader: tar.Reader) -> None:
+        if self._stale:
+            self._forget()
         try:
             self._place(entry, reader)
         except OSError as error:
@@ -276,6 +279,7 @@ class Unpacker:
         os.utime(fd, ns=(noted.mtime_ns, noted.mtime_ns))
 
     def _forget(self) -> None:
+        self._stale = False
         while self._open:
             os.close(self._open.popitem()[1])
 
@@ -350,8 +354,7 @@ class Unpacker:
                 "directory with non-directory" if was_directory else "non-directory by directory"
             )
             raise InvalidArgument(f"cannot overwrite {words}: {_shown(entry.name)}")
-        if was_directory:
-            self._forget()
+        self._stale = self._stale or was_directory
         rootpath.remove_tree(parent, name)
 
     # Whiteouts
@@ -416,7 +419,7 @@ class Unpacker:
             finally:
                 os.close(fd)
             if status.st_ino not in self._made:
-                self._forget()
+                self._stale = True
                 _remove_if_empty(parent, name)
         elif status.st_ino not in self._made:
             os.unlink(name, dir_fd=parent)
