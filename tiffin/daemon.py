@@ -193,7 +193,7 @@ async def run(options: DaemonOptions) -> None:
         server = Server(engine)
         stack.push_async_callback(server.close)
         for host in options.hosts:
-            await server.listen(socket_path(host))
+            await server.listen_unix(socket_path(host))
         log.info(
             "serving hosts=%s data_root=%s", ",".join(options.hosts), options.settings.data_root
         )

@@ -46,7 +46,6 @@ from tiffin.runtime import spec
 from tiffin.runtime.logreader import LogLine, read_log
 from tiffin.storage.snapshots import SnapshotStore
 
-
 # In the body of Containers the word `list` is its method.
 ContainerList = list[Container]
 Changes = list[tuple[str, int]]

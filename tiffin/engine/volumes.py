@@ -20,6 +20,9 @@ from tiffin.engine.naming import new_id
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 
 
+Names = list[str]  # in the body of Volumes the word `list` is its method
+
+
 class Volumes:
     def __init__(
         self,
@@ -92,7 +95,7 @@ class Volumes:
             )
         self._events.emit("volume", "destroy", name, {"driver": "local"})
 
-    async def prune(self, matches: Callable[[Volume], bool]) -> tuple[list[str], int]:
+    async def prune(self, matches: Callable[[Volume], bool]) -> tuple[Names, int]:
         """Remove unused volumes that match; their names and the bytes given back."""
         removed, reclaimed = [], 0
         for volume in await self.list():
