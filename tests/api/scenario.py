@@ -1,8 +1,8 @@
 """Requests whose answers are recorded from a real dockerd and asked again of tiffin.
 
 A step is a request with a name; `save` keeps a field of the answer for later paths ("{web}").
-Steps of one journey run in order on one engine that has busybox:latest and nothing else. Containers use the
-network "none", so that the recording engine needs no bridge.
+Steps of one journey run in order on one engine that has busybox:latest and nothing else. Containers
+use the network "none", so that the recording engine needs no bridge.
 """
 
 from __future__ import annotations

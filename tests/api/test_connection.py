@@ -250,8 +250,10 @@ def test_a_path_that_is_not_clean_is_redirected(short_tmp: str) -> None:
         b"GET /hello HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         b"POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
         b"POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
-        b"POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n"
-        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        (
+            b"POST /count HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        ),
         b"GET /hello HTTP/1.1\r\nHost: a\r\nbad name: x\r\n\r\n",
     ],
 )

@@ -90,7 +90,7 @@ def _is_live(item: dict[str, Any]) -> bool:
 async def _images(engine: Engine, version: Version) -> list[dict[str, Any]]:
     users = [container.image_id for container in engine.containers.list()]
     return [
-        summary_json(image, version, containers=users.count(image.id))
+        summary_json(image, version, containers=0) | {"Containers": users.count(image.id)}
         for image in await engine.images.list()
     ]
 

@@ -109,7 +109,7 @@ class Router:
         return None
 
     def _refusal(self, request: Request, error: TiffinError) -> Response:
-        level = logging.ERROR if error.status >= 500 else logging.INFO
+        level = logging.ERROR if error.status == 500 else logging.INFO
         log.log(
             level,
             "request=%s %s %s status=%d: %s",
@@ -118,7 +118,7 @@ class Router:
             request.path,
             error.status,
             error.message,
-            exc_info=error if self._debug and error.status >= 500 else None,
+            exc_info=error if self._debug and error.status == 500 else None,
         )
         return error_response(error.status, error.message)
 

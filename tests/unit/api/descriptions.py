@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 FOLDER = Path(__file__).resolve().parents[3].parent / "shared" / "reference"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "string": str,
     "integer": int,
@@ -33,7 +34,7 @@ def description(version: str) -> dict[str, Any]:
     if not path.exists():
         pytest.skip(f"the API description {path.name} is not here")
     with open(path, encoding="utf-8") as file:
-        return yaml.load(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # type: ignore[no-any-return]
+        return yaml.load(file, _LOADER)  # type: ignore[no-any-return]
 
 
 def check_answer(version: str, method: str, path: str, status: int, value: Any) -> None:
