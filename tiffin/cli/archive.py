@@ -73,10 +73,8 @@ class _Stat:
 def _stat(client: Client, container: str, path: str) -> _Stat | None:
     try:
         answer = client.request("HEAD", container_path(container, "archive"), {"path": path})
-    except DaemonAnswered as error:
-        if error.status == 404:
-            return None
-        raise
+    except DaemonAnswered:
+        return None  # what is wrong with it comes out when it is used
     answer.read()
     return _Stat(answer)
 

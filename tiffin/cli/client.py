@@ -312,7 +312,7 @@ class Client:
             return answer
         text = answer.read().decode("utf-8", "replace").strip()
         try:
-            words = str(decode(text)["message"])
+            words = str(decode(text)["message"]).strip()
         except (ValueError, KeyError, TypeError):
             words = text or f"status {answer.status} without a message"
         raise DaemonAnswered(answer.status, words)

@@ -110,7 +110,7 @@ def check_sysctl(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     allowed = name in _SYSCTLS or name.startswith(("net.", "fs.mqueue."))
     if not equals or not name or not allowed:
-        raise ValueError(f"sysctl '{name if equals else text}' is not allowed")
+        raise ValueError(f"sysctl '{text}' is not allowed")
     return name, value
 
 
@@ -625,7 +625,8 @@ def parse_expose(text: str) -> list[str]:
     if ":" in text:
         raise WrongOption(f"invalid port format for --expose: {text}")
     ports, protocol = _protocol(text)
-    problem = f"invalid range format for --expose: {text}, error: invalid port {ports!r}"
+    parsing = f'strconv.ParseUint: parsing "{ports}": invalid syntax'
+    problem = f"invalid range format for --expose: {text}, error: {parsing}"
     first, last = _range(ports, problem)
     return [f"{port}/{protocol}" for port in range(first, last + 1)]
 

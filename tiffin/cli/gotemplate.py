@@ -40,8 +40,15 @@ FREE_MAPS = frozenset(
     )
 )
 
+# Lists that the API leaves null.
+LISTS = frozenset(
+    "Binds CapAdd CapDrop Cmd Devices Dns DnsOptions DnsSearch Entrypoint Env ExecIDs ExtraHosts "
+    "GroupAdd Links OnBuild RepoDigests RepoTags SecurityOpt Ulimits VolumesFrom".split()
+)
+
 _SPACES = " \t\r\n"
 _NUMBERS = "0123456789"
+WORDS = frozenset(("true", "false", "nil", "and", "or"))
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "'": "'", "a": "\a", "b": "\b"}
 
 
@@ -314,6 +321,8 @@ class _PipelineParser:
             self.next()
         elif kind == "field":
             node = ("field", (".",), value)
+        elif kind == "word" and value not in FUNCTIONS and value not in WORDS:
+            raise TemplateError(f"template: :1: function {go_quote(value)} not defined")
         elif kind in (".", "variable", "word", "string", "number"):
             node = (kind, value) if kind != "." else (".",)
         else:
@@ -365,7 +374,7 @@ class _Run:
             elif kind == "print":
                 value = self.pipe(node[1], dot)
                 if not node[1][1]:
-                    self.out.append(to_text(value))
+                    self.out.append(_empty(node[1]) if value is None else to_text(value))
             elif kind == "range":
                 self.range(node, dot)
             elif kind == "break":
@@ -509,6 +518,14 @@ class _Run:
         return TemplateError(f'template: :1:2: executing "" at <{_source(node)}>: {problem}')
 
 
+def _empty(pipe: Node) -> str:
+    """What Go prints for null: `[]` and `map[]` where the API has lists and maps."""
+    first = pipe[3][0][0]
+    if first[0] != "field" or len(pipe[3]) > 1:
+        return "<nil>"
+    return "[]" if first[2] in LISTS else "map[]" if first[2] in FREE_MAPS else "<nil>"
+
+
 def _source(node: Node) -> str:
     if node[0] != "field":
         return str(node[1]) if node[0] == "variable" else ""
@@ -565,7 +582,11 @@ def to_text(value: Any) -> str:  # noqa: PLR0911 - a case for each type
 
 
 def _json(value: Any) -> str:
-    return show(_plain(value))
+    text = show(_plain(value))
+    if isinstance(value, Fields):
+        # Go escapes for HTML what it makes of a row, and only that.
+        text = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return text
 
 
 def _plain(value: Any) -> Any:
@@ -736,12 +757,12 @@ HEADER_FUNCTIONS: dict[str, Callable[..., Any]] = FUNCTIONS | {
 }
 
 
-def parse(source: str, *, strict: bool = False) -> Template:
-    """The template in `source`. CommandFailed as Docker's CLI says it."""
+def parse(source: str, *, strict: bool = False, code: int = 64) -> Template:
+    """The template in `source`. CommandFailed with `code` as Docker's CLI says it."""
     try:
         return Template(source, strict=strict)
     except TemplateError as error:
-        raise CommandFailed(f"template parsing error: {error}", 64) from error
+        raise CommandFailed(f"template parsing error: {error}", code) from error
 
 
 def print_one(source: str, document: Any) -> None:

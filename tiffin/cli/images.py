@@ -146,7 +146,12 @@ def tag(client: Client, arguments: Arguments) -> None:
     from tiffin.cli.names import parse_name
 
     source, target = arguments.words
-    name = parse_name(target)
+    try:
+        name = parse_name(target)
+    except CommandFailed as error:
+        raise CommandFailed(
+            f'Error parsing reference: "{target}" is not a valid repository/tag: {error.message}'
+        ) from error
     if name.digest:
         raise CommandFailed("refusing to create a tag with a digest reference")
     query = {"repo": name.repository, "tag": name.tag or "latest"}

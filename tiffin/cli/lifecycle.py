@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiffin.cli.failures import CommandFailed
+from tiffin.cli.failures import CommandFailed, DaemonAnswered
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import say
 from tiffin.cli.targets import container_path, for_each, one_by_one
@@ -77,7 +77,11 @@ def rename(client: Client, arguments: Arguments) -> None:
     old, new = (word.strip() for word in arguments.words)
     if not old or not new:
         raise CommandFailed("Error: Neither old nor new names may be empty")
-    client.request("POST", container_path(old, "rename"), {"name": new}).read()
+    try:
+        client.request("POST", container_path(old, "rename"), {"name": new}).read()
+    except DaemonAnswered as error:
+        words = f"{error.message}\nError: failed to rename container named {old}"
+        raise CommandFailed(words) from error
 
 
 def wait(client: Client, arguments: Arguments) -> None:

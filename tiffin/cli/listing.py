@@ -53,7 +53,7 @@ def _show_by_template(
     is_table = form.startswith("table")
     source = "{{json .}}" if form == "json" else form.removeprefix("table") if is_table else form
     source = source.strip(" ").replace("\\t", "\t").replace("\\n", "\n")
-    template = parse(source)
+    template = parse(source, code=1)
     try:
         lines = [template.render(Row(each, fields, short=short)) for each in records]
         if is_table:

@@ -253,12 +253,13 @@ def _find_in_group(words: list[str]) -> tuple[str, list[str]]:
     if len(words) == 1 or words[1] in ("-h", "--help"):
         from tiffin.cli.overview import group_help
 
-        write(1, group_help(group).encode())
+        write(2 if len(words) == 1 else 1, group_help(group).encode())
         return "", []
     name = f"{group} {words[1]}"
     if name in COMMANDS:
         return name, words[2:]
-    hint = f"Usage:  tiffin {group}\n\nRun 'tiffin {group} --help' for more information"
+    usage = f"{group} COMMAND" if group in ("network", "volume") else group
+    hint = f"Usage:  tiffin {usage}\n\nRun 'tiffin {group} --help' for more information"
     if words[1].startswith("-"):
         raise WrongUsage(f"unknown flag: {words[1]}", hint)
     raise WrongUsage(f"tiffin: unknown command: tiffin {name}", hint, code=1)

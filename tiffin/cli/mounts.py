@@ -257,5 +257,5 @@ def _count(text: str) -> int:
         return int(text)
     except ValueError:
         raise ValueError(
-            f'invalid count ({text}): value must be either "all" or an integer'
+            f'invalid count ({text}): value must be either "all" or an integer: invalid syntax'
         ) from None

@@ -113,7 +113,7 @@ def _ranges(arguments: Arguments) -> list[dict[str, Any]]:
     try:
         nets = [ipaddress.ip_network(subnet, strict=False) for subnet in subnets]
     except ValueError as error:
-        raise CommandFailed(f"invalid CIDR address: {error}") from error
+        raise CommandFailed(f"invalid CIDR address: {', '.join(subnets)}") from error
     if any(one.overlaps(two) for at, one in enumerate(nets) for two in nets[:at]):
         raise CommandFailed("multiple overlapping subnet configuration is not supported")
     found: list[dict[str, Any]] = [{"Subnet": subnet} for subnet in subnets]

@@ -186,7 +186,7 @@ class _Parsing:
             wanted = f"requires at most {most} argument{'' if most == 1 else 's'}"
         else:
             wanted = f"requires at least {least} and at most {most} arguments"
-        see = "Run" if most == 0 else "See"
+        see = "See" if most is None else "Run"
         raise WrongUsage(
             f"tiffin: 'tiffin {self.name}' {wanted}",
             f"Usage:  tiffin {usage_of(self.name, self.command)}\n\n"

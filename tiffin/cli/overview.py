@@ -8,6 +8,8 @@ from tiffin.cli.main import COMMANDS, GROUPS, load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from tiffin.cli.options import Command
 
 COMMON = (
@@ -23,6 +25,10 @@ GLOBAL_OPTIONS = (
     ),
     ("  -v, --version", "Print version information and quit"),
 )
+
+
+def _listing(rows: Iterable[tuple[str, str]]) -> str:
+    return "\n".join(f"  {name:<11} {text}" for name, text in rows)
 
 
 def aliases(name: str) -> list[str]:
@@ -42,9 +48,7 @@ def help_about(words: list[str]) -> str:
         return group_help(name)
     if name in COMMANDS:
         return help_for(name, load(name))
-    raise WrongUsage(
-        f"tiffin: unknown help topic: {name}", "Run 'tiffin --help' for more information", code=1
-    )
+    raise WrongUsage(f"unknown help topic: {name}", code=1)
 
 
 def overview() -> str:
@@ -56,13 +60,13 @@ def overview() -> str:
             "A container engine in Python that speaks the Docker Engine API",
             "",
             "Common Commands:",
-            columns((f"  {name}", load(name).summary) for name in COMMON),
+            _listing((name, load(name).summary) for name in COMMON),
             "",
             "Management Commands:",
-            columns((f"  {group}", text) for group, text in GROUPS.items()),
+            _listing(GROUPS.items()),
             "",
             "Commands:",
-            columns((f"  {name}", load(name).summary) for name in sorted(others)),
+            _listing((name, load(name).summary) for name in sorted(others)),
             "",
             "Global Options:",
             columns(GLOBAL_OPTIONS),
@@ -79,9 +83,9 @@ def group_help(group: str) -> str:
     for name, place in COMMANDS.items():
         if name.startswith(f"{group} ") and place not in seen:
             seen.append(place)
-            rows.append((f"  {name.partition(' ')[2]}", load(name).summary))
+            rows.append((name.partition(" ")[2], load(name).summary))
     return (
         f"Usage:  tiffin {group} COMMAND\n\n{GROUPS[group]}\n\nCommands:\n"
-        f"{columns(sorted(rows))}\n\n"
+        f"{_listing(sorted(rows))}\n\n"
         f"Run 'tiffin {group} COMMAND --help' for more information on a command.\n"
     )

@@ -179,6 +179,10 @@ def create_container(client: Client, arguments: Arguments, body: dict[str, Any])
         try:
             answer = client.post("/containers/create", query, body)
         except DaemonAnswered as error:
+            if error.status == 400 and "invalid reference format" in error.words:
+                from tiffin.cli.names import parse_name
+
+                parse_name(image)  # says it in more detail
             if error.status != 404 or pull not in ("missing", "") or _is_id(image):
                 raise
             if not arguments.flag("quiet"):

@@ -44,6 +44,20 @@ def describe_client(client: Client, newest: str) -> dict[str, str]:
     }
 
 
+def calendar_date(text: str) -> str:
+    """`2026-05-07T21:09:36Z` as `Thu May  7 21:09:36 2026`; anything else as it is."""
+    day, _, clock = text.partition("T")
+    parts = day.split("-")
+    if len(parts) != 3 or len(clock) < 8 or not all(map(str.isdecimal, parts)):
+        return text
+    year, month, date = map(int, parts)
+    before = year - (month < 3)
+    shift = (0, 3, 2, 5, 0, 3, 5, 1, 4, 6, 2, 4)[month - 1]
+    weekday = (before + before // 4 - before // 100 + before // 400 + shift + date) % 7
+    names = "Sun Mon Tue Wed Thu Fri Sat Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+    return f"{names[weekday]} {names[6 + month]} {date:2} {clock[:8]} {year}"
+
+
 def version(client: Client, arguments: Arguments) -> int:
     newest = client.version
     server: dict[str, Any] | None = None
@@ -53,6 +67,9 @@ def version(client: Client, arguments: Arguments) -> int:
     except CommandFailed as error:
         failure = error
     ours = describe_client(client, newest)
+    for component in (server or {}).get("Components") or ():
+        if component["Name"] == "Engine" and (component.get("Details") or {}).get("BuildTime"):
+            component["Details"]["BuildTime"] = calendar_date(component["Details"]["BuildTime"])
     template = arguments.text("format")
     if template:
         from tiffin.cli.gotemplate import print_one
