@@ -140,24 +140,31 @@ def _extract_members(archive: tarfile.TarFile, base: str) -> None:
     """Members under their first name's place, which becomes `base`. Nothing leaves `base`."""
     directories: list[tuple[str, tarfile.TarInfo]] = []
     for member in archive:
-        parts = [part for part in member.name.split("/") if part not in ("", ".")]
-        if ".." in parts:
-            raise CommandFailed(f"the archive reaches outside: {member.name}")
-        path = os.path.join(base, *parts[1:])
-        _refuse_links_on_the_way(base, parts[1:-1])
+        parts = _below_first(member.name)
+        path = os.path.join(base, *parts)
+        _refuse_links_on_the_way(base, parts[:-1])
         if member.isdir():
             if not os.path.isdir(path):
                 os.mkdir(path, 0o700)
             directories.append((path, member))
             continue
         if member.islnk():
-            first = [part for part in member.linkname.split("/") if part not in ("", ".")]
+            first = _below_first(member.linkname)
+            _refuse_links_on_the_way(base, first[:-1])
             _replace(path)
-            os.link(os.path.join(base, *first[1:]), path, follow_symlinks=False)
+            os.link(os.path.join(base, *first), path, follow_symlinks=False)
             continue
         _make(archive, member, path)
     for path, member in reversed(directories):
         _finish(path, member)
+
+
+def _below_first(name: str) -> list[str]:
+    """The path without its first part, which is the name of what is copied, or `.`."""
+    parts = [part for part in name.split("/") if part]
+    if ".." in parts:
+        raise CommandFailed(f"the archive reaches outside: {name}")
+    return [part for part in parts[1:] if part != "."]
 
 
 def _refuse_links_on_the_way(base: str, parts: list[str]) -> None:
@@ -266,7 +273,7 @@ def _prepare(
             raise CommandFailed("no such directory")
         renamed, into = _split(to)
     source = os.path.realpath(path) if only_contents else local
-    return _tar(os.fsencode(source), os.fsencode(renamed)), into
+    return _Tar().stream(os.fsencode(source), os.fsencode(renamed)), into
 
 
 def _split(to: str) -> tuple[str, str]:
@@ -274,30 +281,40 @@ def _split(to: str) -> tuple[str, str]:
     return name, directory or "/"
 
 
-def _tar(source: bytes, name: bytes) -> Iterator[bytes]:
-    if name:
-        yield from _entry(source, name)
-    else:
-        for each in sorted(os.listdir(source)):
-            yield from _entry(os.path.join(source, each), each)
-    yield END
+class _Tar:
+    """The archive of a local file or directory, hard links within it kept."""
 
+    def __init__(self) -> None:
+        self.links: dict[tuple[int, int], bytes] = {}
 
-def _entry(path: bytes, name: bytes) -> Iterator[bytes]:
-    status = os.lstat(path)
-    is_directory = stat.S_ISDIR(status.st_mode)
-    if stat.S_ISSOCK(status.st_mode):
-        return
-    header: Header = file_header(name + b"/" if is_directory else name, status)
-    header.uid, header.gid = status.st_uid, status.st_gid
-    if stat.S_ISLNK(status.st_mode):
-        header.link = os.readlink(path)
-    yield header.encode()
-    if header.size:
-        yield from contents(path, header.size)
-    if is_directory:
-        for each in sorted(os.listdir(path)):
-            yield from _entry(os.path.join(path, each), name + b"/" + each)
+    def stream(self, source: bytes, name: bytes) -> Iterator[bytes]:
+        """`source` under the name `name`; without one only what is in it."""
+        if name:
+            yield from self.entry(source, name)
+        else:
+            for each in sorted(os.listdir(source)):
+                yield from self.entry(os.path.join(source, each), each)
+        yield END
+
+    def entry(self, path: bytes, name: bytes) -> Iterator[bytes]:
+        status = os.lstat(path)
+        is_directory = stat.S_ISDIR(status.st_mode)
+        if stat.S_ISSOCK(status.st_mode):
+            return
+        header: Header = file_header(name + b"/" if is_directory else name, status)
+        header.uid, header.gid = status.st_uid, status.st_gid
+        if stat.S_ISLNK(status.st_mode):
+            header.link = os.readlink(path)
+        elif status.st_nlink > 1 and not is_directory:
+            first = self.links.setdefault((status.st_dev, status.st_ino), name)
+            if first != name:
+                header.link, header.hard, header.size = first, True, 0
+        yield header.encode()
+        if header.size:
+            yield from contents(path, header.size)
+        if is_directory:
+            for each in sorted(os.listdir(path)):
+                yield from self.entry(os.path.join(path, each), name + b"/" + each)
 
 
 CP = Command(

@@ -191,7 +191,7 @@ class Client:
         try:
             return self._checked(self._exchange(method, path, query, body, headers))
         except DaemonAnswered as error:
-            if not self._is_too_new(error):
+            if not self._is_too_new(error, method):
                 raise
             return self._checked(self._exchange(method, path, query, body, headers))
 
@@ -317,7 +317,11 @@ class Client:
             words = text or f"status {answer.status} without a message"
         raise DaemonAnswered(answer.status, words)
 
-    def _is_too_new(self, error: DaemonAnswered) -> bool:
+    def _is_too_new(self, error: DaemonAnswered, method: str) -> bool:
+        if error.status == 400 and method == "HEAD":
+            # An answer to HEAD has no body to say why.
+            spoken = self.version
+            return self.negotiate() != spoken
         _, said, theirs = error.words.partition(_TOO_NEW)
         if error.status != 400 or not said:
             return False
