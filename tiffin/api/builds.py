@@ -18,6 +18,8 @@ from tiffin.errors import InvalidArgument, NotFound, Unsupported
 if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
 
+_CLASSIC = "the classic builder's protocol; no remote context, no squash"
+_NO_IDS = "no build has an id: a build ends with its client"
 _PRUNE_FILTERS = (
     "description", "id", "inuse", "parent", "private", "shared", "type", "unused-for", "until",
 )  # fmt: skip
@@ -29,9 +31,9 @@ class BuildRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route("POST", "/build", self.build, dies_with_client=True),
+            Route("POST", "/build", self.build, dies_with_client=True, limits=_CLASSIC),
             Route("POST", "/build/prune", self.prune, since="1.31"),
-            Route("POST", "/build/cancel", self.cancel, since="1.39"),
+            Route("POST", "/build/cancel", self.cancel, since="1.39", limits=_NO_IDS),
         ]
 
     async def build(self, request: Request) -> Answer:

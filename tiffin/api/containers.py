@@ -351,9 +351,9 @@ def stream_type(request: Request, *, tty: bool) -> str:
 
 
 async def write_failure(descriptor: int, error: TiffinError, *, framed: bool) -> None:
-    """A failure after the hijack: all that is left is to say it in the stream."""
+    """A failure after the hijack: all that is left is to say it in the stream, on stdout as Docker."""
     text = f"{error.message}\r\n".encode()
-    await write_all(descriptor, frame(2, text) if framed else text)
+    await write_all(descriptor, frame(1, text) if framed else text)
 
 
 async def write_all(descriptor: int, data: bytes) -> None:

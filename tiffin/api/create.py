@@ -5,6 +5,7 @@ Every field of Docker's HostConfig is obeyed, inert, or refused by name; none is
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ _SUPPORTED = {field.encode_name.lower() for field in msgspec.structs.fields(Host
 _REFUSED = {name.lower(): name for name in UNSUPPORTED_HOST_FIELDS}
 _INERT = {name.lower() for name in IGNORED_HOST_FIELDS}
 _INT64 = 2**63 - 1
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 # Endpoint settings that a client sends back from `inspect`, and that mean nothing in a request.
 _ENDPOINT_OUTPUT = frozenset(
@@ -52,10 +54,26 @@ def read_create(document: dict[str, Any], version: Version) -> CreateRequest:
     config = decode(document, ContainerConfig)
     host = read_host_config(find_key(document, "HostConfig"))
     endpoints = read_endpoints(find_key(document, "NetworkingConfig"))
+    _check_plain(config, host)
     host, mac_address = _place(host, endpoints, version)
     if mac_address and not config.mac_address:
         config = msgspec.structs.replace(config, mac_address=mac_address)
     return CreateRequest(config, host)
+
+
+def _check_plain(config: ContainerConfig, host: HostConfig) -> None:
+    """What becomes a line of /etc/hosts or resolv.conf is one line."""
+    texts = {
+        "hostname": (config.hostname, config.domainname),
+        "extra host": host.extra_hosts,
+        "DNS server": host.dns,
+        "DNS option": host.dns_options,
+        "DNS search domain": host.dns_search,
+    }
+    for what, values in texts.items():
+        for value in values:
+            if _CONTROL.search(value):
+                raise InvalidArgument(f"invalid {what}: {value!r} has a control character")
 
 
 def read_host_config(document: Any) -> HostConfig:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tiffin.engine.images import Image
 
 _LIST_FILTERS = ("before", "dangling", "label", "label!", "reference", "since", "until")
+_NO_URL = "no import from an address"
 _PRUNE_FILTERS = ("dangling", "label", "label!", "until")
 
 
@@ -32,15 +33,14 @@ class ImageRoutes:
         one = "/images/{name*}"
         return [
             Route("GET", "/images/json", self.listing),
-            Route("GET", "/images/search", self.search),
             Route("GET", "/images/get", self.save_many, dies_with_client=True),
-            Route("POST", "/images/create", self.create, dies_with_client=True),
+            Route("POST", "/images/create", self.create, dies_with_client=True, limits=_NO_URL),
             Route("POST", "/images/load", self.load, dies_with_client=True),
             Route("POST", "/images/prune", self.prune, since="1.25"),
             Route("GET", one + "/json", self.inspect),
             Route("GET", one + "/history", self.history),
             Route("GET", one + "/get", self.save, dies_with_client=True),
-            Route("GET", one + "/attestations", self.attestations, since="1.55"),
+            Route("GET", one + "/attestations", self.attestations, since="1.55", limits="none"),
             Route("POST", one + "/push", self.push, dies_with_client=True),
             Route("POST", one + "/tag", self.tag),
             Route("DELETE", one, self.remove),
@@ -89,10 +89,6 @@ class ImageRoutes:
                 for entry in entries
             ]
         )
-
-    async def search(self, request: Request) -> Answer:
-        del request
-        raise Unsupported("searching a registry is not supported by tiffin")
 
     async def attestations(self, request: Request) -> Answer:
         await self._images.get(request.parameters["name"])

@@ -28,6 +28,7 @@ class Query:
     """The query of a request, with Go's ideas of true and false."""
 
     def __init__(self, text: str) -> None:
+        self.text = text
         self._values: dict[str, list[str]] = {}
         try:
             pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=1000)
@@ -91,17 +92,6 @@ class Request:
     version: Version = NEWEST
     id: str = ""
     parameters: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def has_body(self) -> bool:
-        return (
-            self.headers.get("content-length", "0").strip() != "0"
-            or "transfer-encoding" in self.headers
-        )
-
-    @property
-    def wants_upgrade(self) -> bool:
-        return "upgrade" in self.headers
 
     def header(self, name: str) -> str:
         return self.headers.get(name, "")

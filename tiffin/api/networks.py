@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
 
 _LIST_FILTERS = ("dangling", "driver", "id", "label", "label!", "name", "scope", "type")
+_NO_OWN = "predefined networks only"
 _PRUNE_FILTERS = ("label", "label!", "until")
 
 
@@ -46,13 +47,13 @@ class NetworkRoutes:
     def routes(self) -> list[Route]:
         return [
             Route("GET", "/networks", self.listing),
-            Route("POST", "/networks/create", self.create),
+            Route("POST", "/networks/create", self.create, limits=_NO_OWN),
             Route("POST", "/networks/prune", self.prune, since="1.25"),
             Route("GET", "/networks/", self.listing),
             Route("GET", "/networks/{id}", self.inspect),
             Route("DELETE", "/networks/{id}", self.remove),
-            Route("POST", "/networks/{id}/connect", self.connect),
-            Route("POST", "/networks/{id}/disconnect", self.disconnect),
+            Route("POST", "/networks/{id}/connect", self.connect, limits=_NO_OWN),
+            Route("POST", "/networks/{id}/disconnect", self.disconnect, limits=_NO_OWN),
         ]
 
     async def listing(self, request: Request) -> Answer:

@@ -30,13 +30,17 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True)
 class Route:
-    """`since`: the API version that brought it. `dies_with_client`: who leaves cancels it."""
+    """`since`: the API version that brought it. `dies_with_client`: who leaves cancels it.
+
+    `limits` says what of Docker's answer is not there (docs/compatibility.md).
+    """
 
     method: str
     pattern: str
     handler: Handler
     since: str = ""
     dies_with_client: bool = False
+    limits: str = ""
 
     def matcher(self) -> re.Pattern[str]:
         parts, position = [], 0
@@ -156,5 +160,5 @@ def _clean(path: str) -> str:
 
 
 def _moved(request: Request, clean: str) -> Response:
-    del request
-    return Response(301, headers={"Location": quote(clean)})
+    query = f"?{request.query.text}" if request.query.text else ""
+    return Response(301, headers={"Location": quote(clean) + query})

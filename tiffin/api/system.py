@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import os
 import platform
@@ -326,14 +325,3 @@ def _warnings(facts: Any) -> list[str]:
         ),
     }
     return [text for text, applies in found.items() if applies]
-
-
-def read_auth(header: str) -> AuthConfig | None:
-    """X-Registry-Auth: base64url JSON. Docker takes what it cannot read as none given."""
-    if not header:
-        return None
-    try:
-        data = base64.urlsafe_b64decode(header + "=" * (-len(header) % 4))
-        return decode(msgspec.json.decode(data, type=dict[str, Any]), AuthConfig)
-    except (ValueError, msgspec.DecodeError, InvalidArgument):
-        return None

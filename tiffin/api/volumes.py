@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
 
 _LIST_FILTERS = ("dangling", "driver", "label", "name")
+_NO_CLUSTER = "refused: cluster volumes"
 _PRUNE_FILTERS = ("all", "label", "label!")
 
 
@@ -41,7 +42,7 @@ class VolumeRoutes:
             Route("POST", "/volumes/create", self.create),
             Route("POST", "/volumes/prune", self.prune, since="1.25"),
             Route("GET", "/volumes/{name*}", self.inspect),
-            Route("PUT", "/volumes/{name*}", self.update, since="1.42"),
+            Route("PUT", "/volumes/{name*}", self.update, since="1.42", limits=_NO_CLUSTER),
             Route("DELETE", "/volumes/{name*}", self.remove),
         ]
 

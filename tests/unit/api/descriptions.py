@@ -34,11 +34,12 @@ def description(version: str) -> dict[str, Any]:
     if not path.exists():
         pytest.skip(f"the API description {path.name} is not here")
     with open(path, encoding="utf-8") as file:
-        return yaml.load(file, _LOADER)  # type: ignore[no-any-return]
+        loaded: dict[str, Any] = yaml.load(file, _LOADER)
+    return loaded
 
 
 def check_answer(version: str, method: str, path: str, status: int, value: Any) -> None:
-    """`path` is the description's ("/containers/{id}/json"). Fails with each place that is wrong."""
+    """`path` is the description's: "/containers/{id}/json". Fails with each place that is wrong."""
     document = description(version)
     answer = document["paths"][path][method.lower()]["responses"][status]
     problems = list(_problems(document, answer["schema"], value, "$"))

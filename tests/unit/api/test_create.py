@@ -56,6 +56,20 @@ def test_such_a_field_is_fine_at_its_default(field: str, value: Any) -> None:
     read_create({"Image": "x", "HostConfig": {field: value}}, NEWEST)
 
 
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"Hostname": "a\n127.0.0.1 bank"},
+        {"HostConfig": {"ExtraHosts": ["a:1.2.3.4\n6.6.6.6 b"]}},
+        {"HostConfig": {"Dns": ["1.1.1.1\nsearch evil"]}},
+        {"HostConfig": {"DnsSearch": ["a\rb"]}},
+    ],
+)
+def test_nobody_smuggles_a_line_into_hosts_or_resolv_conf(document: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument, match="control character"):
+        read_create({"Image": "x"} | document, NEWEST)
+
+
 def test_an_empty_request_is_refused() -> None:
     with pytest.raises(InvalidArgument, match="cannot be empty"):
         read_create({}, NEWEST)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 from typing import Any
 
@@ -15,7 +14,6 @@ from tiffin.api.event_json import event_json, event_matcher
 from tiffin.api.messages import Query
 from tiffin.api.router import Router
 from tiffin.api.server import routes
-from tiffin.api.system import read_auth
 from tiffin.api.versions import Version
 from tiffin.core.filters import Filters
 from tiffin.engine.events import Event
@@ -302,14 +300,6 @@ def test_events_are_filtered(filters: dict[str, list[str]], matches: bool) -> No
     attributes = {"image": "busybox:latest", "name": "web", "tier": "front"}
     event = Event("container", "exec_start: sh", "abc", attributes, NOW)
     assert event_matcher(Filters(filters))(event) is matches
-
-
-def test_credentials_come_as_base64_and_nonsense_is_none() -> None:
-    text = base64.urlsafe_b64encode(b'{"username":"me","password":"secret"}').decode()
-    found = read_auth(text)
-    assert found is not None
-    assert found.username == "me"
-    assert read_auth("") is read_auth("%%%") is read_auth("bm8") is None
 
 
 def test_a_query_has_gos_ideas_of_true() -> None:

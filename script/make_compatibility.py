@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""Write docs/compatibility.md from the tables in the code: routes of the API, commands of the CLI.
+
+script/make_compatibility.py            writes the file
+script/make_compatibility.py --check    fails if the file is not what would be written
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tiffin.api import container_json, refusals  # noqa: E402
+from tiffin.api.router import Route  # noqa: E402
+from tiffin.api.server import routes  # noqa: E402
+from tiffin.api.versions import NEWEST, OLDEST  # noqa: E402
+
+TARGET = ROOT / "docs" / "compatibility.md"
+# In the API's description, and 404 "page not found" here: BuildKit's own connection.
+ABSENT = (("POST", "/session"),)
+
+HEAD = f"""# Compatibility
+
+Made by `script/make_compatibility.py` from the tables in the code; a test fails when it is stale.
+
+## Engine API
+
+Versions {OLDEST} to {NEWEST} are spoken; a request without a version gets {NEWEST}. What is
+unknown is 404 `page not found`, as in Docker.
+
+| Method | Path | Since | Answer |
+|---|---|---|---|
+"""
+
+FIELDS = """
+### Fields of HostConfig that are refused
+
+With 501 and their name, unless they hold their default: {refused}.
+
+Accepted and of no consequence (the docker CLI writes them about itself): {inert}.
+"""
+
+
+class Anything:
+    """Stands in for an engine where only the table of routes is wanted."""
+
+    def __getattr__(self, name: str) -> Anything:
+        return self
+
+
+def api_rows() -> list[str]:
+    stand_in: Any = Anything()
+    rows = sorted(routes(stand_in), key=lambda route: (plain(route.pattern), route.method))
+    return [
+        f"| {route.method} | `{plain(route.pattern)}` | {route.since} | {answer_of(route)} |"
+        for route in rows
+    ] + [f"| {method} | `{path}` |  | absent |" for method, path in ABSENT]
+
+
+def plain(pattern: str) -> str:
+    return pattern.replace("*}", "}")
+
+
+def answer_of(route: Route) -> str:
+    if getattr(route.handler, "__module__", "") != refusals.__name__:
+        words = ["yes", "ends with its client" if route.dies_with_client else "", route.limits]
+        return "; ".join(word for word in words if word)
+    return {
+        "no_plugins": "an empty list",
+        "not_yet": "refused: not yet",
+        "no_swarm": "refused: no swarm mode",
+    }.get(route.handler.__name__, "refused as by a Docker outside a swarm, without plugins")
+
+
+def fields() -> str:
+    def names(found: Any) -> str:
+        return ", ".join(f"`{name}`" for name in sorted(found))
+
+    return FIELDS.format(
+        refused=names(container_json.UNSUPPORTED_HOST_FIELDS),
+        inert=names(container_json.IGNORED_HOST_FIELDS),
+    )
+
+
+def cli_rows() -> list[str]:
+    """The CLI's own table says what it has; each command says its usage."""
+    commands: dict[str, tuple[str, str]] = importlib.import_module("tiffin.cli.main").COMMANDS
+    rows = []
+    for words, (module, name) in sorted(commands.items()):
+        command = getattr(importlib.import_module(f"tiffin.cli.{module}"), name)
+        rows.append(f"| `tiffin {words}` | {summary(command)} |")
+    return rows
+
+
+def summary(command: Any) -> str:
+    text = str(getattr(command, "summary", "") or getattr(command, "about", ""))
+    return text.replace("|", "\\|")
+
+
+def document() -> str:
+    parts = [HEAD + "\n".join(api_rows()) + "\n", fields()]
+    rows = cli_rows()
+    parts.append("\n## Command line\n\n| Command | What it does |\n|---|---|\n" + "\n".join(rows))
+    return "".join(parts) + "\n"
+
+
+def main(arguments: list[str]) -> int:
+    wanted = document()
+    if arguments == ["--check"]:
+        if TARGET.read_text(encoding="utf-8") == wanted:
+            return 0
+        sys.stderr.write(f"{TARGET} is stale: run script/make_compatibility.py\n")
+        return 1
+    TARGET.write_text(wanted, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
