@@ -200,7 +200,7 @@ class FakeNetworks:
 
 
 def tar_of(files: dict[str, Any]) -> bytes:
-    """A context: {"name": text or bytes, (mode, text), ("link" or "hard", target), ("dir", mode)}."""
+    """A context: {name: text, bytes, (mode, text), ("link" or "hard", target), ("dir", mode)}."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         for name, value in files.items():
@@ -243,10 +243,10 @@ class Outcome:
 
 
 class Bench:
-    def __init__(self, data_root: str) -> None:
+    def __init__(self, data_root: str, runtime: Any = None) -> None:
         self.storage = Storage.open(data_root)
         self.images = FakeImages()
-        self.runtime = ChrootRuntime()
+        self.runtime = runtime or ChrootRuntime()
         self.networks = FakeNetworks()
         self.events = Events()
         ranges = IdRanges(available=False, subordinate_ids="", boot_id="")
@@ -304,7 +304,8 @@ class Bench:
                 )
         return found
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        await self.builds.close()
         self.storage.close()
 
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import platform as machine_platform
-import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -35,15 +33,14 @@ from tiffin.engine.buildhost import (
     MachineHost,
     StepSettings,
     Turns,
-    finish,
 )
+from tiffin.engine.contexts import Receivers
 from tiffin.engine.events import Events
 from tiffin.engine.idranges import IdRanges
 from tiffin.engine.ports import ContainerRuntime
 from tiffin.engine.stepports import StepNetworks
 from tiffin.errors import InvalidArgument, Unsupported
 from tiffin.registry.credentials import AuthSource
-from tiffin.storage import jail, unpack
 from tiffin.storage.store import Storage
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
@@ -106,6 +103,11 @@ class Builds:
         self._id_ranges = id_ranges
         self._exits = Exits(runtime)
         self._turns = Turns()
+        self._receivers = Receivers(storage)
+
+    async def close(self) -> None:
+        """Builds have ended with their clients; what was made ahead goes too."""
+        await self._receivers.close()
 
     async def build(
         self, options: BuildOptions, context: AsyncIterator[bytes]
@@ -114,6 +116,7 @@ class Builds:
         tags = tuple(_checked_tag(tag) for tag in options.tags)
         _refuse_unsupported(options)
         async with AsyncExitStack() as undo:
+            undo.callback(self._receivers.make_spare)
             root = await self._context(undo, context)
             plan = await asyncio.to_thread(_plan, root, options)
             host = self._host(options)
@@ -216,54 +219,10 @@ class Builds:
 
     async def _context(self, undo: AsyncExitStack, stream: AsyncIterator[bytes]) -> int:
         """A descriptor of the directory with the context in it."""
-        snapshots = self._storage.snapshots
-        active = await asyncio.to_thread(snapshots.prepare, None)
-        undo.push_async_callback(_removed, snapshots.remove, active)
-        root = os.open(snapshots.overlay(active).upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        undo.callback(os.close, root)
-        async with _fed(stream) as archive:
-            with archive.makefile("rb", buffering=0) as file:
-                await finish(asyncio.to_thread(_unpack_context, file, root))
-        return root
-
-
-async def _removed(remove: Callable[[str], None], active: str) -> None:
-    await finish(asyncio.to_thread(remove, active))
-
-
-def _unpack_context(file: Any, root: int) -> None:
-    # Owners do not travel with a context: all of it is root's, as BuildKit has it.
-    jail.unpack(file, root, whiteouts=unpack.NAMES, owner=(0, 0))
-
-
-@asynccontextmanager
-async def _fed(stream: AsyncIterator[bytes]) -> AsyncIterator[socket.socket]:
-    """The reading end of a socket into which the stream flows. A failing stream is raised here."""
-    reading, writing = socket.socketpair()
-    with reading:
-        feeder = asyncio.create_task(_feed(stream, writing))
-        try:
-            yield reading
-            reading.close()  # whoever unpacks may stop before the end
-            await feeder
-        finally:
-            writing.close()
-            feeder.cancel()
-            await asyncio.gather(feeder, return_exceptions=True)
-
-
-async def _feed(stream: AsyncIterator[bytes], writing: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-    writing.setblocking(False)
-    with writing:
-        reader_is_there = True
-        async for chunk in stream:
-            if reader_is_there and chunk:
-                try:
-                    await loop.sock_sendall(writing, chunk)
-                except (BrokenPipeError, ConnectionResetError):
-                    # The client goes on sending; it reads our answer only after that.
-                    reader_is_there = False
+        receiver = await self._receivers.take()
+        undo.push_async_callback(receiver.close)
+        await receiver.receive(stream)
+        return receiver.root
 
 
 def _plan(root: int, options: BuildOptions) -> Plan:

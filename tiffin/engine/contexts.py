@@ -1,0 +1,130 @@
+"""Where build contexts arrive: a scratch directory, and a jailed child that fills it from a stream.
+
+Starting the child costs more than a small context does, so the next build's receiver is made ahead
+and kept for a while. It holds nothing of any client: an empty directory, and a child that has not
+read a byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import os
+import socket
+import threading
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, BinaryIO, cast
+
+from tiffin.engine.buildhost import finish
+from tiffin.storage import jail, unpack
+from tiffin.storage.store import Storage
+
+SPARE_SECONDS = 60.0
+
+
+class Receiver:
+    """One context's. Made blocking, in a thread; `close` takes everything away."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._snapshots = storage.snapshots
+        self._active = self._snapshots.prepare(None)
+        try:
+            upper = self._snapshots.overlay(self._active).upper
+            self.root = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except BaseException:
+            self._snapshots.remove(self._active)
+            raise
+        self._reading, self._writing = socket.socketpair()
+        self._unpacked: concurrent.futures.Future[None] = concurrent.futures.Future()
+        threading.Thread(target=self._unpack, name="context", daemon=True).start()
+
+    def _unpack(self) -> None:
+        try:
+            with self._reading, self._reading.makefile("rb", buffering=0) as stream:
+                archive = cast(BinaryIO, stream)
+                # Owners do not travel with a context: all of it is root's, as BuildKit has it.
+                jail.unpack(archive, self.root, whiteouts=unpack.NAMES, owner=(0, 0))
+        except BaseException as error:  # noqa: BLE001 - `receive` raises it
+            self._unpacked.set_exception(error)
+        else:
+            self._unpacked.set_result(None)
+
+    async def receive(self, stream: AsyncIterator[bytes]) -> None:
+        """Raises InvalidArgument for what is no archive, and whatever the stream raises."""
+        loop = asyncio.get_running_loop()
+        self._writing.setblocking(False)
+        unpacked = asyncio.wrap_future(self._unpacked)
+        with self._writing:
+            async for chunk in stream:
+                # A client reads our answer only after it has sent all, so the rest is taken too.
+                if chunk and not unpacked.done():
+                    await self._send(loop, chunk)
+        await unpacked
+
+    async def _send(self, loop: asyncio.AbstractEventLoop, chunk: bytes) -> None:
+        try:
+            await loop.sock_sendall(self._writing, chunk)
+        except (BrokenPipeError, ConnectionResetError):
+            return  # the unpacking has ended and says why itself
+
+    async def close(self) -> None:
+        self._writing.close()
+        await finish(asyncio.to_thread(self._take_away))
+
+    def _take_away(self) -> None:
+        concurrent.futures.wait([self._unpacked])
+        os.close(self.root)
+        self._snapshots.remove(self._active)
+
+
+class Receivers:
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._spare: Receiver | None = None
+        self._expiry: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    async def take(self) -> Receiver:
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            return spare
+        return await asyncio.to_thread(Receiver, self._storage)
+
+    def make_spare(self) -> None:
+        """In the background; it is given up when nobody takes it for a while."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        if not self._closed:
+            loop = asyncio.get_running_loop()
+            self._expiry = loop.call_later(SPARE_SECONDS, self._expire)
+            self._start(self._fill())
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._expiry is not None:
+            self._expiry.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._drop()
+
+    async def _fill(self) -> None:
+        if self._spare is not None:
+            return
+        made = await asyncio.to_thread(Receiver, self._storage)
+        if self._spare is not None or self._closed:
+            await made.close()
+        else:
+            self._spare = made
+
+    def _expire(self) -> None:
+        self._start(self._drop())
+
+    async def _drop(self) -> None:
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            await spare.close()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
