@@ -21,6 +21,24 @@ from tiffin.storage.unpack import OPAQUE, OPAQUE_NAME, WHITEOUT_PREFIX
 
 MODIFIED, ADDED, DELETED = 0, 1, 2  # docker diff's numbers
 
+# What every container gets mounted, in an image that may lack the places for it.
+MOUNT_POINTS = frozenset(
+    (
+        b".dockerenv",
+        b"dev",
+        b"dev/console",
+        b"dev/mqueue",
+        b"dev/pts",
+        b"dev/shm",
+        b"etc",
+        b"etc/hostname",
+        b"etc/hosts",
+        b"etc/resolv.conf",
+        b"proc",
+        b"sys",
+    )
+)
+
 _READ_BYTES = 1 << 20
 _FLUSH_BYTES = 1 << 18
 _KINDS = {
@@ -152,6 +170,57 @@ def changes(found: Iterator[Difference], lower_fd: int) -> list[Change]:
     What was copied up and is as before is no change. Costs what changed, not what there is.
     """
     return _Changes(lower_fd).collect(found)
+
+
+def without_mount_points(
+    found: Iterator[Difference], upper_fd: int, lower_fd: int
+) -> Iterator[Difference]:
+    """Leave out what only is there because a container had something mounted on it."""
+    left_out: bytes | None = None
+    for difference in found:
+        path = difference.path
+        if left_out is not None and path.startswith(left_out):
+            continue
+        if path in MOUNT_POINTS and _is_mount_point(upper_fd, lower_fd, path):
+            left_out = path + b"/"
+            continue
+        yield difference
+
+
+def remove_mount_points(upper_fd: int, lower_fd: int, *, drop_copied_up: bool) -> None:
+    """Delete the same from a tree.
+
+    In an overlay's upper directory a directory that was copied up only for them should go too.
+    """
+    for path in sorted(MOUNT_POINTS, reverse=True):  # what is in a directory before it
+        if not _is_mount_point(upper_fd, lower_fd, path):
+            continue
+        head, _, name = path.rpartition(b"/")
+        parent = rootpath.open_beneath(upper_fd, head, _DIRECTORY_FLAGS)
+        try:
+            before = os.fstat(parent)
+            rootpath.remove_tree(parent, name)
+            os.utime(parent, ns=(before.st_atime_ns, before.st_mtime_ns))
+            copied_up = drop_copied_up and not os.listdir(parent) and not _is_opaque(parent, b"")
+        finally:
+            os.close(parent)
+        below = _lower_status(lower_fd, head) if head and copied_up else None
+        if below is not None and not _differs(before, below):
+            os.rmdir(head, dir_fd=upper_fd)
+
+
+def _is_mount_point(upper_fd: int, lower_fd: int, path: bytes) -> bool:
+    """New, and empty but for other ones."""
+    status = _lower_status(upper_fd, path)
+    if status is None or _lower_status(lower_fd, path) is not None:
+        return False
+    if stat.S_ISREG(status.st_mode):
+        return status.st_size == 0
+    return stat.S_ISDIR(status.st_mode) and all(
+        path + b"/" + name in MOUNT_POINTS
+        and _is_mount_point(upper_fd, lower_fd, path + b"/" + name)
+        for name in _lower_names(upper_fd, path)
+    )
 
 
 class _Changes:

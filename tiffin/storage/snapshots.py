@@ -143,11 +143,16 @@ class SnapshotStore:
         return committed
 
     def commit_copy(self, active: str) -> Committed:
-        """Commit what the active snapshot holds now; it goes on."""
+        """Commit what the active snapshot, a container's, holds now; it goes on.
+
+        Mount points that the container's start has made are no part of it, here and in `changes`.
+        """
         row = self._find_active(active)
         number = self._take_spare()
         try:
             self._copy_upper(row, number)
+            with self._lower_view(row.parent) as lower_fd, self._opened(number) as fd:
+                layers.remove_mount_points(fd, lower_fd, drop_copied_up=self._overlay)
             return self._commit_directory(number, row.parent, None)
         except BaseException:
             self._throw(number)
@@ -157,7 +162,9 @@ class SnapshotStore:
         """As `docker diff` shows them."""
         row = self._find_active(active)
         with self._lower_view(row.parent) as lower_fd, self._opened(row.id) as upper_fd:
-            return layers.changes(self._differences(upper_fd, lower_fd), lower_fd)
+            found = self._differences(upper_fd, lower_fd)
+            found = layers.without_mount_points(found, upper_fd, lower_fd)
+            return layers.changes(found, lower_fd)
 
     def usage(self, active: str) -> int:
         """Bytes in the files that the snapshot has of its own."""
