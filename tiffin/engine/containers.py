@@ -350,24 +350,21 @@ class Containers:
 
     async def _log_lines(self, container: Container, options: LogOptions) -> AsyncIterator[LogLine]:
         wanted = {1: options.stdout, 2: options.stderr}
+        finished = self._supervisor.until_ended(container.id) if options.follow else None
         lines = read_log(
             self._supervisor.log_path(container.id),
             tail=options.tail,
             since_ns=options.since_ns,
             until_ns=options.until_ns,
-            follow=options.follow,
-            ended=lambda: self._has_ended(container.id),
+            finished=finished,
         )
-        async for line in lines:
-            if wanted[line.stream]:
-                yield line
-
-    def _has_ended(self, container_id: str) -> bool:
-        container = self._catalog.find_id(container_id)
-        return container is None or container.state.status not in (
-            *lifecycle.LIVE,
-            Status.RESTARTING,
-        )
+        try:
+            async for line in lines:
+                if wanted[line.stream]:
+                    yield line
+        finally:
+            if finished is not None:
+                finished.cancel()
 
     # -- looking inside ----------------------------------------------------------------------
 

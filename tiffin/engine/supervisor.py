@@ -36,6 +36,9 @@ DEFAULT_STOP_SECONDS = 10
 KILL_DEADLINE_SECONDS = 30  # a process in D state must not hold its client for ever
 
 
+GOING_ON = lifecycle.LIVE | {Status.RESTARTING}
+
+
 class ExitResult(msgspec.Struct, frozen=True):
     exit_code: int
     error: str = ""
@@ -230,7 +233,9 @@ class Supervisor:
             state = msgspec.structs.replace(container.state, stopped_by_user=True)
             if state.status is Status.RESTARTING:
                 state = msgspec.structs.replace(state, status=Status.EXITED)
-            await self._catalog.put_state(container, state)
+            container = await self._catalog.put_state(container, state)
+            if state.status is Status.EXITED:
+                self._settle(container, ExitResult(state.exit_code))
 
     async def _end(self, container: Container, signal: int, patience_seconds: float) -> None:
         exited = self._next_exit(container.id)
@@ -394,6 +399,17 @@ class Supervisor:
         if condition == "removed":
             return self._waiter(self._removal_waiters, container.id)
         raise InvalidArgument(f'invalid condition: "{condition}"')
+
+    def until_ended(self, container_id: str) -> asyncio.Task[object]:
+        """Done when it neither runs nor is about to run again. The caller may cancel it."""
+        return asyncio.get_running_loop().create_task(self._until_ended(container_id))
+
+    async def _until_ended(self, container_id: str) -> object:
+        while True:
+            container = self._catalog.find_id(container_id)
+            if container is None or container.state.status not in GOING_ON:
+                return None
+            await self._next_exit(container_id)
 
     def _next_exit(self, container_id: str) -> asyncio.Future[ExitResult]:
         return self._waiter(self._exit_waiters, container_id)
