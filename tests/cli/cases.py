@@ -1,4 +1,5 @@
 """Command lines whose requests are compared with those of Docker's own CLI."""
+# ruff: noqa: E501 - a command line is a line
 
 from __future__ import annotations
 
@@ -133,3 +134,132 @@ def command_lines() -> list[str]:
 def words_of(line: str, directory: str) -> list[str]:
     filled = line.replace("{tmp}", directory).replace("{archive}", f"{directory}/archive.tar")
     return shlex.split(filled)
+
+
+# Wrong command lines, and what one hears of them before a daemon is asked for anything.
+WORDS = """
+foo
+run
+run --foo
+run -zz busybox
+run -m
+run -m x busybox
+run -m 1x busybox
+run --cpus x busybox
+run -q=x busybox
+run -e = busybox
+run -p x busybox
+run -p 99999:1 busybox
+run -p 1:2:3:4 busybox
+run -p 80-81:90-92 busybox
+run -v : busybox
+run --mount foo busybox
+run --mount type=bind,src=/x busybox
+run --mount type=tmpfs,dst=/x,bind-propagation=shared busybox
+run --memory-swappiness 200 busybox
+run --pid foo busybox
+run --uts x busybox
+run --userns x busybox
+run --restart x:y busybox
+run --restart :1 busybox
+run --rm --restart always busybox
+run -d -a stdout busybox
+run -a foo busybox
+run --env-file /no/such/file busybox
+run --ulimit x busybox
+run --ulimit foo=1 busybox
+run --ulimit nofile=2:1 busybox
+run --add-host x busybox
+run --add-host x:y busybox
+run --dns x busybox
+run --dns-search _ busybox
+run --device x busybox
+run --device /dev/a:/b:q busybox
+run --label '' busybox
+run --label 'a b=c' busybox
+run --network-alias x busybox
+run --net a --net host busybox
+run --pull foo busybox
+run --sysctl foo=bar busybox
+run --mac-address foo busybox
+run --security-opt foo busybox
+run --security-opt seccomp=/no/such/file busybox
+run --health-interval 5 busybox
+run --health-interval -5s busybox
+run --no-healthcheck --health-cmd x busybox
+run --expose x busybox
+run --expose 1:2 busybox
+run --gpus foo busybox
+run --link a:b:c busybox
+run --storage-opt x busybox
+run --log-driver none --log-opt a=b busybox
+run --blkio-weight-device x busybox
+run --device-read-bps /dev/sda:x busybox
+run --device-cgroup-rule x busybox
+run --stop-timeout x busybox
+run -it busybox
+create
+exec
+exec one
+ps extra
+ps --foo
+ps -n x
+ps --filter foo
+start
+start -a a b
+stop
+rename one
+rename one ' '
+tag busybox
+tag busybox UP
+rmi
+logs
+logs a b
+port
+port a b c
+commit
+commit one UP
+cp
+cp a b
+cp one:/a two:/b
+cp '' one:/
+inspect
+inspect --type foo one
+inspect -f '{{' one
+inspect -f '{{nofn .}}' one
+version -f '{{'
+images a b
+pull
+pull UP
+pull a:b@c
+pull -a busybox:tag
+push
+push -a busybox:tag
+save
+load -i /no/such/file
+import /no/such/file
+build
+build -t UP .
+build /no/such/directory
+build -f nosuch .
+volume foo
+volume create a b
+volume rm
+volume prune --filter foo
+network foo
+network rm
+network create
+network create --ip-range 10.0.0.0/8 x
+image foo
+image tag a
+container foo
+container rename a
+system foo
+update one
+login --password-stdin
+-z
+--foo
+-H
+help foo
+ps --help=false extra
+""".strip().split("\n")

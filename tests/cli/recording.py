@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import tarfile
@@ -92,7 +93,7 @@ def flat(document: Any, prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in document.items():
         name = f"{prefix}{key}"
-        if isinstance(value, dict) and value and not key.count("/"):
+        if isinstance(value, dict) and value and "/" not in key:
             found |= flat(value, f"{name}.")
         else:
             found[name] = value
@@ -101,11 +102,22 @@ def flat(document: Any, prefix: str = "") -> dict[str, Any]:
 
 def summary(request: Request, directory: str) -> dict[str, Any]:
     """A request in the form in which golden ones are kept."""
-    kind = request.headers.get("Content-Type", "")
     body: Any = None
-    if request.body and kind == "application/json":
+    if request.body and request.headers.get("Content-Type") == "application/json":
         body = flat(request.document)
-    query = {name: value for name, value in sorted(request.query.items())}
-    told = {"method": request.method, "path": request.path, "query": query, "body": body}
-    text = repr(told).replace(directory, "{tmp}")
-    return dict(eval(text))
+        for name in ("Env", "HostConfig.Binds"):
+            if isinstance(body.get(name), list):
+                body[name].sort()  # the Go client has them in a map
+    told = {
+        "request": f"{request.method} {request.path}",
+        "query": dict(sorted(request.query.items())),
+        "body": body,
+    }
+    found: dict[str, Any] = json.loads(json.dumps(told).replace(directory, "{tmp}"))
+    return found
+
+
+def beyond(body: dict[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
+    """What a create body says that the plainest does not; what it lacks is "(absent)"."""
+    changed = {key: value for key, value in body.items() if plain.get(key, "(absent)") != value}
+    return changed | {key: "(absent)" for key in plain if key not in body}

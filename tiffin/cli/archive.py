@@ -319,7 +319,7 @@ class _Tar:
 
 CP = Command(
     copy,
-    " [OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\ncp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
+    " [OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
     "Copy files/folders between a container and the local filesystem",
     (
         ("archive", "a", "bool", "Archive mode (copy all uid/gid information)"),

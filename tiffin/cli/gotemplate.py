@@ -757,20 +757,21 @@ HEADER_FUNCTIONS: dict[str, Callable[..., Any]] = FUNCTIONS | {
 }
 
 
-def parse(source: str, *, strict: bool = False, code: int = 64) -> Template:
+def parse(source: str, *, strict: bool = False, code: int = 64, name: str = "") -> Template:
     """The template in `source`. CommandFailed with `code` as Docker's CLI says it."""
     try:
         return Template(source, strict=strict)
     except TemplateError as error:
-        raise CommandFailed(f"template parsing error: {error}", code) from error
+        words = str(error).replace("template: :", f"template: {name}:", 1)
+        raise CommandFailed(f"template parsing error: {words}", code) from error
 
 
-def print_one(source: str, document: Any) -> None:
+def print_one(source: str, document: Any, name: str = "") -> None:
     """Prints one document by the template (`json` for all of it)."""
     if source == "json":
         say(show(document))
         return
-    template = parse(source, strict=True)
+    template = parse(source, strict=True, name=name)
     try:
         say(template.render(document))
     except TemplateError as error:

@@ -258,7 +258,7 @@ def _find_in_group(words: list[str]) -> tuple[str, list[str]]:
     name = f"{group} {words[1]}"
     if name in COMMANDS:
         return name, words[2:]
-    usage = f"{group} COMMAND" if group in ("network", "volume") else group
+    usage = f"{group} COMMAND" if group == "volume" else group
     hint = f"Usage:  tiffin {usage}\n\nRun 'tiffin {group} --help' for more information"
     if words[1].startswith("-"):
         raise WrongUsage(f"unknown flag: {words[1]}", hint)

@@ -106,6 +106,9 @@ class _Parsing:
                     break
             elif word == "--help" or (word == "-h" and "h" not in self.by_letter):
                 return None
+            elif word.startswith("--help="):
+                if self.convert("help", "bool", word[7:]):
+                    return None
             elif word.startswith("--"):
                 self.long(word, rest)
             else:
