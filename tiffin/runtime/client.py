@@ -26,7 +26,7 @@ import msgspec
 from tiffin.core.workload import Attachment, Created, ExecProcess, Exit, Workload
 from tiffin.errors import CannotStart, Conflict, EngineFailure, InvalidArgument, Unavailable
 from tiffin.kernel import cgroup, seccomp, syscalls
-from tiffin.runtime import capabilities, host, messages, spec
+from tiffin.runtime import capabilities, host, messages, operations, spec
 from tiffin.runtime.facts import HostFacts
 from tiffin.runtime.messages import Message
 
@@ -46,6 +46,7 @@ _MOUNT_HINT = (
     ": Are you trying to mount a directory onto a file (or vice-versa)? "
     "Check if the specified host path exists and is the expected type"
 )
+_USUAL_NAMESPACES = ("cgroup", "ipc", "mount", "network", "pid", "uts")
 _ZYGOTE = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
     "from tiffin.runtime.zygote import main; main(int(sys.argv[2]))"
@@ -194,6 +195,7 @@ class Runtime:
         self._interpreter = interpreter
         self._probe_directory = probe_directory or self._run_root
         self._zygote: _Connection | None = None
+        self._opened = False
         self._zygote_process: subprocess.Popen[bytes] | None = None
         self._starting_zygote = asyncio.Lock()
         self._shims: dict[str, _Shim] = {}
@@ -214,6 +216,8 @@ class Runtime:
             host.read_facts, self._cgroup_root, user_namespaces=bool(answer["user_namespaces"])
         )
         self._layout = await asyncio.to_thread(cgroup.detect)
+        await self._keep_spare()
+        self._opened = True
 
     async def close(self) -> None:
         """End the zygote and let go of the shims, which live on."""
@@ -240,7 +244,16 @@ class Runtime:
         async with self._starting_zygote:
             if self._zygote is None or self._zygote.ended.done():
                 self._zygote = await self._start_zygote()
+                if self._opened:
+                    await self._keep_spare()
             return self._zygote
+
+    async def _keep_spare(self) -> None:
+        """Have the zygote keep a shim ready for what most containers are."""
+        usual = ("user",) if self.facts.user_namespaces else ()
+        linux = {"namespaces": [{"type": kind} for kind in (*usual, *_USUAL_NAMESPACES)]}
+        if self._zygote is not None:
+            await self._zygote.send({"spare": operations.birth_flags(linux)})
 
     async def _start_zygote(self) -> _Connection:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -607,6 +620,11 @@ class Runtime:
             await asyncio.wait((cleanup,))
 
     # -- after a daemon's restart ----------------------------------------------------------------
+
+    async def known(self) -> list[str]:
+        """Ids of all that has a directory in RUN_ROOT: running, or left by a crash."""
+        names = await asyncio.to_thread(os.listdir, self._run_root)
+        return [name for name in names if len(name) == 64 and not name.strip("0123456789abcdef")]
 
     async def reconnect(self, container_id: str) -> Created | Exit | None:
         known = self._shims.get(container_id)

@@ -12,6 +12,7 @@ nobody inside can reach it through /proc.
 from __future__ import annotations
 
 import _signal
+import binascii
 import errno
 import os
 import stat
@@ -83,9 +84,10 @@ def guarded(channel: socket, act: Callable[[], None]) -> None:
 class Root:
     """The container's root while it is built."""
 
-    def __init__(self, channel: socket, slots: list[int]) -> None:
+    def __init__(self, channel: socket) -> None:
         self.channel = channel
-        self.slots = slots
+        self.slots: list[int] = []  # the shim's detached mounts
+        self._made: dict[int, int] = {}  # ours, by their operation, until they are attached
         self.fd = -1  # the root directory, through which all targets are resolved
         self.proc_device = -1  # st_dev of our procfs
         self.sys_controls = -1  # /proc/sys, before it becomes read-only
@@ -93,6 +95,19 @@ class Root:
         self.terminals = -1  # our devpts
         self.console = -1  # the terminal's slave
         self.empty = -1  # an attached, empty, read-only tmpfs to mask with
+
+    def make_file_systems(self, plan: list[Operation]) -> None:
+        """Ahead, while the shim makes the rest. Raises Failure."""
+        for operation in plan:
+            if isinstance(operation, operations.MountFileSystem):
+                try:
+                    self._made[id(operation)] = _make_planned(operation)
+                except OSError as error:
+                    raise failure_of(operation.describe(), error) from error
+
+    def take(self, operation: operations.MountFileSystem) -> int:
+        """The detached mount; the caller closes it."""
+        return self._made.pop(id(operation))
 
     def close(self) -> None:
         for fd in (self.fd, self.null, self.terminals, self.empty, *self.slots):
@@ -150,8 +165,7 @@ def _check_target(root: Root, target: int, path: str, *, directory: bool) -> Non
 
 def _mount_file_system(root: Root, operation: Operation) -> None:
     assert isinstance(operation, operations.MountFileSystem)
-    data = [("source", operation.source), *operation.data]
-    mounted = make_file_system(operation.kind, operation.attributes, data)
+    mounted = root.take(operation)
     kept = False
     try:
         target = open_target(root.fd, operation.target, directory=True)
@@ -170,6 +184,11 @@ def _mount_file_system(root: Root, operation: Operation) -> None:
     finally:
         if not kept:
             os.close(mounted)
+
+
+def _make_planned(operation: operations.MountFileSystem) -> int:
+    data = [("source", operation.source), *operation.data]
+    return make_file_system(operation.kind, operation.attributes, data)
 
 
 def make_file_system(kind: str, attributes: int, data: list[tuple[str, str]]) -> int:
@@ -192,7 +211,9 @@ def _mount_cgroups(root: Root, operation: Operation) -> None:
     target = open_target(root.fd, operation.target, directory=True)
     try:
         if operation.hierarchies is None:
-            _mount_on(target, make_file_system("cgroup2", operation.attributes, [("source", "cgroup")]))
+            _mount_on(
+                target, make_file_system("cgroup2", operation.attributes, [("source", "cgroup")])
+            )
         else:
             _mount_hierarchies(root, operation, target)
     finally:
@@ -426,37 +447,54 @@ def apply_sysctls(directory: int, plan: list[Operation]) -> None:
 class Program:
     """What a process is to become."""
 
-    def __init__(self, process: Config, extra: Config, last_capability: int) -> None:
+    def __init__(self, config: Config, last_capability: int, user: str = "") -> None:
+        """`config` has "process" and "tiffin"; `user` takes the place of the latter's."""
+        process: Config = config["process"]
+        extra: Config = config.get("tiffin") or {}
         self.process = process
         self.arguments: list[str] = process["args"]
         self.working_dir: str = process.get("cwd") or "/"
-        self.user: str = extra.get("user") or ""
+        self.user: str = user or extra.get("user") or ""
         self.groups: list[str] = extra.get("groups") or []
-        self.seccomp: bytes = extra.get("seccomp_program") or b""
+        self.seccomp = binascii.a2b_base64(extra.get("seccomp_program") or "")
         self.no_new_privileges: bool = bool(process.get("noNewPrivileges"))
         self.last_capability = last_capability
+        self.identity = users.Identity(0, 0, [0], "/")
+        self.environment: dict[bytes, bytes] = {}
+        self.masks: dict[str, int] = {}
+
+    def prepare(self) -> None:
+        """What can be done ahead of the start. Raises Failure."""
+        self.identity = _identify(self)
+        self.environment = _environment(self, self.identity)
+        asked: dict[str, list[str]] = self.process.get("capabilities") or {}
+        try:
+            self.masks = {
+                kind: syscalls.capability_mask(names or []) for kind, names in asked.items()
+            }
+        except ValueError as error:
+            raise Failure(str(error), "set capabilities") from error
+        syscalls.drop_bounding_set(self.masks.get("bounding", 0), self.last_capability)
 
 
 def become(program: Program, channel: socket, console: int) -> None:
     """Take on the identity and execute. Raises Failure; otherwise does not return."""
-    identity = _identify(program)
-    environment = _environment(program, identity)
     if program.working_dir != "/":
         _make_working_dir(program.working_dir)
-    _own_stdio(channel, identity, console)
+    _own_stdio(channel, program.identity, console)
     syscalls.close_all_but([channel.fileno()])
     if not program.no_new_privileges:
         _load_seccomp(program)  # while we still may without no_new_privs
-    _take_identity(program, identity)
+    _take_identity(program.identity, program.masks)
     if program.no_new_privileges:
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
         _load_seccomp(program)
     _enter_working_dir(program.working_dir)
-    path = find_executable(program.arguments[0], environment)
+    path = find_executable(program.arguments[0], program.environment)
     messages.send(channel, {"executing": True})
     _reset_signals()
     syscalls.close_range(3, 0xFFFFFFFF, syscalls.CLOSE_RANGE_CLOEXEC)
-    _execute(path, program.arguments, environment)
+    _execute(path, program.arguments, program.environment)
 
 
 def _identify(program: Program) -> users.Identity:
@@ -513,15 +551,9 @@ def _load_seccomp(program: Program) -> None:
             raise failure_of("load seccomp filter", error) from error
 
 
-def _take_identity(program: Program, identity: users.Identity) -> None:
-    asked: dict[str, list[str]] = program.process.get("capabilities") or {}
-    try:
-        masks = {kind: syscalls.capability_mask(names or []) for kind, names in asked.items()}
-    except ValueError as error:
-        raise Failure(str(error), "set capabilities") from error
+def _take_identity(identity: users.Identity, masks: dict[str, int]) -> None:
     permitted = masks.get("permitted", 0)
     try:
-        syscalls.drop_bounding_set(masks.get("bounding", 0), program.last_capability)
         syscalls.prctl(syscalls.PR_SET_KEEPCAPS, 1)
         os.setgroups(identity.groups)
         os.setresgid(identity.gid, identity.gid, identity.gid)
@@ -621,58 +653,49 @@ def _execute(path: str, arguments: list[str], environment: dict[bytes, bytes]) -
 # --- the two ways in ----------------------------------------------------------------------------
 
 
-class Birth:
-    """What a container's first process is born with. All of it was made before the fork."""
-
-    def __init__(
-        self,
-        channel: socket,
-        stdio: list[int],
-        joins: list[int],
-        plan: operations.Plan,
-        program: Program,
-        linux: Config,
-    ) -> None:
-        self.channel = channel
-        self.stdio = stdio  # three descriptors; empty with a terminal
-        self.joins = joins  # cgroup files to write "0" into
-        self.plan = plan
-        self.program = program
-        self.linux = linux
-        # Born with the clone, a cgroup namespace would have the shim's cgroup for its root, and
-        # mqueue, which is made with the ipc namespace, an owner without a name.
-        kinds = operations.new_namespaces(linux)
-        late = [kind for kind in ("cgroup", "ipc") if kind in kinds]
-        self.late_namespaces = operations.clone_flags(late)
-        self.clone_flags = operations.clone_flags(kinds) & ~self.late_namespaces
-
-
 def join_cgroups(files: list[int]) -> None:
     for fd in files:
         os.write(fd, b"0")
 
 
-def first_process(birth: Birth) -> None:
-    """The container's init, from the clone on. Ends in an exec; raises Failure."""
-    channel = birth.channel
-    join_cgroups(birth.joins)
-    for number, fd in enumerate(birth.stdio):
-        os.dup2(fd, number)
+def first_process(channel: socket) -> None:
+    """The container's init, from the clone on. Ends in an exec; raises Failure.
+
+    It may be born before anybody knows what for (runtime.shim.Unborn): everything comes by the
+    channel, once the ids are mapped.
+    """
     syscalls.close_all_but([channel.fileno()])
     os.setsid()
-    _expect(channel, "mapped")
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, _signal.SIGKILL)
+    config, host = _receive_birth(channel)
+    linux: Config = config.get("linux") or {}
+    plan = operations.plan(config)
     become_root()
-    syscalls.unshare(birth.late_namespaces)
+    syscalls.unshare(operations.late_flags(linux))
     mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
-    slots = receive_slots(channel, len(birth.plan.detached))
-    root = Root(channel, slots)
-    build(root, birth.plan.create)
+    root = Root(channel)
+    root.make_file_systems(plan.create)
+    root.slots = receive_slots(channel, len(plan.detached))
+    build(root, plan.create)
     root.close()
+    program = Program(config, host["last_capability"])
+    program.prepare()
     messages.send(channel, {"ready": True})
     _expect(channel, "start")
-    if birth.plan.start:
-        apply_sysctls(root.sys_controls, birth.plan.start)
-    become(birth.program, channel, root.console)
+    if plan.start:
+        apply_sysctls(root.sys_controls, plan.start)
+    become(program, channel, root.console)
+
+
+def _receive_birth(channel: socket) -> tuple[Config, Config]:
+    """The config, and what else; stdio and cgroups are taken on the way."""
+    message, descriptors = messages.receive(channel)
+    stdio, joins = descriptors[: message["stdio"]], descriptors[message["stdio"] :]
+    join_cgroups(joins)
+    for number, fd in enumerate(stdio):
+        os.dup2(fd, number)
+    messages.close_all(descriptors)
+    return message["config"], message
 
 
 def become_root() -> None:
@@ -723,6 +746,7 @@ def further_process(birth: ExecBirth) -> None:
     console = -1
     if not birth.stdio:
         console = adopt_terminal(channel, _open_ptmx(), *birth.size)
+    birth.program.prepare()
     become(birth.program, channel, console)
 
 

@@ -14,25 +14,31 @@ from _socket import socket
 
 from tiffin.kernel import syscalls
 from tiffin.runtime import init, messages, operations
-from tiffin.runtime.init import Birth, ExecBirth
+from tiffin.runtime.init import ExecBirth
 from tiffin.runtime.operations import Config
 from tiffin.runtime.rootfs import Failed
 
 _JOINED_KINDS = operations.CLONE_FLAGS
 
 
-def first_process(birth: Birth) -> int:
+def unborn(flags: int, channel: socket) -> int:
+    """Clone a first process that waits on `channel` to be told what for: its pid."""
+    pid = syscalls.clone3(flags)
+    if pid == 0:
+        init.guarded(channel, lambda: init.first_process(channel))
+    return pid
+
+
+def first_process(linux: Config, channel: socket) -> int:
     """Clone the container's init: its pid, or 0 where the process in between will tell it."""
-    joined = operations.joined_namespaces(birth.linux)
+    flags = operations.birth_flags(linux)
+    joined = operations.joined_namespaces(linux)
     if not joined:
-        pid = syscalls.clone3(birth.clone_flags)
-        if pid == 0:
-            init.guarded(birth.channel, lambda: init.first_process(birth))
-        return pid
+        return unborn(flags, channel)
     namespaces = _open_namespaces(joined)
     try:
         if syscalls.clone3(0) == 0:
-            init.guarded(birth.channel, lambda: _born_in(birth, namespaces))
+            init.guarded(channel, lambda: _born_in(channel, flags, namespaces))
     finally:
         messages.close_all([fd for fd, _kind in namespaces])
     return 0
@@ -50,17 +56,15 @@ def _open_namespaces(joined: list[tuple[str, str]]) -> list[tuple[int, int]]:
     return opened
 
 
-def _born_in(birth: Birth, namespaces: list[tuple[int, int]]) -> None:
+def _born_in(channel: socket, flags: int, namespaces: list[tuple[int, int]]) -> None:
     """In between: enter, clone, tell."""
-    init.join_cgroups(birth.joins)
-    birth.joins = []
     for fd, kind in namespaces:
         if not _is_own(fd, kind):
             syscalls.setns(fd, kind)
-    pid = syscalls.clone3(birth.clone_flags | syscalls.CLONE_PARENT)
+    pid = syscalls.clone3(flags | syscalls.CLONE_PARENT)
     if pid == 0:
-        init.first_process(birth)
-    _tell_pid(birth.channel, pid)
+        init.first_process(channel)
+    _tell_pid(channel, pid)
 
 
 _NAMESPACE_FILES = {

@@ -483,6 +483,21 @@ def has_own_ids(linux: Config) -> bool:
     return any(n["type"] == "user" for n in linux.get("namespaces") or [])
 
 
+def birth_flags(linux: Config) -> int:
+    """The new namespaces that a container's first process is cloned into."""
+    return clone_flags(new_namespaces(linux)) & ~late_flags(linux)
+
+
+def late_flags(linux: Config) -> int:
+    """Those that it makes itself, once it has an owner's name and is in its cgroup.
+
+    Born with the clone, a cgroup namespace would have the shim's cgroup for its root, and mqueue,
+    which is made with the ipc namespace, an owner that is not mapped.
+    """
+    kinds = new_namespaces(linux)
+    return clone_flags([kind for kind in ("cgroup", "ipc") if kind in kinds])
+
+
 def clone_flags(kinds: list[str]) -> int:
     flags = 0
     for kind in kinds:

@@ -22,7 +22,7 @@ from typing import Any
 from tiffin.kernel import syscalls
 from tiffin.kernel.cgroup import Cgroup, Layout
 from tiffin.runtime import init, launch, messages, operations, rootfs
-from tiffin.runtime.init import Birth, ExecBirth, Failure, Program
+from tiffin.runtime.init import ExecBirth, Failure, Program
 from tiffin.runtime.logs import LogWriter
 from tiffin.runtime.loop import READ, WRITE, Loop
 from tiffin.runtime.messages import Message
@@ -115,19 +115,21 @@ class Exec:
 
 
 class Shim:
-    def __init__(self, request: Message, hold: list[int], host: Host) -> None:
+    def __init__(
+        self, request: Message, hold: list[int], host: Host, unborn: Unborn | None = None
+    ) -> None:
         self.id: str = request["container_id"]
         self.config: Config = request["config"]
         self._directory: str = request["directory"]
         self._hold = hold
         self._host = host
+        self._unborn = unborn
         self.loop = Loop()
         self._controls: list[Control] = []
         self._listener: socket | None = None
         self._linux: Config = self.config.get("linux") or {}
         self._extra: Config = self.config.get("tiffin") or {}
         self._process: Config = self.config["process"]
-        self._seccomp = binascii.a2b_base64(self._extra.get("seccomp_program") or "")
         self._cgroup: Cgroup | None = None
         self._streams: Streams | None = None
         self._pid = 0
@@ -159,7 +161,13 @@ class Shim:
         try:
             self._prepare()
             self._launch()
-            self._set_up()
+            self._name_ids()
+            self._answer_create({"pid": self._pid, "start_ticks": self._start_ticks})
+            self._make_cgroup()
+            self._make_stdio()
+            self._give_birth()
+            self._send_mounts()
+            self._write_file(STATE_FILE, self._state())
         except Failure as failure:
             self._fail(failure.report)
         except rootfs.Failed as failed:
@@ -185,11 +193,8 @@ class Shim:
         os.makedirs(self._directory, 0o700, exist_ok=True)
         self._listen()
         self._plan = operations.plan(self.config)
-        self._make_cgroup()
-        self._make_stdio()
 
     def _watch_children(self) -> None:
-        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         _signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         _signal.signal(_signal.SIGCHLD, lambda _number, _frame: None)
@@ -281,24 +286,19 @@ class Shim:
         return ends
 
     def _launch(self) -> None:
-        ours, theirs = messages.pair()
-        self._channel = ours
-        joins = self._open_joins()
-        program = Program(
-            self._process,
-            {**self._extra, "seccomp_program": self._seccomp},
-            self._host.last_capability,
-        )
-        birth = Birth(theirs, self._child_ends, joins, self._plan, program, self._linux)
+        """Clone the first process, or take the one that waits for us."""
+        if self._unborn is not None and self._unborn.fits(self._linux):
+            self._pid, self._channel = self._unborn.pid, self._unborn.channel
+            return
+        if self._unborn is not None:
+            self._unborn.end()
+        self._channel, theirs = messages.pair()
         try:
-            self._pid = launch.first_process(birth)
-            if not self._pid:
-                theirs.close()
-                self._pid = self._await_pid()
+            self._pid = launch.first_process(self._linux, theirs)
         finally:
             theirs.close()
-            messages.close_all(joins)
-            messages.close_all(self._child_ends)
+        if not self._pid:
+            self._pid = self._await_pid()
 
     def _open_joins(self) -> list[int]:
         return self._cgroup.open_join() if self._cgroup is not None else []
@@ -315,24 +315,33 @@ class Shim:
             raise Failure(report["message"], report["operation"], report["errno"])
         return int(message["pid"])
 
-    def _set_up(self) -> None:
-        """Maps and limits; then the caller may know; then the mounts."""
-        assert self._channel is not None
+    def _name_ids(self) -> None:
+        """Maps and limits: from here on the namespaces are of use to others."""
         self._pidfd = os.pidfd_open(self._pid)
         self._start_ticks = syscalls.start_ticks(self._pid)
-        own = "user" in operations.new_namespaces(self._linux)
-        if own:
+        if "user" in operations.new_namespaces(self._linux):
             launch.write_maps(self._pid, self._linux)
         launch.set_limits(self._pid, self._process, self._host.oom_score)
-        self._tell_init({"mapped": True})
         self._mount_namespace = self._open_namespace("mnt")
         if operations.has_own_ids(self._linux):
             path = dict(operations.joined_namespaces(self._linux)).get("user", "")
             self._ids.namespace = self._open_namespace("user", path)
         self._status = "created"
-        self._answer_create({"pid": self._pid, "start_ticks": self._start_ticks})
-        self._send_mounts()
-        self._write_file(STATE_FILE, self._state())
+
+    def _give_birth(self) -> None:
+        """Tell init what it is for. It makes what it can by itself while we make its mounts."""
+        assert self._channel is not None
+        joins = self._open_joins()
+        message = {
+            "config": self.config,
+            "last_capability": self._host.last_capability,
+            "stdio": len(self._child_ends),
+        }
+        try:
+            self._tell_init(message, [*self._child_ends, *joins])
+        finally:
+            messages.close_all(joins)
+            messages.close_all(self._child_ends)
         self._channel.setblocking(False)
         self.loop.add(self._channel.fileno(), READ, lambda _events: self._on_init())
 
@@ -566,12 +575,8 @@ class Shim:
 
     def _launch_exec(self, running: Exec, process: Config, user: str, *, stdin: bool) -> None:
         ours, theirs = messages.pair()
-        extra = {
-            "user": user or self._extra.get("user") or "",
-            "groups": self._extra.get("groups") or [],
-            "seccomp_program": self._seccomp,
-        }
-        program = Program(process, extra, self._host.last_capability)
+        config = {"process": process, "tiffin": self._extra}
+        program = Program(config, self._host.last_capability, user)
         size = process.get("consoleSize") or {}
         birth = ExecBirth(
             theirs, running.child_ends, program, (size.get("height") or 0, size.get("width") or 0)
@@ -825,13 +830,68 @@ def _exit_of(status: int) -> tuple[int, int]:
     return os.WEXITSTATUS(status), 0
 
 
-def main(request: Message, descriptors: list[int], host: Host) -> None:
+class Unborn:
+    """A first process in namespaces of its own, made before anybody asked for it."""
+
+    def __init__(self, flags: int) -> None:
+        self._flags = flags
+        self.channel, theirs = messages.pair()
+        try:
+            self.pid = launch.unborn(flags, theirs)
+        finally:
+            theirs.close()
+
+    def fits(self, linux: Config) -> bool:
+        joins = operations.joined_namespaces(linux)
+        return not joins and operations.birth_flags(linux) == self._flags
+
+    def end(self) -> None:
+        self.channel.close()
+        os.kill(self.pid, _signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+
+def main(data: bytes, descriptors: list[int], host: Host) -> None:
     """In the zygote's child: become the shim of one container."""
+    _leave_zygote()
+    _serve(data, descriptors, host, None)
+
+
+def spare(connection: socket, flags: int, host: Host) -> None:
+    """In the zygote's child: become a shim, with a first process, before there is a container."""
+    _leave_zygote()
+    unborn = Unborn(flags)
+    operations.plan(_SAMPLE)  # memory that a fork shares is copied at its first use: now, not later
+    messages.decode(messages.encode(_SAMPLE))
+    try:
+        data, descriptors = messages.receive_packet(connection)
+    except messages.ConnectionEnded:
+        unborn.end()
+        return
+    connection.close()
+    _serve(data, descriptors, host, unborn)
+
+
+_SAMPLE: Config = {
+    "process": {"args": ["true"]},
+    "root": {"path": "/"},
+    "mounts": [{"destination": "/proc", "type": "proc", "options": ["nosuid"]}],
+    "linux": {"namespaces": [{"type": "user"}, {"type": "mount"}], "maskedPaths": ["/proc/kcore"]},
+}
+
+
+def _leave_zygote() -> None:
     os.setsid()
     os.umask(0)
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGPIPE):
         _signal.signal(number, _signal.SIG_IGN)
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 0)
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     syscalls.set_process_name("tiffin-shim")
+
+
+def _serve(data: bytes, descriptors: list[int], host: Host, unborn: Unborn | None) -> None:
+    request = messages.decode(data)
     connection = socket(fileno=descriptors.pop(0))
-    Shim(request, descriptors, host).run(connection, request["id"])
+    Shim(request, descriptors, host, unborn).run(connection, request["id"])

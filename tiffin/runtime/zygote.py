@@ -5,7 +5,7 @@ Started by exec, single-threaded and small, so that a fork is cheap and safe, wh
 what it forks and keeps no state but facts of the host.
 
 Requests: create (descriptors: the shim's connection, then what the shim is to hold), probe (the
-connection to answer on).
+connection to answer on), spare (no descriptor: clone flags of a container as most will be).
 """
 
 from __future__ import annotations
@@ -13,13 +13,17 @@ from __future__ import annotations
 import _signal
 import gc
 import os
+import select
 import sys
 from _socket import socket
+from collections.abc import Callable
 
 from tiffin.kernel import cgroup, mounts, syscalls
 from tiffin.runtime import messages, shim
 from tiffin.runtime.messages import Message
 from tiffin.runtime.shim import Host
+
+IDLE_MILLISECONDS = 20  # without a request for that long, there is time to make a spare
 
 
 def main(descriptor: int) -> None:
@@ -39,17 +43,63 @@ def main(descriptor: int) -> None:
     gc.freeze()
     gc.disable()
     messages.send(connection, {"ready": messages.PROTOCOL})
-    while True:
+    Zygote(connection, host).serve()
+
+
+class Zygote:
+    """Keeps one spare shim, whose container's first process is there already, when there is time."""
+
+    def __init__(self, connection: socket, host: Host) -> None:
+        self._connection = connection
+        self._host = host
+        self._spare: socket | None = None
+        self._spare_flags = 0  # 0: keep none
+        self._poll = select.poll()
+        self._poll.register(connection.fileno(), select.POLLIN)
+
+    def serve(self) -> None:
+        """Until the daemon is gone."""
+        while True:
+            missing = self._spare_flags and self._spare is None
+            if missing and not self._poll.poll(IDLE_MILLISECONDS):
+                self._make_spare()
+                continue
+            try:
+                data, descriptors = messages.receive_packet(self._connection)
+            except messages.ConnectionEnded:
+                os._exit(0)
+            except ValueError:
+                continue
+            self._handle(data, descriptors)
+            messages.close_all(descriptors)
+
+    def _handle(self, data: bytes, descriptors: list[int]) -> None:
+        if not descriptors:
+            self._spare_flags = int(messages.decode(data)["spare"])
+        elif not self._hand_to_spare(data, descriptors) and os.fork() == 0:
+            self._connection.close()
+            _child(data, descriptors, self._host)
+
+    def _hand_to_spare(self, data: bytes, descriptors: list[int]) -> bool:
+        spare, self._spare = self._spare, None
+        if spare is None:
+            return False
         try:
-            data, descriptors = messages.receive_packet(connection)
-        except messages.ConnectionEnded:
-            os._exit(0)
-        except ValueError:
-            continue
+            messages.send_packet(spare, data, descriptors)
+        except (messages.ConnectionEnded, OSError):  # it was killed
+            return False
+        finally:
+            spare.close()
+        return True
+
+    def _make_spare(self) -> None:
+        ours, theirs = messages.pair()
         if os.fork() == 0:
-            connection.close()
-            _child(data, descriptors, host)
-        messages.close_all(descriptors)
+            self._connection.close()
+            ours.close()
+            _guarded(lambda: shim.spare(theirs, self._spare_flags, self._host))
+        theirs.close()
+        self._spare = ours
 
 
 def _host() -> Host:
@@ -78,13 +128,16 @@ def _warm_up() -> None:
 
 
 def _child(data: bytes, descriptors: list[int], host: Host) -> None:
-    try:
-        _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+    if data.startswith(b'{"id":') and b'"op":"probe"' in data[:64]:
         request = messages.decode(data)
-        if request.get("op") == "create":
-            shim.main(request, descriptors, host)
-        elif request.get("op") == "probe":
-            probe(request, socket(fileno=descriptors.pop(0)))
+        _guarded(lambda: probe(request, socket(fileno=descriptors.pop(0))))
+    _guarded(lambda: shim.main(data, descriptors, host))
+
+
+def _guarded(act: Callable[[], None]) -> None:
+    """What a forked child does, whatever happens: never back into the zygote's loop."""
+    try:
+        act()
         os._exit(0)
     except BaseException:  # noqa: BLE001 (nothing above this frame is ours)
         sys.excepthook(*sys.exc_info())
@@ -96,6 +149,7 @@ def _child(data: bytes, descriptors: list[int], host: Host) -> None:
 
 def probe(request: Message, connection: socket) -> None:
     """Make a user namespace, mount proc and sysfs in it, map a mount's ids; say what was refused."""
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     os.umask(0)
     answer: Message = {"user_namespaces": True, "reason": ""}
     try:
