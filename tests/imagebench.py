@@ -8,6 +8,7 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from tiffin.core.container import Container
@@ -80,8 +81,7 @@ class Bench:
             active = snapshots.prepare(below.chain_id if below else None)
             with snapshots.mounted(active) as fd:
                 for name, data in files.items():
-                    with open(f"/proc/self/fd/{fd}/{name}", "wb") as file:
-                        file.write(data)
+                    Path(f"/proc/self/fd/{fd}", name).write_bytes(data)
             committed = snapshots.commit(active)
             diff_ids = below.config.rootfs.diff_ids if below else ()
             document = ImageConfig(

@@ -1,6 +1,7 @@
 """A real distribution registry on a free port of this machine, with its own storage.
 
-    from tests.registry_server import RegistryServer, registry  # the fixture
+    from tests.registry_server import RegistryServer, registry_fixture  # noqa: F401
+    def test_something(registry: RegistryServer) -> None: ...
 
 `address` is "127.0.0.1:port"; the storage's files can be looked at, damaged and removed.
 """
@@ -121,16 +122,16 @@ def is_installed() -> bool:
     return shutil.which(PROGRAM) is not None
 
 
-@pytest.fixture
-def registry() -> Iterator[RegistryServer]:
+@pytest.fixture(name="registry")
+def registry_fixture() -> Iterator[RegistryServer]:
     if not is_installed():
         pytest.skip(f"{PROGRAM} is not installed")
     with RegistryServer() as server:
         yield server
 
 
-@pytest.fixture
-def locked_registry() -> Iterator[RegistryServer]:
+@pytest.fixture(name="locked_registry")
+def locked_registry_fixture() -> Iterator[RegistryServer]:
     if not is_installed():
         pytest.skip(f"{PROGRAM} is not installed")
     with RegistryServer(locked=True) as server:

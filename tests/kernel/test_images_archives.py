@@ -1,4 +1,4 @@
-"""Archives: what we save others load with the same ID, and the other way round; hostile ones fail."""
+"""What we save others load with the same ID, and the other way round; hostile archives fail."""
 
 from __future__ import annotations
 

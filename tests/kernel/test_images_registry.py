@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 
 import pytest
 
-from tests.imagebench import Bench, statuses
+from tests.imagebench import Bench, collected, statuses
 from tests.registry_server import (
     PASSWORD,
     USER,
     RegistryServer,
-    locked_registry,  # noqa: F401
-    registry,  # noqa: F401
+    locked_registry_fixture,  # noqa: F401
+    registry_fixture,  # noqa: F401
 )
 from tiffin.errors import NotFound, Unauthorized, Unavailable
 from tiffin.registry.credentials import Credentials
@@ -124,10 +125,6 @@ def test_shared_layers_are_fetched_once(
 def test_two_pulls_at_a_time_share_the_work(
     bench: Bench, other: Bench, registry: RegistryServer
 ) -> None:
-    import asyncio
-
-    from tests.imagebench import collected
-
     name = f"{registry.address}/app:latest"
     image_id = bench.make(name, files={"a": b"a" * 5_000_000})
     bench.push(name)
@@ -201,7 +198,7 @@ def test_a_push_of_what_is_not_here_is_told_in_the_words_of_docker(bench: Bench)
 def test_a_locked_registry_opens_for_its_user_only(
     bench: Bench,
     other: Bench,
-    locked_registry: RegistryServer,  # noqa: F811
+    locked_registry: RegistryServer,
 ) -> None:
     name = f"{locked_registry.address}/app:latest"
     image_id = bench.make(name)

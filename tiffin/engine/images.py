@@ -41,6 +41,7 @@ from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.registry.client import RegistryClient
 from tiffin.registry.credentials import AuthSource, Credentials, credentials_for
 from tiffin.registry.threads import in_thread
+from tiffin.storage import failpoints
 from tiffin.storage.database import LayerBlob
 from tiffin.storage.snapshots import Committed
 from tiffin.storage.store import Storage
@@ -247,6 +248,8 @@ class Images:
             rootfs=RootFS(diff_ids=diff_ids),
             history=(*_history_of(base), step),
         )
+        if is_empty:
+            await in_thread(self._layers.collect_quietly, [committed.chain_id])
         return await self.create_from_layers(document, [reference] if reference else [])
 
     async def _base_of(self, image_id: str, committed: Committed) -> ImageConfig:
@@ -268,6 +271,7 @@ class Images:
         with self.leases.hold([image_id]):
             self._storage.blobs.put(config_bytes)
             self._catalog.add(config_bytes, image_id)
+            failpoints.reach("image-row-written")
             for reference in references:
                 self._storage.database.put_tag(str(reference), image_id)
 

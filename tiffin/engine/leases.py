@@ -14,30 +14,29 @@ from contextlib import contextmanager
 
 
 class Leases:
-    """Thread-safe. Taking one may wait for a running collection: do it in a thread."""
+    """Thread-safe. Taking one may wait for a running collection: do it in a thread. Giving back
+    never waits."""
 
     def __init__(self) -> None:
         self._held: Counter[str] = Counter()
-        self._lock = threading.RLock()
+        self._counting = threading.Lock()  # never held for long
+        self._collection = threading.RLock()
 
     @contextmanager
     def hold(self, names: Collection[str]) -> Iterator[None]:
-        with self._lock:
+        with self._collection, self._counting:
             self._held.update(names)
         try:
             yield
         finally:
-            self._held_less(names)
-
-    def _held_less(self, names: Collection[str]) -> None:
-        # No lock: Counter's own operations are atomic enough to give back, and the loop may do it.
-        for name in names:
-            self._held[name] -= 1
-            if self._held[name] <= 0:
-                del self._held[name]
+            with self._counting:
+                self._held.subtract(names)
+                self._held = +self._held
 
     @contextmanager
     def collecting(self) -> Iterator[frozenset[str]]:
         """What is held; nobody takes a lease while the block lasts."""
-        with self._lock:
-            yield frozenset(self._held)
+        with self._collection:
+            with self._counting:
+                held = frozenset(self._held)
+            yield held

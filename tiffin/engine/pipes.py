@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 _CHUNK_BYTES = 256 * 1024
@@ -49,7 +50,7 @@ class _Outlet:
         self._room.release()
 
 
-async def produced(write_to: Callable[[_Outlet], None]) -> AsyncIterator[bytes]:
+async def produced(write_to: Callable[[_Outlet], None]) -> AsyncGenerator[bytes, None]:
     """What `write_to` writes, run in a thread. Its failure is raised after what it wrote before."""
     loop = asyncio.get_running_loop()
     outlet = _Outlet(loop)
@@ -61,7 +62,9 @@ async def produced(write_to: Callable[[_Outlet], None]) -> AsyncIterator[bytes]:
         finally:
             loop.call_soon_threadsafe(outlet.queue.put_nowait, None)
 
-    work = asyncio.ensure_future(asyncio.to_thread(run))
+    # A thread of its own: a client that reads slowly must not use up those that all share.
+    pool = ThreadPoolExecutor(1, thread_name_prefix="writer")
+    work = loop.run_in_executor(pool, run)
     try:
         while (data := await outlet.queue.get()) is not None:
             outlet.taken()
@@ -72,3 +75,4 @@ async def produced(write_to: Callable[[_Outlet], None]) -> AsyncIterator[bytes]:
         with suppress(Exception, asyncio.CancelledError):
             await asyncio.wait([work])
             work.exception()
+        pool.shutdown(wait=False)

@@ -1,13 +1,18 @@
-"""Blocking work beside the loop."""
+"""Blocking work of transfers beside the loop, in threads that nobody else waits for."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
+
+# Layers take seconds; the loop's own pool is for what a `ps` waits for.
+_pool = ThreadPoolExecutor(8, thread_name_prefix="transfer")
 
 
 async def in_thread(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -15,7 +20,8 @@ async def in_thread(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwa
 
     So that what the thread works on (a file, an ingest) is not closed under its hands.
     """
-    work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    loop = asyncio.get_running_loop()
+    work = loop.run_in_executor(_pool, partial(function, *args, **kwargs))
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:

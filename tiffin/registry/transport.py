@@ -23,7 +23,7 @@ from tiffin.registry.messages import Headers, Request, Response
 from tiffin.registry.trust import ClearText, is_loopback, origin
 
 USER_AGENT = "tiffin/0.1 (linux)"
-_TIMEOUTS = {"connect": 30.0, "read": 60.0, "write": 60.0, "pool": 600.0}
+_TIMEOUTS = {"connect": 15.0, "read": 60.0, "write": 60.0, "pool": 600.0}
 _MAX_CONNECTIONS = 16
 
 
