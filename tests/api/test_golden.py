@@ -53,7 +53,7 @@ def differences(
 
 def words(body: Any) -> str:
     """Newer Dockers begin their messages with a small letter."""
-    text = body["message"] if isinstance(body, dict) else str(body).strip()
+    text = (body["message"] if isinstance(body, dict) else str(body)).strip()
     return text[:1].lower() + text[1:]
 
 

@@ -32,6 +32,7 @@ from tiffin.api.router import Route
 from tiffin.api.selection import ContainerSelection
 from tiffin.api.streams import frame
 from tiffin.api.terminal import parse_detach_keys, parse_size
+from tiffin.api.versions import Version
 from tiffin.core.container import Container
 from tiffin.core.filters import parse_filters
 from tiffin.core.timestamps import parse_time, rfc3339_fixed
@@ -181,7 +182,11 @@ class ContainerRoutes:
 
     async def kill(self, request: Request) -> Answer:
         signal = request.query.get("signal") or "SIGKILL"
-        await self._containers.kill(request.parameters["id"], signal)
+        try:
+            await self._containers.kill(request.parameters["id"], signal)
+        except NotFound as error:
+            words = f"Cannot kill container: {request.parameters['id']}: {error.message}"
+            raise NotFound(words) from error
         return NO_CONTENT
 
     async def pause(self, request: Request) -> Answer:
@@ -193,7 +198,13 @@ class ContainerRoutes:
         return NO_CONTENT
 
     async def rename(self, request: Request) -> Answer:
-        await self._containers.rename(request.parameters["id"], request.query.get("name"))
+        try:
+            await self._containers.rename(request.parameters["id"], request.query.get("name"))
+        except (Conflict, InvalidArgument) as error:
+            if error.message.startswith(("Conflict. ", "Invalid container name")):
+                words = f"Error when allocating new name: {error.message}"
+                raise type(error)(words) from error
+            raise
         return NO_CONTENT
 
     async def remove(self, request: Request) -> Answer:
@@ -223,7 +234,7 @@ class ContainerRoutes:
         if condition not in _WAIT_CONDITIONS:
             raise InvalidArgument(f'invalid condition: "{condition}"')
         exited = self._containers.wait(request.parameters["id"], condition or "not-running")
-        return Stream(_exit_document(exited), JSON)
+        return Stream(_exit_document(exited, request.version), JSON)
 
     # Streams.
 
@@ -326,11 +337,13 @@ class ContainerRoutes:
         return json_response({"Id": image_id}, status=201)
 
 
-async def _exit_document(exited: asyncio.Future[ExitResult]) -> AsyncIterator[bytes]:
+async def _exit_document(
+    exited: asyncio.Future[ExitResult], version: Version
+) -> AsyncIterator[bytes]:
     result = await exited
     value: dict[str, Any] = {"StatusCode": result.exit_code}
-    if result.error:
-        value["Error"] = {"Message": result.error}
+    if result.error or version.before("1.42"):
+        value["Error"] = {"Message": result.error} if result.error else None
     yield msgspec.json.encode(value) + b"\n"
 
 
@@ -351,7 +364,7 @@ def stream_type(request: Request, *, tty: bool) -> str:
 
 
 async def write_failure(descriptor: int, error: TiffinError, *, framed: bool) -> None:
-    """A failure after the hijack: all that is left is to say it in the stream, on stdout as Docker."""
+    """A failure after the hijack is said in the stream: on stdout, as Docker does it."""
     text = f"{error.message}\r\n".encode()
     await write_all(descriptor, frame(1, text) if framed else text)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tiffin.api.image_json import image_labels, inspect_json, reference_pattern, summary_json
 from tiffin.api.messages import TAR, Answer, Request, Response, Stream, json_response
 from tiffin.api.router import Route
-from tiffin.api.streams import progress
+from tiffin.api.streams import progress, progress_at_once
 from tiffin.core.filters import Filters, parse_filters
 from tiffin.core.reference import parse
 from tiffin.core.timestamps import parse_time
@@ -171,7 +171,7 @@ class ImageRoutes:
         messages = self._images.load(
             aiter(request.body), quiet=request.query.boolean("quiet", default=True)
         )
-        return await progress(messages, request.version)
+        return progress_at_once(messages, request.version)
 
     async def save(self, request: Request) -> Answer:
         return await self._save([request.parameters["name"]])

@@ -156,8 +156,8 @@ class NetworkRoutes:
     def _membership(self, request: Request, wanted: MembershipRequest) -> tuple[Network, str]:
         if not wanted.container.strip():
             raise InvalidArgument("invalid container: value is empty")
-        network = self._networks.get(request.parameters["id"])
-        return network, self._containers.get(wanted.container).id
+        container = self._containers.get(wanted.container)  # asked for first, as by Docker
+        return self._networks.get(request.parameters["id"]), container.id
 
     def _network_of(self, container_id: str) -> str:
         mode = self._containers.get(container_id).host_config.network_mode

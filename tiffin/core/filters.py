@@ -78,16 +78,14 @@ class Filters:
             return default
         yes, no = _TRUE.intersection(values), _FALSE.intersection(values)
         if bool(yes) == bool(no) or len(yes) + len(no) != len(values):
-            raise InvalidArgument(f"invalid filter '{key}={list(values)}'")
+            raise InvalidArgument(f"invalid filter '{key}=[{' '.join(values)}]'")
         return bool(yes)
 
     def choices(self, key: str, allowed: Collection[str]) -> tuple[str, ...]:
         values = self.get(key)
         for value in values:
             if value not in allowed:
-                raise InvalidArgument(
-                    f"invalid filter '{key}={value}': must be one of {', '.join(allowed)}"
-                )
+                raise InvalidArgument(f"invalid filter '{key}={value}'")
         return values
 
     def single(self, key: str) -> str:
