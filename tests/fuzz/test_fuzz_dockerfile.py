@@ -1,6 +1,7 @@
 """Any bytes either parse to instructions or raise InvalidArgument with a line number."""
 
 import re
+from contextlib import suppress
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -38,23 +39,21 @@ def check(data: bytes) -> None:
     try:
         dockerfile = parse(data)
     except InvalidArgument as error:
-        assert re.match(r"dockerfile parse error on line \d+: ", error.message)
+        refusal = error.message
+    else:
+        assert dockerfile.stages
+        with suppress(InvalidArgument, Unsupported):
+            make_plan(dockerfile, Request())
         return
-    assert dockerfile.stages
-    try:
-        make_plan(dockerfile, Request())
-    except (InvalidArgument, Unsupported) as error:
-        assert error.message
+    assert re.match(r"dockerfile parse error on line \d+: ", refusal)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.text("ab${}:-+?#%/\\'\"<` *", max_size=30))
 def test_any_word_expands_or_is_refused(text: str) -> None:
     for function in (expand, expand_words):
-        try:
+        with suppress(InvalidArgument):
             function(text, {"a": "b", "b": ""})
-        except InvalidArgument as error:
-            assert error.message
 
 
 @settings(max_examples=200, deadline=None)

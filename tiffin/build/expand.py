@@ -235,6 +235,8 @@ class _Lexer:
             raise InvalidArgument("syntax error: bad substitution")
         name = self._name()
         modifier = self._next()
+        if not modifier:
+            raise InvalidArgument("syntax error: missing '}'")
         if modifier == "}":
             if name not in self._variables and self._dialect.keep_unset:
                 return "${" + name + "}"

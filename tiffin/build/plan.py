@@ -87,7 +87,7 @@ def make_plan(dockerfile: Dockerfile, request: Request) -> Plan:
             names[stage.origin.stage] = index
     target = _target(request.target, names, len(every))
     every[target] = _with_labels(every[target], request.labels)
-    linked = {plan.index: _linked(plan, names, dockerfile.name) for plan in every}
+    linked = {each.index: _linked(each, names, len(every), dockerfile.name) for each in every}
     reached = _reachable(linked, target)
     for index in sorted(reached):
         _check(linked[index], dockerfile.name)
@@ -243,14 +243,14 @@ def _with_labels(plan: StagePlan, labels: Mapping[str, str]) -> StagePlan:
     return replace(plan, instructions=(*plan.instructions, *added))
 
 
-def _linked(plan: StagePlan, names: Mapping[str, int], name: str) -> StagePlan:
+def _linked(plan: StagePlan, names: Mapping[str, int], count: int, name: str) -> StagePlan:
     needs = set()
     if plan.origin.stage is not None:
         needs.add(plan.origin.stage)
     for instruction in plan.instructions:
         if isinstance(instruction, Copy) and instruction.source_stage:
             with at_line(instruction.line, name):
-                source = copy_source(instruction.source_stage, plan.index, 1 << 30, names)
+                source = copy_source(instruction.source_stage, plan.index, count, names)
             if source.stage is not None:
                 needs.add(source.stage)
     return replace(plan, needs=frozenset(needs))

@@ -50,8 +50,22 @@ def test_a_word_is_expanded(text: str, result: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["he'llo", '"hello', "${}", "he${.}", "${{aaa}", "${aaa", "${:-b}", "${XXX:YYY}", "${PWD:=0}"]
-    + ["${XXX?}", "${XXX:?gone}", "${NULL:?}", "${aaa:-${b", "${x/a"],
+    [
+        "he'llo",
+        '"hello',
+        "${}",
+        "he${.}",
+        "${{aaa}",
+        "${aaa",
+        "${:-b}",
+        "${XXX:YYY}",
+        "${PWD:=0}",
+        "${XXX?}",
+        "${XXX:?gone}",
+        "${NULL:?}",
+        "${aaa:-${b",
+        "${x/a",
+    ],
 )
 def test_a_broken_word_is_refused_with_the_word_in_the_message(text: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
@@ -85,10 +99,8 @@ def test_unset_variables_can_be_left_as_they_are() -> None:
 
 
 def test_doubling_variables_end_in_an_error_not_in_all_memory() -> None:
-    value = "x"
     with pytest.raises(InvalidArgument, match="longer than"):
-        for _ in range(64):
-            value = expand("$v$v", {"v": value})
+        expand("$v$v", {"v": "x" * 600_000})
 
 
 def test_deep_nesting_ends_in_an_error() -> None:

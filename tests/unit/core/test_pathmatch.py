@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tiffin.core import pathmatch
 from tiffin.core.pathmatch import Glob, PathMatcher, has_wildcards, parse_ignore_file
 from tiffin.errors import InvalidArgument
 
@@ -109,8 +110,6 @@ def test_any_pattern_matches_refuses_or_is_refused(pattern: str, path: str) -> N
     st.lists(st.sampled_from(["*", "**/", "a", "b", "?"]), max_size=8), st.text("ab/", max_size=8)
 )
 def test_the_automaton_agrees_with_the_regular_expression(parts: list[str], path: str) -> None:
-    from tiffin.core import pathmatch
-
     tokens = pathmatch._tokens("".join(parts), deep=True)
 
     assert pathmatch._Automaton(tokens)(path) == pathmatch._Regex(tokens)(path)
