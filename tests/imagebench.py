@@ -23,8 +23,8 @@ Message = dict[str, Any]
 
 
 class Bench:
-    def __init__(self, **client: Any) -> None:
-        self.root = tempfile.mkdtemp(prefix="tfnimg")
+    def __init__(self, *, root: str = "", **client: Any) -> None:
+        self.root = root or tempfile.mkdtemp(prefix="tfnimg")
         self.storage = Storage.open(self.root)
         self.client = RegistryClient(
             environment=client.pop("environment", {}),

@@ -15,6 +15,7 @@ from tiffin.core.image import ImageConfig, chain_id, decode_config
 from tiffin.core.reference import Reference, parse
 from tiffin.core.timestamps import parse_time
 from tiffin.errors import InvalidArgument, NotFound
+from tiffin.storage import failpoints
 from tiffin.storage.database import ImageRow
 from tiffin.storage.store import Storage
 
@@ -126,6 +127,7 @@ class ImageCatalog:
         size = sum(map(self._storage.snapshots.layer_size, chains_of(config.rootfs.diff_ids)))
         created = created_ns(config)
         self._database.put_image(image_id, image_id, size, created, manifest_digest)
+        failpoints.reach("image-row-written")
         image = self.find(image_id)
         assert image is not None
         return image

@@ -41,7 +41,6 @@ from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.registry.client import RegistryClient
 from tiffin.registry.credentials import AuthSource, Credentials, credentials_for
 from tiffin.registry.threads import in_thread
-from tiffin.storage import failpoints
 from tiffin.storage.database import LayerBlob
 from tiffin.storage.snapshots import Committed
 from tiffin.storage.store import Storage
@@ -271,7 +270,6 @@ class Images:
         with self.leases.hold([image_id]):
             self._storage.blobs.put(config_bytes)
             self._catalog.add(config_bytes, image_id)
-            failpoints.reach("image-row-written")
             for reference in references:
                 self._storage.database.put_tag(str(reference), image_id)
 

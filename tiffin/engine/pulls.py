@@ -31,7 +31,6 @@ from tiffin.registry.client import RegistryClient, Repository
 from tiffin.registry.credentials import Credentials
 from tiffin.registry.protocol import Resolved
 from tiffin.registry.threads import in_thread
-from tiffin.storage import failpoints
 from tiffin.storage.store import Storage
 
 PARALLEL_DOWNLOADS = 3
@@ -120,7 +119,6 @@ class Pulls:
         image_id = resolved.manifest.config.digest
         before = self._catalog.find_reference(reference)
         self._catalog.add(config_bytes, image_id, resolved.descriptor.digest)
-        failpoints.reach("image-row-written")
         database = self._storage.database
         database.put_repo_digest(reference.name, resolved.digest, image_id)
         if not reference.digest:

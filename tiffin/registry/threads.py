@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -20,8 +21,8 @@ async def in_thread(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwa
 
     So that what the thread works on (a file, an ingest) is not closed under its hands.
     """
-    loop = asyncio.get_running_loop()
-    work = loop.run_in_executor(_pool, partial(function, *args, **kwargs))
+    loop, context = asyncio.get_running_loop(), copy_context()
+    work = loop.run_in_executor(_pool, partial(context.run, function, *args, **kwargs))
     try:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
