@@ -180,7 +180,7 @@ def test_layers_under_a_container_stay_until_it_goes(bench: Bench) -> None:
     assert remove(bench, "busybox") == [{"Untagged": "busybox:latest"}, {"Deleted": BUSYBOX}]
     assert bench.storage.snapshots.exists(str(chain))
     bench.storage.snapshots.remove(active)
-    bench.run(bench.images.sweep())
+    bench.run(bench.images.release(chain))
     assert bench.is_bare()
 
 

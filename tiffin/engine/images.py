@@ -184,6 +184,11 @@ class Images:
         """Remove layers and blobs that nothing reaches: what a crash or a container left."""
         await in_thread(self._layers.sweep)
 
+    async def release(self, chain_id: str | None) -> None:
+        """A container is gone: so are the layers beneath it that its image has left to it alone."""
+        if chain_id is not None:
+            await in_thread(self._layers.release, chain_id)
+
     def _removal(self, image: Image) -> Removal:
         users = self._in_use(image.id)
         return Removal(self._storage, self._catalog, self._layers, image, users)

@@ -44,6 +44,15 @@ class LayerStore:
         except (TiffinError, OSError) as error:
             _log.warning("collect garbage: %s", error)
 
+    def release(self, chain: str) -> None:
+        """Collect the stack that ends with `chain`, if nothing needs it any more."""
+        stack: list[str] = []
+        below: str | None = chain
+        while below is not None and self._storage.snapshots.exists(below):
+            stack.insert(0, below)
+            below = self._storage.snapshots.parent(below)
+        self.collect_quietly(stack)
+
     def sweep(self) -> None:
         """Remove all layers and blobs that nothing reaches. For the start of the engine."""
         with self._leases.collecting() as leased:
