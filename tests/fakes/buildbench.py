@@ -86,6 +86,8 @@ class ChrootRuntime:
         self._processes: dict[str, asyncio.subprocess.Process] = {}
         self.workloads: list[Workload] = []
         self.started = asyncio.Event()
+        self.running = 0
+        self.most_at_once = 0
 
     async def create(self, workload: Workload, *, hold: Sequence[int] = ()) -> Created:
         self._workloads[workload.id] = workload
@@ -113,6 +115,8 @@ class ChrootRuntime:
             stderr=subprocess.PIPE,
         )
         self._processes[container_id] = process
+        self.running += 1
+        self.most_at_once = max(self.most_at_once, self.running)
         self._tasks[container_id] = asyncio.create_task(self._wait(container_id, process))
         self.started.set()
 
@@ -152,6 +156,7 @@ class ChrootRuntime:
         assert process.stderr is not None
         await asyncio.gather(pump(1, process.stdout), pump(2, process.stderr))
         code = await process.wait()
+        self.running -= 1
         connection.close()
         code = 128 - code if code < 0 else code
         for callback in self._callbacks:
@@ -238,6 +243,12 @@ class Outcome:
         return "".join(str(message.get("stream", "")) for message in self.messages)
 
     @property
+    def cached_steps(self) -> list[int]:
+        """The numbers of the steps that came from the cache."""
+        steps = self.text.split("Step ")[1:]
+        return [int(step.split("/")[0]) for step in steps if " ---> Using cache\n" in step]
+
+    @property
     def error(self) -> str:
         return next((str(m["error"]) for m in self.messages if "error" in m), "")
 
@@ -245,6 +256,7 @@ class Outcome:
 class Bench:
     def __init__(self, data_root: str, runtime: Any = None) -> None:
         self.storage = Storage.open(data_root)
+        self.left: list[str] = []
         self.images = FakeImages()
         self.runtime = runtime or ChrootRuntime()
         self.networks = FakeNetworks()
@@ -271,9 +283,9 @@ class Bench:
         self.images.add(name, config)
 
     async def build(
-        self, dockerfile: str, files: dict[str, Any] | None = None, **options: Any
+        self, text: str, files: dict[str, Any] | None = None, **options: Any
     ) -> Outcome:
-        context = tar_of({"Dockerfile": dockerfile, **(files or {})})
+        context = tar_of({"Dockerfile": text, **(files or {})})
         messages = []
         async for message in self.builds.build(BuildOptions(**options), chunks(context)):
             messages.append(message)
@@ -304,8 +316,16 @@ class Bench:
                 )
         return found
 
+    def link_count(self, document: ImageConfig, path: str) -> int:
+        chain = chain_id(document.rootfs.diff_ids)
+        assert chain is not None
+        with self.storage.snapshots.view(chain) as root:
+            return rootpath.stat_in(root, path).st_nlink
+
     async def close(self) -> None:
+        """Afterwards `left` names the active snapshots that nobody took away."""
         await self.builds.close()
+        self.left = self.storage.snapshots.actives()
         self.storage.close()
 
 
