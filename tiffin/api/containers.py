@@ -93,29 +93,31 @@ class ContainerRoutes:
             self._containers.list(), limit, query.get("before"), query.get("since")
         )
         now_ns = time.time_ns()
-        with_sizes = query.boolean("size")
+        measured = chosen if query.boolean("size") else []
+        sizes = {one.id: await self._containers.sizes(one) for one in measured}
+        ids = await self._image_ids({one.image_reference for one in chosen})
         return json_response(
-            [await self._summary(one, request, now_ns, sizes=with_sizes) for one in chosen]
+            [
+                summary_json(
+                    one,
+                    request.version,
+                    now_ns,
+                    image=_image_name(one, ids),
+                    sizes=sizes.get(one.id),
+                )
+                for one in chosen
+            ]
         )
 
-    async def _summary(
-        self, container: Container, request: Request, now_ns: int, *, sizes: bool
-    ) -> dict[str, Any]:
-        return summary_json(
-            container,
-            request.version,
-            now_ns,
-            image=await self._image_name(container),
-            sizes=await self._containers.sizes(container) if sizes else None,
-        )
-
-    async def _image_name(self, container: Container) -> str:
-        """The reference it was created from, or the id if that names another image by now."""
-        try:
-            image = await self._engine.images.get(container.image_reference)
-        except TiffinError:
-            return container.image_id
-        return container.image_reference if image.id == container.image_id else container.image_id
+    async def _image_ids(self, references: set[str]) -> dict[str, str]:
+        """What image each reference names now; "" for none."""
+        found = {}
+        for reference in references:
+            try:
+                found[reference] = (await self._engine.images.get(reference)).id
+            except TiffinError:
+                found[reference] = ""
+        return found
 
     async def inspect(self, request: Request) -> Answer:
         container = self._get(request)
@@ -337,6 +339,12 @@ class ContainerRoutes:
         return json_response({"Id": image_id}, status=201)
 
 
+def _image_name(container: Container, ids: dict[str, str]) -> str:
+    """The reference it was created from, or the id if that names another image by now."""
+    same = ids[container.image_reference] == container.image_id
+    return container.image_reference if same else container.image_id
+
+
 async def _exit_document(
     exited: asyncio.Future[ExitResult], version: Version
 ) -> AsyncIterator[bytes]:
@@ -398,7 +406,7 @@ def _timeout(request: Request) -> int | None:
 
 def _tail(text: str) -> int | None:
     """None for all lines: what "all", nothing and nonsense mean to Docker."""
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def _archive_path(request: Request) -> str:

@@ -23,7 +23,7 @@ from tiffin.errors import InvalidArgument, TiffinError
 
 log = logging.getLogger(__name__)
 
-_VERSION_PREFIX = re.compile(r"/v([0-9][0-9.]*)(/.*)")
+_VERSION_PREFIX = re.compile(r"/v([0-9][0-9.]{0,15})(/.*)", re.DOTALL)
 _PLACEHOLDER = re.compile(r"\{(\w+)(\*?)\}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 

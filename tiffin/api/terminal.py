@@ -18,7 +18,7 @@ def parse_size(query: Query) -> tuple[int, int]:
 
 def _dimension(query: Query, name: str) -> int:
     text = query.get(name)
-    if not (text.isascii() and text.isdigit() and int(text) < 65536):
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) < 65536):
         raise InvalidArgument(f'strconv.Atoi: parsing "{text}": invalid syntax')
     return int(text)
 

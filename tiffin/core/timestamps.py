@@ -19,7 +19,7 @@ _RFC3339 = re.compile(
     r"(?:[Tt ](\d\d)(?::(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?)?)?"
     r"(Z|z|[+-]\d\d:\d\d)?"
 )
-_GO_DURATION = re.compile(r"([+-]?)((?:\d+(?:\.\d*)?(?:ns|us|µs|ms|s|m|h))+)")
+_GO_DURATION = re.compile(r"([+-]?)((?:\d{1,18}(?:\.\d*)?(?:ns|us|µs|ms|s|m|h))+)")
 _GO_PART = re.compile(r"(\d+(?:\.\d*)?)(ns|us|µs|ms|s|m|h)")
 _GO_UNITS = {
     "ns": 1,

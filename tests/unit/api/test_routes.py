@@ -243,6 +243,8 @@ def test_a_network_knows_who_runs_on_it() -> None:
         ("POST", "/build?version=2", 501, "DOCKER_BUILDKIT=0"),
         ("POST", "/build?buildargs=x", 400, "error reading build args"),
         ("POST", "/containers/web/resize", 400, "invalid syntax"),
+        ("POST", f"/containers/web/resize?h={'9' * 5000}&w=1", 400, "invalid syntax"),
+        ("GET", f"/v1.{'9' * 5000}/info", 404, "page not found"),
         ("GET", "/events?since=20&until=10", 400, "`since` time (20) cannot be after"),
         ("GET", "/containers/web/archive", 400, "path"),
         ("POST", "/session", 404, "page not found"),
