@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -20,6 +21,7 @@ from tiffin.errors import EngineFailure, InvalidArgument
 
 _R = TypeVar("_R")
 
+_UTF8 = codecs.getincrementaldecoder("utf-8")
 _SIDE_BY_SIDE = 4  # steps that execute at once in one build
 _THREADS = 8
 
@@ -100,6 +102,7 @@ class Step:
         self._transcript = transcript
         self._tree: SourceTree | None = None
         self._found: list[str] = []
+        self._decoders: dict[int, codecs.IncrementalDecoder] = {}
 
     async def done(self) -> tuple[Recollection, bool]:
         """The result, and whether it was there before."""
@@ -179,8 +182,10 @@ class Step:
         await self._transcript.say(f"Removing intermediate container {step_id[:12]}\n")
 
     async def _output(self, stream: int, data: bytes) -> None:
-        text = data.decode("utf-8", "replace")
-        await self._transcript.say(text if stream == 1 else f"\x1b[91m{text}\x1b[0m")
+        # A character may be cut in two between pieces, so each stream has its own decoder.
+        text = self._decoders.setdefault(stream, _UTF8(errors="replace")).decode(data)
+        if text:
+            await self._transcript.say(text if stream == 1 else f"\x1b[91m{text}\x1b[0m")
 
     def _change_files(self, draft: Draft) -> None:
         with draft.mounted() as root:

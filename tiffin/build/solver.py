@@ -41,7 +41,8 @@ class Progress:
     image_id: str  # of the document; "" for scratch with nothing in it
 
     def after(self, outcome: Outcome, recollection: Recollection, epoch_ns: int | None) -> Progress:
-        created = rfc3339(recollection.created_ns if epoch_ns is None else epoch_ns)
+        created_ns = recollection.created_ns if epoch_ns is None else epoch_ns
+        created = rfc3339(created_ns) if created_ns else "1970-01-01T00:00:00Z"
         layer = recollection.layer
         diff_ids = self.document.rootfs.diff_ids
         history = History(
