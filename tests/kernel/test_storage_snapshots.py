@@ -761,3 +761,27 @@ def check(storage: Storage) -> None:
     known = {str(row.id) for row in storage.database.snapshots()}
     assert set(directories(storage)) == known
     shutil.rmtree(os.path.join(storage.data_root, "probe"), ignore_errors=True)
+
+
+def test_a_half_made_probe_of_a_crash_does_not_decide(storage: Storage) -> None:
+    kind = storage.snapshots.uses_overlay
+    probe = Path(storage.data_root, "probe/upper")
+    probe.mkdir(parents=True)
+    os.mknod(probe / "gone", 0o20000, 0)
+    again = reopened(storage)
+    try:
+        assert again.snapshots.uses_overlay == kind
+    finally:
+        again.close()
+
+
+def test_blobs_of_layers_that_were_lost_go_too(storage: Storage) -> None:
+    committed = unpack(storage.snapshots, BASE)
+    storage.database.delete_snapshot(storage.database.snapshots()[0].id)
+    again = reopened(storage)
+    try:
+        assert not again.snapshots.exists(committed.chain_id)
+        assert list(again.blobs) == []
+        assert again.database.layer_blobs() == []
+    finally:
+        again.close()
