@@ -52,7 +52,7 @@ def test_a_detached_web_server_answers_on_its_published_port(
     listing = run("ps", "--format", "{{.Names}} {{.Ports}}").stdout
     assert f"web-{client} 0.0.0.0:{port}->3000/tcp" in listing
     # The server may not listen yet: its own log says nothing, so the container itself tells.
-    run("exec", f"web-{client}", "sh", "-c", "until nc -z 127.0.0.1 3000; do :; done")
+    run("exec", f"web-{client}", "sh", "-c", "until wget -qO- http://127.0.0.1:3000/; do :; done")
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/index.html", timeout=10) as answer:
         assert answer.read() == b"hello\n"
     run("stop", "-t", "1", f"web-{client}")

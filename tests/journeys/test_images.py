@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.registry_server import Registry, registry_server
 
 from tests.live import LiveDaemon
+from tests.registry_server import RegistryServer, registry_fixture  # noqa: F401
 
 pytestmark = pytest.mark.root
 
@@ -31,25 +30,19 @@ def context(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture(scope="module")
-def registry() -> Iterator[Registry]:
-    with registry_server() as server:
-        yield server
-
-
 def test_a_build_runs_and_a_rebuild_redoes_only_what_changed(
     daemon: LiveDaemon, client: str, context: Path
 ) -> None:
     run = daemon.client(client)
     tag = f"greeter-{client}"
     first = run("build", "--no-cache", "-t", tag, str(context))
-    assert "step output" in first.stdout
+    assert "\nstep output\n" in first.stdout
     assert f"Successfully tagged {tag}:latest" in first.stdout
     assert run("run", "--rm", tag).stdout == "hello world\nbuilt\n"
 
     second = run("build", "-t", tag, str(context))
     assert second.stdout.count("Using cache") == 6
-    assert "step output" not in second.stdout
+    assert "\nstep output\n" not in second.stdout
 
     (context / "greet.sh").write_text("echo $GREETING again\n")
     third = run("build", "-t", tag, str(context))
@@ -91,7 +84,9 @@ def test_stages_and_targets(daemon: LiveDaemon, client: str, context: Path) -> N
     run("rmi", f"staged-{client}", f"other-{client}")
 
 
-def test_push_remove_pull_and_run(daemon: LiveDaemon, client: str, registry: Registry) -> None:
+def test_push_remove_pull_and_run(
+    daemon: LiveDaemon, client: str, registry: RegistryServer
+) -> None:
     run = daemon.client(client)
     name = f"{registry.address}/shipped-{client}:v1"
     image = run("inspect", "-f", "{{.Id}}", "busybox").stdout
@@ -110,7 +105,7 @@ def test_push_remove_pull_and_run(daemon: LiveDaemon, client: str, registry: Reg
 
 
 def test_a_registry_that_is_dead_or_lacks_the_image_is_named(
-    daemon: LiveDaemon, client: str, registry: Registry
+    daemon: LiveDaemon, client: str, registry: RegistryServer
 ) -> None:
     run = daemon.client(client)
     dead = run("pull", "127.0.0.1:1/x", check=False)

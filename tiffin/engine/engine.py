@@ -117,6 +117,7 @@ class Engine:
         registry = RegistryClient(
             set(settings.insecure_registries), list(settings.registry_mirrors)
         )
+        self._closing.push_async_callback(registry.aclose)
         self.images = Images(storage, registry, events, self._image_users)
         self.processes = Processes(catalog, self.runtime, supervisor, events)
         self.containers = Containers(
@@ -162,6 +163,7 @@ class Engine:
             if name not in known:
                 path = os.path.join(self._containers_directory, name)
                 await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
+        await self.images.sweep()
         await self._bridge.sweep({container.id for container in self._catalog.live()})
 
     def _image_users(self, image_id: str) -> list[Container]:
