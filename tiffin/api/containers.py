@@ -153,12 +153,26 @@ class ContainerRoutes:
         if not data.strip():
             raise InvalidArgument("invalid JSON: got EOF while reading request body")
         wanted = read_create(parse_object(data), request.version)
+        await self._check_platform(wanted.config.image, request.query.get("platform"))
         container, warnings = await self._containers.create(
             request.query.get("name") or None, wanted.config, wanted.host_config
         )
         return json_response(
             {"Id": container.id, "Warnings": [*wanted.warnings, *warnings]}, status=201
         )
+
+    async def _check_platform(self, reference: str, platform: str) -> None:
+        """Another platform than the image's is "not found": the client then pulls that one."""
+        if not platform:
+            return
+        wanted = [*platform.lower().split("/"), ""]
+        config = (await self._engine.images.get(reference)).config
+        if (config.os or "linux", config.architecture) != (wanted[0], wanted[1]):
+            raise NotFound(
+                f"image with reference {reference} was found but its platform "
+                f"({config.os}/{config.architecture}) does not match the specified platform "
+                f"({platform})"
+            )
 
     async def start(self, request: Request) -> Answer:
         if request.query.get("checkpoint"):

@@ -152,6 +152,14 @@ def test_a_container_is_created_from_what_was_asked() -> None:
     assert (name, config.cmd) == ("web", ("true",))
 
 
+def test_an_image_of_another_platform_is_not_found() -> None:
+    body = {"Image": "busybox"}
+    same = ask(FakeEngine(), "POST", "/containers/create?platform=linux/amd64", body)
+    other = ask(FakeEngine(), "POST", "/containers/create?platform=linux/arm64/v8", body)
+    assert (same.status, other.status) == (201, 404)
+    assert "does not match the specified platform" in other.message
+
+
 @pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded"])
 def test_a_json_body_must_say_that_it_is_one(kind: str) -> None:
     engine = FakeEngine()
