@@ -293,9 +293,12 @@ _ITEMS = st.one_of(
     st.builds(hard_link, _NAMES, _NAMES),
 )
 
+# Only root may set the attribute that makes a directory opaque.
+_WAYS = [APPLY, NAMES, *([OVERLAY] if os.geteuid() == 0 else [])]
+
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(_ITEMS, max_size=8), st.sampled_from([OVERLAY, APPLY, NAMES]))
+@given(st.lists(_ITEMS, max_size=8), st.sampled_from(_WAYS))
 def test_any_entries_stay_inside_or_are_invalid(items: list[Item], whiteouts: str) -> None:
     with tempfile.TemporaryDirectory() as top:
         root = Path(top) / "root"
