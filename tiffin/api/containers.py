@@ -1,51 +1,32 @@
-"""Routes of containers: their life, what they say, what is in them."""
+"""Routes of containers as things: find, create, live, remove."""
 
 from __future__ import annotations
 
-import asyncio
-import base64
 import os
 import time
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from tiffin.api.container_json import inspect_json, summary_json
 from tiffin.api.create import read_create
-from tiffin.api.decode import check_content_type, parse_object, read_json
+from tiffin.api.decode import check_content_type, parse_object
 from tiffin.api.messages import (
-    JSON,
     MAX_JSON_BYTES,
-    MULTIPLEXED_STREAM,
     NO_CONTENT,
-    RAW_STREAM,
-    TAR,
     Answer,
-    Hijacked,
     Request,
-    Response,
-    Stream,
     json_response,
 )
 from tiffin.api.router import Route
 from tiffin.api.selection import ContainerSelection
-from tiffin.api.streams import frame
-from tiffin.api.terminal import parse_detach_keys, parse_size
-from tiffin.api.versions import Version
 from tiffin.core.container import Container
 from tiffin.core.filters import parse_filters
-from tiffin.core.timestamps import parse_time, rfc3339_fixed
-from tiffin.core.workload import Attachment
-from tiffin.engine.containers import LogOptions
-from tiffin.engine.supervisor import ExitResult
+from tiffin.core.timestamps import parse_time
 from tiffin.errors import Conflict, InvalidArgument, NotFound, TiffinError
 
 if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
 
 _PRUNE_FILTERS = ("label", "label!", "until")
-_WAIT_CONDITIONS = ("", "not-running", "next-exit", "removed")
 
 
 class ContainerRoutes:
@@ -67,18 +48,8 @@ class ContainerRoutes:
             Route("POST", one + "/pause", self.pause),
             Route("POST", one + "/unpause", self.unpause),
             Route("POST", one + "/rename", self.rename),
-            Route("POST", one + "/wait", self.wait, dies_with_client=True),
-            Route("POST", one + "/resize", self.resize),
-            Route("POST", one + "/attach", self.attach),
-            Route("GET", one + "/logs", self.logs, dies_with_client=True),
             Route("GET", one + "/top", self.top),
-            Route("GET", one + "/changes", self.changes),
-            Route("GET", one + "/export", self.export, dies_with_client=True),
-            Route("GET", one + "/archive", self.read_archive, dies_with_client=True),
-            Route("HEAD", one + "/archive", self.stat_archive),
-            Route("PUT", one + "/archive", self.write_archive),
             Route("DELETE", one, self.remove),
-            Route("POST", "/commit", self.commit),
         ]
 
     # Looking.
@@ -140,10 +111,6 @@ class ContainerRoutes:
         arguments = request.query.get("ps_args") or "-ef"
         titles, rows = await self._containers.top(request.parameters["id"], arguments)
         return json_response({"Titles": titles, "Processes": rows})
-
-    async def changes(self, request: Request) -> Answer:
-        found = await self._containers.changes(request.parameters["id"])
-        return json_response([{"Path": path, "Kind": kind} for path, kind in found] or None)
 
     # Life.
 
@@ -244,114 +211,6 @@ class ContainerRoutes:
         removed, reclaimed = await self._containers.prune(matches)
         return json_response({"ContainersDeleted": removed or None, "SpaceReclaimed": reclaimed})
 
-    async def wait(self, request: Request) -> Answer:
-        """The headers go out at once: a client knows then that it will miss no exit."""
-        condition = request.query.get("condition")
-        if condition not in _WAIT_CONDITIONS:
-            raise InvalidArgument(f'invalid condition: "{condition}"')
-        exited = self._containers.wait(request.parameters["id"], condition or "not-running")
-        return Stream(_exit_document(exited, request.version), JSON)
-
-    # Streams.
-
-    async def resize(self, request: Request) -> Answer:
-        rows, columns = parse_size(request.query)
-        await self._containers.resize(request.parameters["id"], rows, columns)
-        return Response(200)
-
-    async def attach(self, request: Request) -> Answer:
-        query = request.query
-        container = self._containers.check_attachable(request.parameters["id"])
-        attachment = Attachment(
-            stdin=query.boolean("stdin"),
-            stdout=query.boolean("stdout"),
-            stderr=query.boolean("stderr"),
-            framed=not container.config.tty,
-            detach_keys=parse_detach_keys(query.get("detachKeys")),
-        )
-        streaming, logs = query.boolean("stream"), query.boolean("logs")
-        client = await request.hijack(stream_type(request, tty=container.config.tty))
-        try:
-            if logs:
-                await self._replay(container, client.descriptor, attachment)
-            if streaming:
-                await self._containers.attach(
-                    container.id, client.descriptor, attachment, early=client.early
-                )
-        except TiffinError as error:
-            await write_failure(client.descriptor, error, framed=attachment.framed)
-        finally:
-            os.close(client.descriptor)
-        return Hijacked()
-
-    async def _replay(self, container: Container, descriptor: int, attachment: Attachment) -> None:
-        options = LogOptions(stdout=attachment.stdout, stderr=attachment.stderr)
-        async for line in self._containers.logs(container.id, options):
-            data = frame(line.stream, line.data) if attachment.framed else line.data
-            await write_all(descriptor, data)
-
-    async def logs(self, request: Request) -> Answer:
-        query = request.query
-        now_ns = time.time_ns()
-        options = LogOptions(
-            stdout=query.boolean("stdout"),
-            stderr=query.boolean("stderr"),
-            follow=query.boolean("follow"),
-            tail=_tail(query.get("tail")),
-            since_ns=parse_time(query.get("since"), now_ns),
-            until_ns=parse_time(query.get("until"), now_ns),
-        )
-        container = self._get(request)
-        lines = self._containers.logs(container.id, options)
-        chunks = _log_chunks(
-            lines, timestamps=query.boolean("timestamps"), framed=not container.config.tty
-        )
-        return Stream(chunks, stream_type(request, tty=container.config.tty))
-
-    # What is inside.
-
-    async def export(self, request: Request) -> Answer:
-        container = self._get(request)
-        return Stream(self._containers.export(container.id), "application/octet-stream")
-
-    async def read_archive(self, request: Request) -> Answer:
-        path = _archive_path(request)
-        found, chunks = await self._containers.read_archive(request.parameters["id"], path)
-        return Stream(chunks, TAR, {"X-Docker-Container-Path-Stat": _path_stat(found)})
-
-    async def stat_archive(self, request: Request) -> Answer:
-        path = _archive_path(request)
-        found = await self._containers.stat_path(request.parameters["id"], path)
-        return Response(200, headers={"X-Docker-Container-Path-Stat": _path_stat(found)})
-
-    async def write_archive(self, request: Request) -> Answer:
-        path = _archive_path(request)
-        await self._containers.write_archive(
-            request.parameters["id"],
-            path,
-            aiter(request.body),
-            no_overwrite=request.query.boolean("noOverwriteDirNonDir"),
-            copy_owner=request.query.boolean("copyUIDGID"),
-        )
-        return Response(200)
-
-    async def commit(self, request: Request) -> Answer:
-        query = request.query
-        reference = query.get("container")
-        if not reference:
-            raise NotFound("No such container: ")
-        document = await read_json(request)
-        image_id = await self._containers.commit(
-            reference,
-            repository=query.get("repo"),
-            tag=query.get("tag"),
-            author=query.get("author"),
-            comment=query.get("comment"),
-            pause=query.boolean("pause", default=True),
-            changes=self._engine.builds.config_changes(query.all("changes"), document),
-        )
-        return json_response({"Id": image_id}, status=201)
-
 
 def _image_name(container: Container, ids: dict[str, str]) -> str:
     """The reference it was created from, or the id if that names another image by now."""
@@ -359,84 +218,5 @@ def _image_name(container: Container, ids: dict[str, str]) -> str:
     return container.image_reference if same else container.image_id
 
 
-async def _exit_document(
-    exited: asyncio.Future[ExitResult], version: Version
-) -> AsyncIterator[bytes]:
-    result = await exited
-    value: dict[str, Any] = {"StatusCode": result.exit_code}
-    if result.error or version.before("1.42"):
-        value["Error"] = {"Message": result.error} if result.error else None
-    yield msgspec.json.encode(value) + b"\n"
-
-
-async def _log_chunks(
-    lines: AsyncIterator[Any], *, timestamps: bool, framed: bool
-) -> AsyncIterator[bytes]:
-    async for line in lines:
-        data = line.data
-        if timestamps:
-            data = f"{rfc3339_fixed(line.time_ns)} ".encode() + data
-        yield frame(line.stream, data) if framed else data
-
-
-def stream_type(request: Request, *, tty: bool) -> str:
-    if tty or request.version.before("1.42"):
-        return RAW_STREAM
-    return MULTIPLEXED_STREAM
-
-
-async def write_failure(descriptor: int, error: TiffinError, *, framed: bool) -> None:
-    """A failure after the hijack is said in the stream: on stdout, as Docker does it."""
-    text = f"{error.message}\r\n".encode()
-    await write_all(descriptor, frame(1, text) if framed else text)
-
-
-async def write_all(descriptor: int, data: bytes) -> None:
-    """Onto a client's non-blocking socket; a client that went away is none of our concern."""
-    loop = asyncio.get_running_loop()
-    view = memoryview(data)
-    while view:
-        try:
-            view = view[os.write(descriptor, view) :]
-        except BlockingIOError:
-            ready = loop.create_future()
-            loop.add_writer(descriptor, _resolve, ready)
-            try:
-                await ready
-            finally:
-                loop.remove_writer(descriptor)
-        except OSError:
-            return
-
-
-def _resolve(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
-
-
 def _timeout(request: Request) -> int | None:
     return request.query.integer("t") if request.query.get("t") else None
-
-
-def _tail(text: str) -> int | None:
-    """None for all lines: what "all", nothing and nonsense mean to Docker."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
-
-
-def _archive_path(request: Request) -> str:
-    path = request.query.get("path")
-    if not path:
-        raise InvalidArgument("bad parameter: 'path' cannot be empty")
-    return path
-
-
-def _path_stat(found: Any) -> str:
-    """Docker's PathStat: mode bits as Go's os.FileMode, in base64."""
-    value = {
-        "name": found.name,
-        "size": found.size,
-        "mode": found.mode,
-        "mtime": found.mtime,
-        "linkTarget": found.link_target,
-    }
-    return base64.b64encode(msgspec.json.encode(value)).decode()

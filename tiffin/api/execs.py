@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tiffin.api.containers import stream_type, write_failure
+from tiffin.api.container_streams import stream_type, write_failure
 from tiffin.api.decode import decode, find_key, read_json
 from tiffin.api.messages import Answer, Hijacked, Request, Response, json_response
 from tiffin.api.router import Route

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tiffin.api.builds import BuildRoutes
+from tiffin.api.container_files import ContainerFileRoutes
+from tiffin.api.container_streams import ContainerStreamRoutes
 from tiffin.api.containers import ContainerRoutes
 from tiffin.api.execs import ExecRoutes
 from tiffin.api.images import ImageRoutes
@@ -24,6 +26,8 @@ def routes(engine: Engine) -> list[Route]:
     return [
         *SystemRoutes(engine).routes(),
         *ContainerRoutes(engine).routes(),
+        *ContainerStreamRoutes(engine).routes(),
+        *ContainerFileRoutes(engine).routes(),
         *ExecRoutes(engine).routes(),
         *ImageRoutes(engine).routes(),
         *BuildRoutes(engine).routes(),

@@ -1,0 +1,98 @@
+"""Routes of what is in a container: its files, what changed, all of it as a tar or an image."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tiffin.api.decode import read_json
+from tiffin.api.messages import TAR, Answer, Request, Response, Stream, json_response
+from tiffin.api.router import Route
+from tiffin.errors import InvalidArgument, NotFound
+
+if TYPE_CHECKING:
+    from tiffin.engine.engine import Engine
+
+
+class ContainerFileRoutes:
+    def __init__(self, engine: Engine) -> None:
+        self._containers = engine.containers
+        self._builds = engine.builds
+
+    def routes(self) -> list[Route]:
+        one = "/containers/{id}"
+        return [
+            Route("GET", one + "/changes", self.changes),
+            Route("GET", one + "/export", self.export, dies_with_client=True),
+            Route("GET", one + "/archive", self.read_archive, dies_with_client=True),
+            Route("HEAD", one + "/archive", self.stat_archive),
+            Route("PUT", one + "/archive", self.write_archive),
+            Route("POST", "/commit", self.commit),
+        ]
+
+    async def changes(self, request: Request) -> Answer:
+        found = await self._containers.changes(request.parameters["id"])
+        return json_response([{"Path": path, "Kind": kind} for path, kind in found] or None)
+
+    async def export(self, request: Request) -> Answer:
+        container = self._containers.get(request.parameters["id"])
+        return Stream(self._containers.export(container.id), "application/octet-stream")
+
+    async def read_archive(self, request: Request) -> Answer:
+        path = _archive_path(request)
+        found, chunks = await self._containers.read_archive(request.parameters["id"], path)
+        return Stream(chunks, TAR, {"X-Docker-Container-Path-Stat": _path_stat(found)})
+
+    async def stat_archive(self, request: Request) -> Answer:
+        path = _archive_path(request)
+        found = await self._containers.stat_path(request.parameters["id"], path)
+        return Response(200, headers={"X-Docker-Container-Path-Stat": _path_stat(found)})
+
+    async def write_archive(self, request: Request) -> Answer:
+        path = _archive_path(request)
+        await self._containers.write_archive(
+            request.parameters["id"],
+            path,
+            aiter(request.body),
+            no_overwrite=request.query.boolean("noOverwriteDirNonDir"),
+            copy_owner=request.query.boolean("copyUIDGID"),
+        )
+        return Response(200)
+
+    async def commit(self, request: Request) -> Answer:
+        query = request.query
+        reference = query.get("container")
+        if not reference:
+            raise NotFound("No such container: ")
+        document = await read_json(request)
+        image_id = await self._containers.commit(
+            reference,
+            repository=query.get("repo"),
+            tag=query.get("tag"),
+            author=query.get("author"),
+            comment=query.get("comment"),
+            pause=query.boolean("pause", default=True),
+            changes=self._builds.config_changes(query.all("changes"), document),
+        )
+        return json_response({"Id": image_id}, status=201)
+
+
+def _archive_path(request: Request) -> str:
+    path = request.query.get("path")
+    if not path:
+        raise InvalidArgument("bad parameter: 'path' cannot be empty")
+    return path
+
+
+def _path_stat(found: Any) -> str:
+    """Docker's PathStat: mode bits as Go's os.FileMode, in base64."""
+    value = {
+        "name": found.name,
+        "size": found.size,
+        "mode": found.mode,
+        "mtime": found.mtime,
+        "linkTarget": found.link_target,
+    }
+    return base64.b64encode(msgspec.json.encode(value)).decode()

@@ -1,0 +1,173 @@
+"""Routes of what flows between a container and a client: attach, logs, wait, terminal size."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tiffin.api.messages import (
+    JSON,
+    MULTIPLEXED_STREAM,
+    RAW_STREAM,
+    Answer,
+    Hijacked,
+    Request,
+    Response,
+    Stream,
+)
+from tiffin.api.router import Route
+from tiffin.api.streams import frame
+from tiffin.api.terminal import parse_detach_keys, parse_size
+from tiffin.api.versions import Version
+from tiffin.core.container import Container
+from tiffin.core.timestamps import parse_time, rfc3339_fixed
+from tiffin.core.workload import Attachment
+from tiffin.engine.containers import LogOptions
+from tiffin.engine.supervisor import ExitResult
+from tiffin.errors import InvalidArgument, TiffinError
+
+if TYPE_CHECKING:
+    from tiffin.engine.engine import Engine
+
+_WAIT_CONDITIONS = ("", "not-running", "next-exit", "removed")
+
+
+class ContainerStreamRoutes:
+    def __init__(self, engine: Engine) -> None:
+        self._containers = engine.containers
+
+    def routes(self) -> list[Route]:
+        one = "/containers/{id}"
+        return [
+            Route("POST", one + "/wait", self.wait, dies_with_client=True),
+            Route("POST", one + "/resize", self.resize),
+            Route("POST", one + "/attach", self.attach),
+            Route("GET", one + "/logs", self.logs, dies_with_client=True),
+        ]
+
+    async def wait(self, request: Request) -> Answer:
+        """The headers go out at once: a client knows then that it will miss no exit."""
+        condition = request.query.get("condition")
+        if condition not in _WAIT_CONDITIONS:
+            raise InvalidArgument(f'invalid condition: "{condition}"')
+        exited = self._containers.wait(request.parameters["id"], condition or "not-running")
+        return Stream(_exit_document(exited, request.version), JSON)
+
+    async def resize(self, request: Request) -> Answer:
+        rows, columns = parse_size(request.query)
+        await self._containers.resize(request.parameters["id"], rows, columns)
+        return Response(200)
+
+    async def attach(self, request: Request) -> Answer:
+        query = request.query
+        container = self._containers.check_attachable(request.parameters["id"])
+        attachment = Attachment(
+            stdin=query.boolean("stdin"),
+            stdout=query.boolean("stdout"),
+            stderr=query.boolean("stderr"),
+            framed=not container.config.tty,
+            detach_keys=parse_detach_keys(query.get("detachKeys")),
+        )
+        streaming, logs = query.boolean("stream"), query.boolean("logs")
+        client = await request.hijack(stream_type(request, tty=container.config.tty))
+        try:
+            if logs:
+                await self._replay(container, client.descriptor, attachment)
+            if streaming:
+                await self._containers.attach(
+                    container.id, client.descriptor, attachment, early=client.early
+                )
+        except TiffinError as error:
+            await write_failure(client.descriptor, error, framed=attachment.framed)
+        finally:
+            os.close(client.descriptor)
+        return Hijacked()
+
+    async def _replay(self, container: Container, descriptor: int, attachment: Attachment) -> None:
+        options = LogOptions(stdout=attachment.stdout, stderr=attachment.stderr)
+        async for line in self._containers.logs(container.id, options):
+            data = frame(line.stream, line.data) if attachment.framed else line.data
+            await write_all(descriptor, data)
+
+    async def logs(self, request: Request) -> Answer:
+        query = request.query
+        now_ns = time.time_ns()
+        options = LogOptions(
+            stdout=query.boolean("stdout"),
+            stderr=query.boolean("stderr"),
+            follow=query.boolean("follow"),
+            tail=_tail(query.get("tail")),
+            since_ns=parse_time(query.get("since"), now_ns),
+            until_ns=parse_time(query.get("until"), now_ns),
+        )
+        container = self._containers.get(request.parameters["id"])
+        lines = self._containers.logs(container.id, options)
+        chunks = _log_chunks(
+            lines, timestamps=query.boolean("timestamps"), framed=not container.config.tty
+        )
+        return Stream(chunks, stream_type(request, tty=container.config.tty))
+
+
+async def _exit_document(
+    exited: asyncio.Future[ExitResult], version: Version
+) -> AsyncIterator[bytes]:
+    result = await exited
+    value: dict[str, Any] = {"StatusCode": result.exit_code}
+    if result.error or version.before("1.42"):
+        value["Error"] = {"Message": result.error} if result.error else None
+    yield msgspec.json.encode(value) + b"\n"
+
+
+async def _log_chunks(
+    lines: AsyncIterator[Any], *, timestamps: bool, framed: bool
+) -> AsyncIterator[bytes]:
+    async for line in lines:
+        data = line.data
+        if timestamps:
+            data = f"{rfc3339_fixed(line.time_ns)} ".encode() + data
+        yield frame(line.stream, data) if framed else data
+
+
+def stream_type(request: Request, *, tty: bool) -> str:
+    if tty or request.version.before("1.42"):
+        return RAW_STREAM
+    return MULTIPLEXED_STREAM
+
+
+async def write_failure(descriptor: int, error: TiffinError, *, framed: bool) -> None:
+    """A failure after the hijack is said in the stream: on stdout, as Docker does it."""
+    text = f"{error.message}\r\n".encode()
+    await write_all(descriptor, frame(1, text) if framed else text)
+
+
+async def write_all(descriptor: int, data: bytes) -> None:
+    """Onto a client's non-blocking socket; a client that went away is none of our concern."""
+    loop = asyncio.get_running_loop()
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(descriptor, view) :]
+        except BlockingIOError:
+            ready = loop.create_future()
+            loop.add_writer(descriptor, _resolve, ready)
+            try:
+                await ready
+            finally:
+                loop.remove_writer(descriptor)
+        except OSError:
+            return
+
+
+def _resolve(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)
+
+
+def _tail(text: str) -> int | None:
+    """None for all lines: what "all", nothing and nonsense mean to Docker."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
