@@ -230,6 +230,20 @@ def test_a_bad_request_fails_before_the_first_message(
     bench_test(directory, test)
 
 
+def test_a_context_may_end_without_padding_but_not_inside_a_file(directory: str) -> None:
+    # docker build -f of a file outside the context sends such an archive.
+    async def test(bench: Bench) -> None:
+        text = "FROM bb\n#" + "x" * 100
+        whole = tar_of({"Dockerfile": text})
+
+        async for _ in bench.builds.build(BuildOptions(), chunks(whole[: 512 + len(text)])):
+            pass
+        with pytest.raises(InvalidArgument, match="unexpected EOF"):
+            await anext(bench.builds.build(BuildOptions(), chunks(whole[: 511 + len(text)])))
+
+    bench_test(directory, test)
+
+
 @pytest.mark.parametrize("data", [b"not a tar" * 200, b"\x1f\x8b\x08broken"])
 def test_a_context_that_is_no_archive_is_refused(directory: str, data: bytes) -> None:
     async def test(bench: Bench) -> None:

@@ -109,6 +109,13 @@ class Source:
         for _ in self.pieces(count):
             pass
 
+    def skip_padding(self, count: int) -> None:
+        """Like `skip`, but the stream may end here: docker's `build -f` sends no last padding."""
+        while count and (self._at < len(self._chunk) or self._next()):
+            skipped = min(count, len(self._chunk) - self._at)
+            self._at += skipped
+            count -= skipped
+
     def block(self) -> bytes | None:
         """The next header block; None at a clean end of the stream."""
         if self._at == len(self._chunk) and not self._next():
@@ -175,7 +182,8 @@ class Reader:
 
     def _skip_rest(self) -> None:
         if self._left or self._padding:
-            self._source.skip(self._left + self._padding)
+            self._source.skip(self._left)
+            self._source.skip_padding(self._padding)
             self._left = self._padding = 0
 
     def _extension(self, size_field: bytes) -> bytes:
