@@ -1,0 +1,147 @@
+"""With a terminal: its size goes along, keys detach, and it is given back as it was."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import struct
+import termios
+import threading
+from collections.abc import Iterator
+from fcntl import ioctl
+from typing import Any
+
+import pytest
+
+from tests.cli.fake_daemon import CONTAINER_ID, Answer, FakeDaemon, Handler, Request
+from tests.cli.test_requests import TIFFIN
+
+
+class Interactive(FakeDaemon):
+    """Its attach echoes what comes, and ends when `bye` does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.resized: list[dict[str, str]] = []
+        self.resize_seen = threading.Semaphore(0)
+        self.routes[f"POST /containers/{CONTAINER_ID}/resize"] = self.resize
+        self.killed = threading.Event()
+        self.signals: list[str] = []
+        self.routes[f"POST /containers/{CONTAINER_ID}/kill"] = self.kill
+
+    def resize(self, request: Request) -> Answer:
+        self.resized.append(request.query)
+        self.resize_seen.release()
+        return Answer(200)
+
+    def kill(self, request: Request) -> Answer:
+        self.signals.append(request.query["signal"])
+        self.killed.set()
+        return Answer(204)
+
+
+class EchoHandler(Handler):
+    def upgrade(self, output: bytes) -> None:
+        super().upgrade(output)
+        self.connection.sendall(b"ready\r\n")
+        while data := self.connection.recv(4096):
+            self.connection.sendall(b"<" + data + b">")
+            if b"bye" in data:
+                return
+
+    do_GET = do_POST = do_HEAD = Handler.answer_any  # noqa: N815
+
+
+@pytest.fixture
+def daemon() -> Iterator[Interactive]:
+    with Interactive() as found:
+        found.server.RequestHandlerClass = EchoHandler
+        yield found
+
+
+class Session:
+    def __init__(self, daemon: FakeDaemon, *words: str):
+        self.pid, self.terminal = pty.fork()
+        if self.pid == 0:
+            os.execv(TIFFIN[0], [*TIFFIN, "-H", daemon.host, *words])
+        self.before = termios.tcgetattr(self.terminal)
+        self.seen = b""
+
+    def size(self, rows: int, columns: int) -> None:
+        ioctl(self.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def wait_for(self, text: bytes) -> None:
+        while text not in self.seen:
+            self.seen += os.read(self.terminal, 4096)
+        self.seen = self.seen.partition(text)[2]
+
+    def type(self, keys: bytes) -> None:
+        os.write(self.terminal, keys)
+
+    def end(self) -> int:
+        """The exit code; the terminal is as it was."""
+        try:
+            while piece := os.read(self.terminal, 4096):
+                self.seen += piece
+        except OSError:
+            pass
+        _, status = os.waitpid(self.pid, 0)
+        after: list[Any] = termios.tcgetattr(self.terminal)
+        os.close(self.terminal)
+        assert after == self.before
+        return os.waitstatus_to_exitcode(status)
+
+
+def test_keys_go_through_and_the_terminal_is_given_back(daemon: Interactive) -> None:
+    session = Session(daemon, "run", "-it", "busybox")
+    session.wait_for(b"ready")
+    session.type(b"\x03")
+    session.wait_for(b"<\x03>")
+    session.type(b"bye")
+
+    assert session.end() == 0
+
+
+def test_the_detach_keys_leave_the_container_alone(daemon: Interactive) -> None:
+    session = Session(daemon, "run", "-it", "busybox")
+    session.wait_for(b"ready")
+    session.type(b"\x10\x11")
+
+    assert session.end() == 0
+    assert daemon.signals == []
+
+
+def test_other_detach_keys_can_be_asked_for(daemon: Interactive) -> None:
+    session = Session(daemon, "run", "-it", "--detach-keys", "ctrl-a,d", "busybox")
+    session.wait_for(b"ready")
+    session.type(b"\x10\x11")
+    session.wait_for(b"<\x10\x11>")
+    session.type(b"\x01d")
+
+    assert session.end() == 0
+
+
+def test_a_new_size_is_told(daemon: Interactive) -> None:
+    session = Session(daemon, "run", "-it", "busybox")
+    session.size(10, 20)
+    session.wait_for(b"ready")
+    daemon.resize_seen.acquire(timeout=20)
+    session.size(33, 77)
+    while {"h": "33", "w": "77"} not in daemon.resized:
+        assert daemon.resize_seen.acquire(timeout=20)
+    session.type(b"bye")
+
+    assert session.end() == 0
+
+
+def test_a_signal_is_the_containers(daemon: Interactive) -> None:
+    session = Session(daemon, "run", "-i", "busybox")
+    while not any(each.path.endswith("/start") for each in daemon.requests):
+        pass
+    os.kill(session.pid, signal.SIGTERM)
+
+    assert daemon.killed.wait(timeout=20)
+    assert daemon.signals == ["TERM"]
+    session.type(b"bye\n")
+    session.end()

@@ -1,0 +1,61 @@
+"""A start of the CLI imports what the command needs, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tiffin.cli.main import COMMANDS
+
+ROOT = os.path.join(os.path.dirname(__file__), "..", "..", "..")
+PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from tiffin.cli.main import load
+load(sys.argv[2])
+print(*sorted(sys.modules))
+"""
+COSTLY = frozenset(
+    "argparse asyncio collections contextlib dataclasses enum functools inspect json logging os "
+    "pathlib re signal socket subprocess tarfile threading typing urllib msgspec".split()
+)
+
+
+def imported_by(name: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", PROGRAM, os.path.abspath(ROOT), name],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["version", "ps", "run", "exec", "stop", "rm", "logs", "images", "start", "pull", "inspect"],
+)
+def test_a_hot_command_imports_almost_nothing(name: str) -> None:
+    modules = imported_by(name)
+
+    assert not modules & COSTLY
+    assert not {each for each in modules if each.startswith("tiffin.core")}
+
+
+def test_every_command_in_the_table_exists_and_has_a_summary() -> None:
+    program = (
+        "import sys\nsys.path.insert(0, sys.argv[1])\n"
+        "from tiffin.cli.main import COMMANDS, load\n"
+        "print(sum(bool(load(name).summary) for name in COMMANDS))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program, os.path.abspath(ROOT)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert int(done.stdout) == len(COMMANDS)
