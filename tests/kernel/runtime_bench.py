@@ -1,4 +1,4 @@
-"""A runtime of its own for a test: roots, containers from busybox, collected exits, nothing left."""
+"""A runtime of its own for a test: roots, busybox containers, collected exits, nothing left."""
 
 from __future__ import annotations
 

@@ -29,7 +29,8 @@ def on_bench(act: Act) -> None:
 
 def test_a_container_sees_a_machine_of_its_own() -> None:
     async def act(bench: Bench) -> None:
-        seen = await bench.shell("hostname; echo $$; ls /proc | grep -c '^[0-9]'; ls /sys/class/net")
+        script = "hostname; echo $$; ls /proc | grep -c '^[0-9]'; ls /sys/class/net"
+        seen = await bench.shell(script)
         assert seen.split() == ["box", "1", "3", "lo"]
 
     on_bench(act)
@@ -210,10 +211,13 @@ def test_capabilities_seccomp_and_descriptors_are_dockers() -> None:
     async def act(bench: Bench) -> None:
         script = "grep -E '^(Cap|Seccomp:|NoNewPrivs)' /proc/self/status; ls /proc/self/fd | wc -w"
         seen = (await bench.shell(script)).split()
-        assert seen == (
-            "CapInh: 0000000000000000 CapPrm: 00000000a80425fb CapEff: 00000000a80425fb "
-            "CapBnd: 00000000a80425fb CapAmb: 0000000000000000 NoNewPrivs: 0 Seccomp: 2 4"
-        ).split()
+        assert (
+            seen
+            == (
+                "CapInh: 0000000000000000 CapPrm: 00000000a80425fb CapEff: 00000000a80425fb "
+                "CapBnd: 00000000a80425fb CapAmb: 0000000000000000 NoNewPrivs: 0 Seccomp: 2 4"
+            ).split()
+        )
         of_user = (await bench.shell(script, user="1000")).split()
         assert of_user[3] == of_user[5] == "0000000000000000"
 
@@ -252,7 +256,9 @@ def test_bind_mounts_look_as_on_the_host_and_are_written_as_root() -> None:
         os.mkdir(source)
         os.mkdir(f"{source}/of-1000")
         os.chown(f"{source}/of-1000", 1000, 1000)
-        script = "touch /data/new; stat -c %u /data/of-1000; touch /ro/x 2>/dev/null || echo refused"
+        script = (
+            "touch /data/new; stat -c %u /data/of-1000; touch /ro/x 2>/dev/null || echo refused"
+        )
         mounts = (bind(source, "/data"), bind(source, "/ro", rw=False))
         assert (await bench.shell(script, mounts=mounts)).split() == ["1000", "refused"]
         assert os.stat(f"{source}/new").st_uid == 0
@@ -262,7 +268,8 @@ def test_bind_mounts_look_as_on_the_host_and_are_written_as_root() -> None:
 
 def test_the_whole_host_can_be_bound() -> None:
     async def act(bench: Bench) -> None:
-        listed = await bench.shell("ls /host/proc/1 | wc -l; ls /host", mounts=(bind("/", "/host"),))
+        script = "ls /host/proc/1 | wc -l; ls /host"
+        listed = await bench.shell(script, mounts=(bind("/", "/host"),))
         assert "usr" in listed.split()
 
     on_bench(act)
@@ -417,16 +424,23 @@ def test_orphans_become_no_zombies() -> None:
         script = "for i in 1 2 3; do sh -c 'sleep 0 &' ; done; exec sleep 100"
         workload = bench.workload("sh", "-c", script, host=HostConfig(pid_mode="host"))
         created = await bench.start(workload)
-        with open(f"/proc/{created.pid}/stat", encoding="utf-8") as file:
-            shim = int(file.read().rsplit(")", 1)[1].split()[1])
+        shim = parent_of(created.pid)
         await bench.exec(workload, "true", attachment=None, exec_id="x")
         await bench.ended(workload, "x")
-        with open(f"/proc/{shim}/task/{shim}/children", encoding="utf-8") as file:
-            children = [int(pid) for pid in file.read().split()]
-        states = [_state_of(pid) for pid in children]
+        states = [_state_of(pid) for pid in _children_of(shim)]
         assert "Z" not in states
 
     on_bench(act)
+
+
+def parent_of(pid: int) -> int:
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+        return int(file.read().rsplit(")", 1)[1].split()[1])
+
+
+def _children_of(pid: int) -> list[int]:
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as file:
+        return [int(child) for child in file.read().split()]
 
 
 def _state_of(pid: int) -> str:

@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from tests.kernel.runtime_bench import RAW, Bench, unframe
-from tests.kernel.test_runtime_containers import on_bench
+from tests.kernel.test_runtime_containers import on_bench, parent_of
 from tiffin.core.workload import Attachment, LogTarget
 from tiffin.errors import CannotStart, Conflict, TiffinError
 
@@ -260,11 +260,14 @@ def test_a_privileged_exec_has_all_capabilities() -> None:
         await bench.start(workload)
         _, peer = await bench.exec(workload, "grep", "CapEff", "/proc/self/status", privileged=True)
         assert peer is not None
-        with open("/proc/self/status", encoding="utf-8") as file:
-            ours = [line.split()[1] for line in file if line.startswith("CapBnd")]
-        assert (await peer.frames())[1].split()[1].decode() == ours[0]
+        assert (await peer.frames())[1].split()[1].decode() == _our_bounding_set()
 
     on_bench(act)
+
+
+def _our_bounding_set() -> str:
+    with open("/proc/self/status", encoding="utf-8") as file:
+        return next(line.split()[1] for line in file if line.startswith("CapBnd"))
 
 
 def test_an_exec_that_cannot_start_says_why_and_leaves_nothing() -> None:
@@ -325,8 +328,7 @@ def test_many_execs_leak_no_descriptor_in_the_shim() -> None:
     async def act(bench: Bench) -> None:
         workload = bench.workload("sleep", "100")
         created = await bench.start(workload)
-        with open(f"/proc/{created.pid}/stat", encoding="utf-8") as file:
-            shim = file.read().rsplit(")", 1)[1].split()[1]
+        shim = parent_of(created.pid)
         counts = []
         for number in range(12):
             _, peer = await bench.exec(workload, "true", exec_id=f"e{number}")
@@ -415,8 +417,7 @@ def test_a_container_whose_shim_is_killed_ends_and_is_told() -> None:
     async def act(bench: Bench) -> None:
         workload = bench.workload("sleep", "100")
         created = await bench.start(workload)
-        with open(f"/proc/{created.pid}/stat", encoding="utf-8") as file:
-            shim = int(file.read().rsplit(")", 1)[1].split()[1])
+        shim = parent_of(created.pid)
         os.kill(shim, signal.SIGKILL)
         ended = await bench.ended(workload)
         assert (ended.exit_code, ended.signal) == (137, 9)

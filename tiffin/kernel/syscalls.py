@@ -1,4 +1,4 @@
-"""Processes as the kernel sees them: clone3, namespaces, capabilities, prctl, terminals, descriptors.
+"""Processes as the kernel sees them: clone3, namespaces, capabilities, terminals, descriptors.
 
 One function per system call; a failure is an OSError whose words start with the call's name. Mounts
 are in kernel.mounts. Everything here works in a forked, single-threaded interpreter that has lost
@@ -110,7 +110,7 @@ _clone_arguments = struct.Struct("11Q")
 def clone3(flags: int, cgroup: int = -1) -> int:
     """fork with new namespaces: the child's pid, 0 in the child. Single-threaded callers only.
 
-    `cgroup` is a cgroup2 directory to be born in. With CLONE_PARENT the child is the caller's sibling.
+    `cgroup` is a cgroup2 directory to be born in. With CLONE_PARENT the child is a sibling.
     """
     if cgroup >= 0:
         flags |= CLONE_INTO_CGROUP
@@ -166,7 +166,10 @@ def setdomainname(name: str) -> None:
 
 
 def setfsids(uid: int, gid: int) -> None:
-    """The ids that files are made and judged with. Capabilities go with them unless SECBIT_NO_SETUID_FIXUP."""
+    """The ids that files are made and judged with.
+
+    File capabilities go with them, unless SECBIT_NO_SETUID_FIXUP is set.
+    """
     _libc.setfsgid(ctypes.c_uint(gid))
     _libc.setfsuid(ctypes.c_uint(uid))
 
@@ -211,7 +214,7 @@ def capget() -> tuple[int, int, int]:
 
 
 def drop_bounding_set(kept: int, last: int) -> None:
-    """Take everything up to number `last` that is not in `kept` out of the bounding set, for good."""
+    """Take everything up to number `last` but `kept` out of the bounding set, for good."""
     for number in range(last + 1):
         if not kept >> number & 1:
             prctl(PR_CAPBSET_DROP, number)

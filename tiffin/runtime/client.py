@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -31,6 +31,7 @@ from tiffin.runtime.facts import HostFacts
 from tiffin.runtime.messages import Message
 
 log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 CREATE_DEADLINE_SECONDS = 30.0
 START_DEADLINE_SECONDS = 60.0
@@ -139,7 +140,7 @@ class _Connection:
         loop = asyncio.get_running_loop()
         ready = loop.create_future()
         fd = self.socket.fileno()
-        loop.add_writer(fd, lambda: ready.done() or ready.set_result(None))
+        loop.add_writer(fd, lambda: _settle(ready, None))
         try:
             await ready
         finally:
@@ -258,20 +259,20 @@ class Runtime:
     async def _start_zygote(self) -> _Connection:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         package_parent = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
+        command = [self._interpreter, "-I", "-S", "-X", "utf8", "-c", _ZYGOTE]
         with theirs:
             if self._zygote_process is not None:
                 self._zygote_process.poll()  # bury the one that died
             # By the loop's own thread: the zygote dies with the thread that started it.
             self._zygote_process = subprocess.Popen(  # noqa: ASYNC220
-                [self._interpreter, "-I", "-S", "-X", "utf8", "-c", _ZYGOTE]
-                + [package_parent, str(theirs.fileno())],
+                [*command, package_parent, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
         connection = _Connection(ours)
         ready: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        connection.on_event = lambda message: ready.done() or ready.set_result(message)
+        connection.on_event = lambda message: _settle(ready, message)
         try:
             async with asyncio.timeout(CREATE_DEADLINE_SECONDS):
                 await asyncio.wait((ready, connection.ended), return_when=asyncio.FIRST_COMPLETED)
@@ -313,7 +314,7 @@ class Runtime:
     def on_exit(self, callback: Callable[[Exit], None]) -> None:
         self._exit_callbacks.append(callback)
 
-    def cgroup(self, container_id: str) -> cgroup.Cgroup | None:
+    def group(self, container_id: str) -> cgroup.Cgroup | None:
         """A running container's, for statistics."""
         shim = self._shims.get(container_id)
         return shim.group if shim is not None else None
@@ -340,7 +341,7 @@ class Runtime:
         try:
             async with asyncio.timeout(CREATE_DEADLINE_SECONDS):
                 created = checked(await answer)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 (raised again, in words)
             await self._abandon(shim)
             self._raise(error, "create")
         shim.pid, shim.start_ticks = created["pid"], created["start_ticks"]
@@ -388,7 +389,7 @@ class Runtime:
         shim.running = True
         try:
             await shim.connection.request("start", deadline=START_DEADLINE_SECONDS)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 (raised again, in words)
             shim.running = False
             await self._abandon(shim)
             self._raise(error, "start")
@@ -461,7 +462,7 @@ class Runtime:
         if process.privileged:
             names = list(capabilities.choose((), (), self.facts.capabilities, privileged=True))
             kinds = ("bounding", "effective", "permitted")
-            planned["capabilities"] = {kind: names for kind in kinds}
+            planned["capabilities"] = dict.fromkeys(kinds, names)
         return planned
 
     # -- signals, cgroups ------------------------------------------------------------------------
@@ -584,7 +585,7 @@ class Runtime:
         except (ShimFailed, ShimGone):
             pass
         except TimeoutError:
-            log.error("shim does not end its container=%s", shim.container_id)
+            log.warning("shim does not end its container=%s", shim.container_id)
             await asyncio.to_thread(_kill_orphans, shim.pid, shim.start_ticks, shim.group)
 
     async def _clean_later(self, container_id: str, shim: _Shim | None) -> None:
@@ -672,7 +673,7 @@ class Runtime:
 
     async def _hello(self, connection: _Connection) -> Message | None:
         first: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        connection.on_event = lambda message: first.done() or first.set_result(message)
+        connection.on_event = lambda message: _settle(first, message)
         await asyncio.wait(
             (first, connection.ended),
             timeout=REQUEST_DEADLINE_SECONDS,
@@ -727,6 +728,11 @@ def _client_of(attachment: Attachment, early: bytes) -> Message:
         "detach_keys": base64.b64encode(attachment.detach_keys).decode(),
         "early": base64.b64encode(early).decode(),
     }
+
+
+def _settle(future: asyncio.Future[_T], value: _T) -> None:
+    if not future.done():
+        future.set_result(value)
 
 
 def exit_of(container_id: str, message: Message) -> Exit:

@@ -1,8 +1,8 @@
 """From a fork to the user's program: what a container's first process does in its new namespaces.
 
 `build` carries out the operations of `create` in order, `become` gives the process its identity and
-executes the program; an exec in a running container is `become` alone. Whatever fails is reported on
-the channel, which closes by itself when the program is executed: that is how the shim knows.
+executes the program; an exec in a running container is `become` alone. Whatever fails is reported
+on the channel, which closes by itself when the program is executed: that is how the shim knows.
 
 This is still the host's interpreter inside a hostile root, so it may not import, look up a codec or
 call anything that would read the image's files but by intention; and it is not dumpable, so that
@@ -11,10 +11,10 @@ nobody inside can reach it through /proc.
 
 from __future__ import annotations
 
-import _signal
 import binascii
 import errno
 import os
+import signal
 import stat
 from _socket import socket
 from collections.abc import Callable
@@ -215,7 +215,7 @@ def _mount_cgroups(root: Root, operation: Operation) -> None:
                 target, make_file_system("cgroup2", operation.attributes, [("source", "cgroup")])
             )
         else:
-            _mount_hierarchies(root, operation, target)
+            _mount_hierarchies(operation, target)
     finally:
         os.close(target)
 
@@ -227,7 +227,7 @@ def _mount_on(target: int, mounted: int) -> None:
         os.close(mounted)
 
 
-def _mount_hierarchies(root: Root, operation: operations.MountCgroups, target: int) -> None:
+def _mount_hierarchies(operation: operations.MountCgroups, target: int) -> None:
     assert operation.hierarchies is not None
     directory = make_file_system(
         "tmpfs", operation.attributes & ~1, [("source", "tmpfs"), ("mode", "755")]
@@ -278,7 +278,7 @@ def _open_console(root: Root, operation: Operation) -> None:
 
 
 def adopt_terminal(channel: socket, master: int, rows: int, columns: int) -> int:
-    """Hand the master to the shim, make the slave stdin, stdout, stderr and controlling terminal."""
+    """Hand the master to the shim, make the slave stdio and controlling terminal."""
     slave = syscalls.open_terminal(master)
     if rows and columns:
         syscalls.set_window_size(master, rows, columns)
@@ -374,7 +374,7 @@ _APPLY: dict[type[Operation], Callable[[Root, Operation], None]] = {
 
 
 def open_target(root: int, path: str, *, directory: bool) -> int:
-    """A mount target below `root` (O_PATH), made with its parents where missing; links stay inside."""
+    """A mount target below `root` (O_PATH), made where missing; links stay inside."""
     for _ in range(_MAX_LINKS):
         try:
             return _resolve(root, path)
@@ -564,7 +564,7 @@ def _take_identity(identity: users.Identity, masks: dict[str, int]) -> None:
         # A change of ids makes the process dumpable again where the host's suid_dumpable says so,
         # and takes the signal at the shim's death away.
         syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
-        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, _signal.SIGKILL)
+        syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     except OSError as error:
         who = f"set user {identity.uid}:{identity.gid}"
         if error.errno == errno.EINVAL:
@@ -634,15 +634,15 @@ def _not_executable(name: str, words: str, number: int) -> Failure:
 
 def _reset_signals() -> None:
     # Ignored signals stay so over an exec; the interpreter ignores SIGPIPE and SIGXFSZ.
-    for number in range(1, _signal.NSIG):
-        if _signal.getsignal(number) == _signal.SIG_IGN:
-            _signal.signal(number, _signal.SIG_DFL)
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
+    for number in range(1, signal.NSIG):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 def _execute(path: str, arguments: list[str], environment: dict[bytes, bytes]) -> None:
     try:
-        os.execve(path, arguments, environment)
+        os.execve(path, arguments, environment)  # noqa: S606
     except OSError as error:
         # By now Docker's runtime has said that it started: the words go to the container's stderr.
         words = f"exec {arguments[0]}: {os.strerror(error.errno or 0).lower()}\n"
@@ -666,19 +666,22 @@ def first_process(channel: socket) -> None:
     """
     syscalls.close_all_but([channel.fileno()])
     os.setsid()
-    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, _signal.SIGKILL)
-    config, host = _receive_birth(channel)
-    linux: Config = config.get("linux") or {}
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
+    message = _expect(channel, "config")
+    config: Config = message["config"]
+    late = operations.late_flags(config.get("linux") or {})
     plan = operations.plan(config)
     become_root()
-    syscalls.unshare(operations.late_flags(linux))
     mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
+    syscalls.unshare(late & ~syscalls.CLONE_NEWCGROUP)
     root = Root(channel)
     root.make_file_systems(plan.create)
+    _receive_stdio(channel)
+    syscalls.unshare(late & syscalls.CLONE_NEWCGROUP)
     root.slots = receive_slots(channel, len(plan.detached))
     build(root, plan.create)
     root.close()
-    program = Program(config, host["last_capability"])
+    program = Program(config, message["last_capability"])
     program.prepare()
     messages.send(channel, {"ready": True})
     _expect(channel, "start")
@@ -687,15 +690,14 @@ def first_process(channel: socket) -> None:
     become(program, channel, root.console)
 
 
-def _receive_birth(channel: socket) -> tuple[Config, Config]:
-    """The config, and what else; stdio and cgroups are taken on the way."""
+def _receive_stdio(channel: socket) -> None:
+    """And the cgroups, to be in them before there is a cgroup namespace."""
     message, descriptors = messages.receive(channel)
     stdio, joins = descriptors[: message["stdio"]], descriptors[message["stdio"] :]
     join_cgroups(joins)
     for number, fd in enumerate(stdio):
         os.dup2(fd, number)
     messages.close_all(descriptors)
-    return message["config"], message
 
 
 def become_root() -> None:
@@ -751,7 +753,7 @@ def further_process(birth: ExecBirth) -> None:
 
 
 def _open_ptmx() -> int:
-    """The multiplexer of the container's devpts, and nothing that the image has put in its place."""
+    """The multiplexer of the container's devpts, not what the image has put in its place."""
     master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC | os.O_NOFOLLOW)
     status = os.fstat(master)
     if not stat.S_ISCHR(status.st_mode) or status.st_rdev != os.makedev(5, 2):

@@ -1,8 +1,8 @@
 """Forking into namespaces: a container's first process, and further ones.
 
-New namespaces come with the clone itself. To join another's, a short-lived process in between enters
-them first and clones from there; CLONE_PARENT makes the result the shim's child all the same, and
-the one in between tells its pid.
+New namespaces come with the clone itself. To join another's, a short-lived process in between
+enters them first and clones from there; CLONE_PARENT makes the result the shim's child all the
+same, and the one in between tells its pid.
 """
 
 from __future__ import annotations
@@ -141,8 +141,8 @@ def set_limits(pid: int, process: Config, own_score: str) -> None:
 _RLIMITS = {
     f"RLIMIT_{name}": number
     for number, name in enumerate(
-        ("CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS")
-        + ("LOCKS", "SIGPENDING", "MSGQUEUE", "NICE", "RTPRIO", "RTTIME")
+        "CPU FSIZE DATA STACK CORE RSS NPROC NOFILE MEMLOCK AS LOCKS SIGPENDING MSGQUEUE NICE"
+        " RTPRIO RTTIME".split()
     )
 }
 

@@ -1,8 +1,8 @@
 """A container's output on disk: Docker's json-file log, written by the shim, with rotation.
 
 One JSON object a line, {"log": text, "stream": "stdout", "time": RFC 3339}. A line of output longer
-than 16 KB becomes several records, of which only the last one's text ends with a newline; output that
-stops without a newline does, too. Text that is not UTF-8 is kept as U+FFFD, as Docker does.
+than 16 KB becomes several records, of which only the last one's text ends with a newline; output
+that stops without a newline ends without one. Text that is not UTF-8 is kept as U+FFFD.
 
 Encoding record by record would cost more than everything else that a shim does, so a block of lines
 is encoded at once: newlines are swapped for a byte that JSON leaves alone, and that for the text
@@ -100,7 +100,7 @@ def format_time(time_ns: int) -> str:
 
 
 class LogWriter:
-    """Appends blocks to `path`; beyond `max_size` bytes that becomes path.1, path.1 path.2, and so on.
+    """Appends blocks to `path`; beyond `max_size` bytes that becomes path.1, path.1 path.2, ...
 
     A full disk loses lines (`lost_bytes` counts) and never stops the container.
     """
@@ -121,6 +121,12 @@ class LogWriter:
 
     def write(self, block: bytes, stream: str, time_ns: int) -> None:
         data = encode_block(block, stream, format_time(time_ns))
+        if 0 < self._max_size < len(data):
+            middle = block.find(b"\n", len(block) // 2) + 1 or block.rfind(b"\n", 0, -1) + 1
+            if 0 < middle < len(block):  # several records: no file need be larger than allowed
+                self.write(block[:middle], stream, time_ns)
+                self.write(block[middle:], stream, time_ns)
+                return
         if self._max_size > 0 and self._size and self._size + len(data) > self._max_size:
             self._rotate()
         self._append(data)

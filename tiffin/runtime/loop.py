@@ -1,4 +1,4 @@
-"""The shim's event loop: epoll, descriptors with callbacks, a few timers. One thread, nothing more."""
+"""The shim's event loop: epoll, descriptors with callbacks, a few timers. One thread."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""How the daemon, the zygote, the shims and init talk: JSON and descriptors in SOCK_SEQPACKET packets.
+"""How the daemon, the zygote, the shims and init talk: JSON and descriptors in packets.
 
-A packet is one JSON object, or the byte "@" where the object was too large for a packet: it then
-lies in a memory file that comes as the last descriptor. Requests carry "id" and "op" and are
-answered once, with the same "id"; a message with "event" is nobody's answer.
+SOCK_SEQPACKET keeps the packets apart. One is a JSON object, or the byte "@" where the object was
+too large for a packet: it then lies in a memory file that comes as the last descriptor. Requests
+carry "id" and "op" and are answered once, with the same "id"; a message with "event" is nobody's
+answer.
 
 A shim outlives the daemon that started it, so a new daemon meets old shims. PROTOCOL is what a
 shim's hello says; fields may be added within a number, never change meaning.
@@ -60,7 +61,7 @@ def _refuse(value: object) -> object:
     raise TypeError(f"no JSON for {type(value).__name__}")
 
 
-_scan = make_scanner(_Decoding)
+_scan = make_scanner(_Decoding)  # type: ignore[arg-type]
 _encode = make_encoder(None, _refuse, encode_basestring_ascii, None, ":", ",", False, False, True)
 
 
@@ -75,7 +76,7 @@ def decode(data: bytes) -> Message:
     except StopIteration as error:
         raise ValueError("not JSON") from error
     if not isinstance(value, dict):
-        raise ValueError("not a JSON object")
+        raise ValueError("not a JSON object")  # noqa: TRY004 (one kind for what is no message)
     return value
 
 
@@ -85,7 +86,7 @@ def pair() -> tuple[socket, socket]:
 
 
 def send(connection: socket, message: Message, descriptors: list[int] | None = None) -> None:
-    """One packet. BlockingIOError when a non-blocking connection is full; ConnectionEnded when closed."""
+    """One packet. Raises BlockingIOError (a non-blocking connection is full), ConnectionEnded."""
     send_packet(connection, encode(message), descriptors or [])
 
 
@@ -118,7 +119,10 @@ def memory_file(data: bytes) -> int:
 
 
 def receive(connection: socket) -> tuple[Message, list[int]]:
-    """One message and its descriptors, which the caller owns. Raises ConnectionEnded, BlockingIOError, ValueError."""
+    """One message and its descriptors, which the caller owns.
+
+    Raises ConnectionEnded, BlockingIOError, ValueError.
+    """
     data, descriptors = receive_packet(connection)
     try:
         return decode(data), descriptors

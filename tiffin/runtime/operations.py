@@ -1,8 +1,8 @@
 """PURE: an OCI runtime config becomes ordered operations, each of which can say what it does.
 
 Some are for the shim, which has the host's rights: layers, binds and devices become *detached*
-mounts, descriptors that init is handed. The rest are for init, in its new namespaces: first those of
-`create` (the root is built), then those of `start` (the program's identity, up to the exec).
+mounts, descriptors that init is handed. The rest are for init, in its new namespaces: first those
+of `create` (the root is built), then those of `start` (the program's identity, up to the exec).
 runtime.rootfs carries out the shim's, runtime.init the others. A failed operation is named by its
 `describe()`, so that a user reads "mount proc on /proc: Operation not permitted".
 
@@ -473,13 +473,13 @@ def new_namespaces(linux: Config) -> list[str]:
 
 
 def joined_namespaces(linux: Config) -> list[tuple[str, str]]:
-    """(kind, path) of namespaces that are another's; the user namespace first, it gives the rights."""
+    """(kind, path) of another's namespaces; the user namespace first, it gives the rights."""
     joined = [(n["type"], n["path"]) for n in linux.get("namespaces") or [] if n.get("path")]
     return sorted(joined, key=lambda item: item[0] != "user")
 
 
 def has_own_ids(linux: Config) -> bool:
-    """Whether the container is not in the host's user namespace: a new one or another container's."""
+    """Whether its user namespace is not the host's: a new one or another container's."""
     return any(n["type"] == "user" for n in linux.get("namespaces") or [])
 
 

@@ -29,7 +29,7 @@ class Failed(Exception):
 
 
 class Ids:
-    """The container's ids as the host sees them, and the user namespace that maps them (-1: none)."""
+    """The container's ids as the host sees them; the user namespace that maps them (-1: none)."""
 
     __slots__ = ("extents", "namespace")
 
@@ -49,7 +49,7 @@ class Ids:
 
 
 def detach(plan: list[Operation], ids: Ids, scratch: str) -> list[int]:
-    """A descriptor for each operation. Raises Failed. `scratch` is a directory for old kernels' sake."""
+    """A descriptor for each operation. Raises Failed. `scratch` is a directory for old kernels."""
     made: list[int] = []
     try:
         for operation in plan:
@@ -140,8 +140,8 @@ def _overlay_by_descriptor(operation: MakeOverlay, ids: Ids) -> int:
 
 
 def _as_container_root(ids: Ids | None, act: Callable[[], None]) -> None:
-    # Overlay works with its mounter's ids: one that the layers' map does not know makes it read-only,
-    # without a word. The capabilities stay.
+    # Overlay works with its mounter's ids: one that the layers' map does not know makes it
+    # read-only, without a word. The capabilities stay.
     if ids is None or ids.namespace < 0:
         act()
         return
@@ -156,7 +156,7 @@ def _as_container_root(ids: Ids | None, act: Callable[[], None]) -> None:
 
 
 def _overlay_by_path(operation: MakeOverlay, ids: Ids, scratch: str) -> int:
-    """Before Linux 6.13 overlay wants paths, and layers that are attached: in a mount namespace for that."""
+    """Before Linux 6.13 overlay wants paths to attached layers: in a mount namespace for that."""
     host = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     try:
         tree, common = _layers_tree(operation, ids)
@@ -246,7 +246,7 @@ def _map_bind(tree: int, source: str, namespace: int, *, recursive: bool) -> Non
     for name in ["", *(_mounts_below(os.path.realpath(source)) if recursive else ())]:
         try:
             mounts.mount_setattr(tree, name, user_namespace=namespace)
-        except OSError:  # noqa: PERF203 (bound as it is)
+        except OSError:  # bound as it is
             continue
 
 

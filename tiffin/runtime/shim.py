@@ -1,8 +1,8 @@
 """A shim: the process that stays with one container, whatever becomes of the daemon.
 
 It makes the container's namespaces and root, is its first process's parent, holds its stdio or
-terminal, writes its log, runs execs in it, and answers on a socket: the pair that the daemon gave at
-birth, and RUN_ROOT/<id>/control.sock for later daemons. How the container ended is written to
+terminal, writes its log, runs execs in it, and answers on a socket: the pair that the daemon gave
+at birth, and RUN_ROOT/<id>/control.sock for later daemons. How the container ended is written to
 exit.json, by rename, before anybody is told. It leaves once that is done and every attached client
 has its output.
 
@@ -11,10 +11,10 @@ Requests (see runtime.messages): start, attach, exec, resize, kill, state. Event
 
 from __future__ import annotations
 
-import _signal
 import binascii
 import errno
 import os
+import signal as signals
 import time
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_SEQPACKET, socket
 from typing import Any
@@ -107,11 +107,10 @@ class Exec:
         self.streams = streams
         self.child_ends = child_ends
         self.pid = 0
+        self.between = 0  # the process that cloned it
         self.executing = False
         self.failure: dict[str, Any] | None = None
         self.reply: tuple[Control, int] | None = None
-        self.client: Client | None = None
-        self.early = b""
 
 
 class Shim:
@@ -162,10 +161,11 @@ class Shim:
             self._prepare()
             self._launch()
             self._name_ids()
+            self._give_birth()
             self._answer_create({"pid": self._pid, "start_ticks": self._start_ticks})
             self._make_cgroup()
             self._make_stdio()
-            self._give_birth()
+            self._give_stdio()
             self._send_mounts()
             self._write_file(STATE_FILE, self._state())
         except Failure as failure:
@@ -196,8 +196,8 @@ class Shim:
 
     def _watch_children(self) -> None:
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        _signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-        _signal.signal(_signal.SIGCHLD, lambda _number, _frame: None)
+        signals.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        signals.signal(signals.SIGCHLD, lambda _number, _frame: None)
 
         def woken(_events: int) -> None:
             os.read(reading, 512)
@@ -329,21 +329,18 @@ class Shim:
         self._status = "created"
 
     def _give_birth(self) -> None:
-        """Tell init what it is for. It makes what it can by itself while we make its mounts."""
+        """Tell init what it is for. It makes what it can by itself while we make the rest."""
         assert self._channel is not None
+        self._tell_init({"config": self.config, "last_capability": self._host.last_capability})
+        self.loop.add(self._channel.fileno(), READ, lambda _events: self._on_init())
+
+    def _give_stdio(self) -> None:
         joins = self._open_joins()
-        message = {
-            "config": self.config,
-            "last_capability": self._host.last_capability,
-            "stdio": len(self._child_ends),
-        }
         try:
-            self._tell_init(message, [*self._child_ends, *joins])
+            self._tell_init({"stdio": len(self._child_ends)}, [*self._child_ends, *joins])
         finally:
             messages.close_all(joins)
             messages.close_all(self._child_ends)
-        self._channel.setblocking(False)
-        self.loop.add(self._channel.fileno(), READ, lambda _events: self._on_init())
 
     def _open_namespace(self, name: str, path: str = "") -> int:
         return os.open(path or f"/proc/{self._pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
@@ -373,6 +370,8 @@ class Shim:
 
     def _on_init(self) -> None:
         """Everything that init has said so far."""
+        if self._channel is not None:
+            self._channel.setblocking(False)  # only now: what we tell it first may be long
         while self._channel is not None:
             try:
                 message, descriptors = messages.receive(self._channel)
@@ -454,7 +453,7 @@ class Shim:
         if not self._pid:
             return
         try:
-            os.kill(self._pid, _signal.SIGKILL)
+            os.kill(self._pid, signals.SIGKILL)
             while True:
                 pid, _status = os.waitpid(-1, 0)
                 if pid == self._pid:
@@ -536,7 +535,7 @@ class Shim:
         """Not wanted any more: end whatever there is, and leave."""
         self._removed = True
         if self._pid:
-            os.kill(self._pid, _signal.SIGKILL)
+            os.kill(self._pid, signals.SIGKILL)
         control.send({"id": message["id"]})
 
     def _tell_state(self, control: Control, message: Message, _descriptors: list[int]) -> None:
@@ -565,10 +564,10 @@ class Shim:
         streams = Streams(self.loop, stdin_once=True)
         running = Exec(message["exec_id"], streams, [])
         running.reply = (control, message["id"])
-        if descriptors:
-            running.client = _client(message, descriptors)
-            running.early = binascii.a2b_base64(message.get("early") or "")
-        stdin = running.client is not None and running.client.reads
+        client = _client(message, descriptors) if descriptors else None
+        stdin = client is not None and client.reads
+        if client is not None:  # before there can be any output
+            streams.attach(client, binascii.a2b_base64(message.get("early") or ""))
         if not process.get("terminal"):
             running.child_ends = self._make_pipes(streams, stdin=stdin)
         self._launch_exec(running, process, message.get("user") or "", stdin=stdin)
@@ -584,7 +583,7 @@ class Shim:
         kinds = operations.clone_flags([n["type"] for n in self._linux.get("namespaces") or []])
         joins = self._open_joins()
         try:
-            launch.further_process(birth, self._pidfd, kinds, joins)
+            running.between = launch.further_process(birth, self._pidfd, kinds, joins)
         finally:
             theirs.close()
             messages.close_all(joins)
@@ -594,7 +593,7 @@ class Shim:
         ours.setblocking(False)
         self.loop.add(ours.fileno(), READ, lambda _e: self._on_exec(running, ours, process, stdin))
 
-    def _on_exec(self, running: Exec, channel: socket, process: Config, stdin: bool) -> None:  # noqa: FBT001
+    def _on_exec(self, running: Exec, channel: socket, process: Config, stdin: bool) -> None:
         while True:
             try:
                 message, descriptors = messages.receive(channel)
@@ -626,7 +625,7 @@ class Shim:
                 launch.set_limits(running.pid, process, self._host.oom_score)
             except rootfs.Failed as failed:
                 running.failure = init.failure_of(failed.operation, failed.error).report
-                os.kill(running.pid, _signal.SIGKILL)
+                os.kill(running.pid, signals.SIGKILL)
             _answer(channel, answer)
         elif "console" in message and descriptors:
             running.streams.set_terminal(descriptors.pop(), stdin=stdin)
@@ -643,21 +642,27 @@ class Shim:
         assert running.reply is not None
         control, request_id = running.reply
         if running.failure is None and running.executing:
-            if running.client is not None:
-                running.streams.attach(running.client, running.early)
-                running.client = None
             control.send({"id": request_id, "pid": running.pid})
         else:
             if not running.pid:
                 self._launching -= 1
             died = Failure("process died before it was executed", "exec").report
+            self._bury(running)
             self._execs.pop(running.id, None)
-            if running.client is not None:
-                running.client.connection.close()  # the caller has its own copy to say why
+            running.streams.forget_clients()  # the caller has its own copy to say why
             running.streams.process_ended()
             running.streams.close()
             control.send({"id": request_id, "failed": running.failure or died})
         self._claim()
+
+    def _bury(self, running: Exec) -> None:
+        """Both processes of an exec that has failed; they are past their last words."""
+        for pid in (running.between, running.pid):
+            try:
+                if pid and self._unclaimed.pop(pid, None) is None:
+                    os.waitpid(pid, 0)
+            except ChildProcessError:
+                continue
 
     # -- ends --------------------------------------------------------------------------------------
 
@@ -699,7 +704,6 @@ class Shim:
         }
         self._ended_execs = [*self._ended_execs[-_REMEMBERED_EXECS + 1 :], event]
         self._broadcast(event)
-        running.streams.on_change = lambda: None
         running.streams.close_clients()
 
     def _init_ended(self, status: int) -> None:
@@ -847,7 +851,7 @@ class Unborn:
 
     def end(self) -> None:
         self.channel.close()
-        os.kill(self.pid, _signal.SIGKILL)
+        os.kill(self.pid, signals.SIGKILL)
         os.waitpid(self.pid, 0)
 
 
@@ -883,9 +887,9 @@ _SAMPLE: Config = {
 def _leave_zygote() -> None:
     os.setsid()
     os.umask(0)
-    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-    for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGHUP, _signal.SIGPIPE):
-        _signal.signal(number, _signal.SIG_IGN)
+    signals.signal(signals.SIGCHLD, signals.SIG_DFL)
+    for number in (signals.SIGINT, signals.SIGTERM, signals.SIGHUP, signals.SIGPIPE):
+        signals.signal(number, signals.SIG_IGN)
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 0)
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     syscalls.set_process_name("tiffin-shim")

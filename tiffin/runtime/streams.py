@@ -1,11 +1,12 @@
 """A process's stdin, stdout and stderr, and the clients that are attached to them.
 
-Output goes to the log and to each client that asked for it, with Docker's 8-byte frames unless there
-is a terminal. Input of all clients goes to the process.
+Output goes to the log and to each client that asked for it, with Docker's 8-byte frames unless
+there is a terminal. Input of all clients goes to the process.
 
 Slow clients: a client may be MAX_BEHIND bytes behind. The process is then made to wait, as Docker
 does it (`docker run … | less` must not lose a byte). Where others are attached as well, one that
-stays behind for PATIENCE_SECONDS is dropped, so that it stops neither them nor the process for long.
+stays behind for PATIENCE_SECONDS is dropped, so that it stops neither them nor the process for
+long.
 Nobody is waited for once the process has ended: what is left goes to the log at once, and to the
 clients as fast as they take it.
 """
@@ -16,6 +17,7 @@ import os
 import struct
 import time
 from _socket import MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, socket
+from contextlib import suppress
 
 from tiffin.kernel import syscalls
 from tiffin.runtime.logs import Lines, LogWriter
@@ -114,7 +116,6 @@ class Streams:
         self._clients: list[Client] = []
         self._stopped = False  # outputs are not read: somebody is too far behind
         self._ended = False
-        self.on_change = lambda: None  # called when a client has gone
 
     # -- the process's side ---
 
@@ -122,7 +123,7 @@ class Streams:
         os.set_blocking(fd, False)
         self._outputs[fd] = stream
         self._lines[fd] = Lines()
-        self._loop.add(fd, 0 if self._stopped else READ, lambda _events: self._read(fd))
+        self._loop.add(fd, 0 if self._stopped else READ, lambda _events: self._on_output(fd))
 
     def set_stdin(self, fd: int) -> None:
         os.set_blocking(fd, False)
@@ -176,6 +177,13 @@ class Streams:
             client.ending = True
             self._settle(client)
 
+    def forget_clients(self) -> None:
+        """Let go of the connections without a word on them."""
+        for client in self._clients:
+            self._loop.remove(client.fd)
+            client.connection.close()
+        self._clients.clear()
+
     def close(self) -> None:
         for fd in list(self._outputs):
             self._close_output(fd)
@@ -186,6 +194,9 @@ class Streams:
     @property
     def has_clients(self) -> bool:
         return bool(self._clients)
+
+    def _on_output(self, fd: int) -> None:
+        self._read(fd)
 
     def _read(self, fd: int) -> bool:
         """One piece of output; False when there is none at present, or ever again."""
@@ -291,14 +302,11 @@ class Streams:
             return
         self._clients.remove(client)
         self._loop.remove(client.fd)
-        try:
+        with suppress(OSError):
             # Whoever else still holds a copy of the descriptor: the other side shall see the end.
             client.connection.shutdown(SHUT_WR)
-        except OSError:
-            pass
         client.connection.close()
         self._regulate()
-        self.on_change()
 
     # -- input ---
 
@@ -327,7 +335,7 @@ class Streams:
             self._settle(client)
 
     def _stop_reading(self, client: Client) -> None:
-        """The client has no more input. As Docker: that ends the process's stdin, or else the client."""
+        """The client has no more input. As Docker: that ends the process's stdin, or the client."""
         if not client.reads:
             return
         client.reads = False

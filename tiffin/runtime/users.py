@@ -14,7 +14,7 @@ MAX_ID = 2**31 - 1
 MAX_FILE_BYTES = 16 * 1024 * 1024
 
 
-class UnknownUser(ValueError):  # noqa: N818 (the user's fault, in the user's words)
+class UnknownUser(ValueError):
     """The message is Docker's."""
 
 
@@ -50,7 +50,8 @@ def resolve(spec: str, added: list[str], passwd: bytes, group: bytes) -> Identit
     elif name:
         groups = [g for _, g, members in _groups(group) if name in members]
     groups += [_find_group(word, group) for word in added]
-    # The primary group is in the list too, or a process could shed a group that denies (CVE-2022-36109).
+    # The primary group is in the list too: else a process could shed one that denies
+    # (CVE-2022-36109).
     return Identity(uid, gid, list(dict.fromkeys([gid, *groups])), home or "/")
 
 

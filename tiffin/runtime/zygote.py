@@ -1,4 +1,4 @@
-"""The zygote: an interpreter with everything imported that a shim needs, which forks one on request.
+"""The zygote: an interpreter with all imported that a shim needs, which forks one on request.
 
 Started by exec, single-threaded and small, so that a fork is cheap and safe, which the daemon's own
 (threads, tens of megabytes) would not be. It ends with the daemon; shims do not. It never waits for
@@ -10,10 +10,10 @@ connection to answer on), spare (no descriptor: clone flags of a container as mo
 
 from __future__ import annotations
 
-import _signal
 import gc
 import os
 import select
+import signal
 import sys
 from _socket import socket
 from collections.abc import Callable
@@ -31,10 +31,10 @@ def main(descriptor: int) -> None:
     connection = socket(fileno=descriptor)
     os.set_inheritable(descriptor, False)
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
-    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, _signal.SIGKILL)
+    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     syscalls.set_process_name("tiffin-zygote")
-    _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
-    _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # nobody waits: the kernel buries
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits: the kernel buries
     os.chdir("/")
     host = _host()
     _warm_up()
@@ -47,7 +47,7 @@ def main(descriptor: int) -> None:
 
 
 class Zygote:
-    """Keeps one spare shim, whose container's first process is there already, when there is time."""
+    """Keeps one spare shim, whose first process is there already, when there is time."""
 
     def __init__(self, connection: socket, host: Host) -> None:
         self._connection = connection
@@ -148,8 +148,8 @@ def _guarded(act: Callable[[], None]) -> None:
 
 
 def probe(request: Message, connection: socket) -> None:
-    """Make a user namespace, mount proc and sysfs in it, map a mount's ids; say what was refused."""
-    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+    """Make a user namespace, mount proc and sysfs in it, map a mount's ids; say what fails."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.umask(0)
     answer: Message = {"user_namespaces": True, "reason": ""}
     try:
@@ -190,7 +190,7 @@ def _probe_user_namespace(directory: str) -> None:
         raise OSError(0, "the process in the new user namespace died") from error
     finally:
         ours.close()
-        os.kill(pid, _signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
 
 
