@@ -28,12 +28,18 @@ class Interactive(FakeDaemon):
         self.routes[f"POST /containers/{CONTAINER_ID}/resize"] = self.resize
         self.killed = threading.Event()
         self.signals: list[str] = []
+        self.started = threading.Event()
+        self.routes[f"POST /containers/{CONTAINER_ID}/start"] = self.start
         self.routes[f"POST /containers/{CONTAINER_ID}/kill"] = self.kill
 
     def resize(self, request: Request) -> Answer:
         self.resized.append(request.query)
         self.resize_seen.release()
         return Answer(200)
+
+    def start(self, _: Request) -> Answer:
+        self.started.set()
+        return Answer(204)
 
     def kill(self, request: Request) -> Answer:
         self.signals.append(request.query["signal"])
@@ -137,8 +143,7 @@ def test_a_new_size_is_told(daemon: Interactive) -> None:
 
 def test_a_signal_is_the_containers(daemon: Interactive) -> None:
     session = Session(daemon, "run", "-i", "busybox")
-    while not any(each.path.endswith("/start") for each in daemon.requests):
-        pass
+    assert daemon.started.wait(timeout=20)
     os.kill(session.pid, signal.SIGTERM)
 
     assert daemon.killed.wait(timeout=20)

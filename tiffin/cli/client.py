@@ -277,9 +277,10 @@ class Client:
         try:
             connection.send(message)
             return self._answer(connection, method)
-        except (OSError, CommandFailed):
+        except (OSError, CommandFailed) as error:
             if not connection.used or connection.received:
-                raise
+                words = error.message if isinstance(error, CommandFailed) else error.strerror
+                raise CommandFailed(f"error during connect: {method} {path}: {words}") from error
             # The daemon closed a connection that idled: that says nothing about this request.
             connection = self._open()
             connection.send(message)

@@ -7,7 +7,7 @@ A start of the CLI costs what it imports, so the hot commands import almost noth
 from __future__ import annotations
 
 import posix
-from _signal import SIG_DFL, SIGINT, SIGPIPE, signal  # type: ignore[import-not-found]
+from _signal import SIG_DFL, SIG_IGN, SIGINT, SIGPIPE, getsignal, signal  # type: ignore[import-not-found]
 
 from tiffin.cli.client import DEFAULT_HOST, Client
 from tiffin.cli.failures import CommandFailed, WrongUsage
@@ -145,7 +145,8 @@ def main(words: list[str]) -> int:
     """Runs the command line `words` (without the program's name); returns the exit code."""
     # A closed pipe or ctrl-C ends the CLI as it ends any other program, quietly and by its signal.
     signal(SIGPIPE, SIG_DFL)
-    signal(SIGINT, SIG_DFL)
+    if getsignal(SIGINT) is not SIG_IGN:
+        signal(SIGINT, SIG_DFL)
     try:
         return _run(words)
     except CommandFailed as error:
@@ -154,6 +155,9 @@ def main(words: list[str]) -> int:
         return error.code
     except OSError as error:
         complain(_words(error))
+        return 1
+    except ValueError as error:
+        complain(f"tiffin: the daemon's answer makes no sense: {error}")
         return 1
 
 
