@@ -39,7 +39,11 @@ class _Class:
         return any(low <= character <= high for low, high in self.ranges) != self.negated
 
     def regex(self) -> str:
-        inside = "".join(f"{re.escape(low)}-{re.escape(high)}" for low, high in self.ranges)
+        # A range that runs backwards, [b-a], holds nothing.
+        ranges = [(low, high) for low, high in self.ranges if low <= high]
+        if not ranges:
+            return "." if self.negated else "(?!)"
+        inside = "".join(f"{re.escape(low)}-{re.escape(high)}" for low, high in ranges)
         return f"[{'^' if self.negated else ''}{inside}]"
 
 

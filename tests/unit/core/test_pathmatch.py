@@ -88,6 +88,11 @@ def test_a_walk_gives_the_same_answer_as_the_whole_path() -> None:
     assert not matcher.matches("a/x/y")
 
 
+@pytest.mark.parametrize(("pattern", "matched"), [("a[c-b]", False), ("a[^c-b]", True)])
+def test_a_range_that_runs_backwards_holds_nothing(pattern: str, matched: bool) -> None:
+    assert PathMatcher([pattern]).matches("ab") is matched
+
+
 def test_many_stars_are_matched_in_linear_time() -> None:
     matcher = PathMatcher(["*a*a*a*a*a*a*a*a*a*a*a*b"])
     started = time.process_time()
