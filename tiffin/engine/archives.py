@@ -280,6 +280,9 @@ class _Seekable(tar.Source):
             raise InvalidArgument("unexpected EOF in archive")
         self.position += count
 
+    def skip_padding(self, count: int) -> None:
+        self.position = min(self.position + count, self._size)
+
     def block(self) -> bytes | None:
         return None if self.position >= self._size else self.read(tar.BLOCK)
 
