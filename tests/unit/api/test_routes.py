@@ -328,3 +328,24 @@ def test_every_route_of_a_client_that_may_leave_is_a_stream_or_a_search() -> Non
         assert lasting not in cancellable
     for leaving in ("/images/create", "/build", "/events", "/containers/{id}/logs"):
         assert leaving in cancellable
+
+
+@pytest.mark.parametrize("minor", range(24, 56))
+def test_every_version_from_1_24_to_1_55_is_spoken(minor: int) -> None:
+    for target in (
+        "/_ping",
+        "/version",
+        "/info",
+        "/system/df",
+        "/containers/json?all=1&size=1",
+        "/containers/web/json",
+        "/images/json",
+        "/images/busybox/json",
+        "/images/busybox/history",
+        "/volumes",
+        "/networks",
+        "/networks/none",
+        "/events?until=1",
+        "/containers/web/logs?stdout=1",
+    ):
+        assert ask(FakeEngine(), "GET", f"/v1.{minor}{target}").status == 200
