@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 import urllib.request
 from pathlib import Path
 
@@ -227,7 +228,8 @@ def test_events_tell_a_containers_life(daemon: LiveDaemon, client: str) -> None:
     container = run("run", "-d", "busybox", "true").stdout.strip()
     run("wait", container)
     run("rm", container)
-    since = ("events", "--since", "1h", "--until", "0s", "--filter", f"container={container}")
+    until = str(int(time.time()) + 1)  # clients send whole seconds
+    since = ("events", "--since", "1h", "--until", until, "--filter", f"container={container}")
     lines = run(*since, "--format", "{{json .}}").stdout.splitlines()
     actions = [json.loads(line)["Action"] for line in lines]
     assert actions == ["create", "start", "die", "destroy"]

@@ -146,7 +146,7 @@ def ps(client: Client, arguments: Arguments) -> None:
         warn_of_quiet(form)
     with_size = arguments.flag("size")
     if form and not quiet and not arguments.given("size"):
-        with_size = ".Size" in form
+        with_size = ".Size" in form or form == "json" or "json ." in form
     query: dict[str, str] = {}
     if arguments.flag("all"):
         query["all"] = "1"

@@ -141,6 +141,7 @@ class Engine:
             events,
             id_ranges,
         )
+        self._closing.push_async_callback(self.builds.close)
         await self._recover()
 
     async def _recover(self) -> None:

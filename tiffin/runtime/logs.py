@@ -34,7 +34,7 @@ class Lines:
         end = data.rfind(b"\n") + 1
         complete, self._rest = data[:end], data[end:]
         blocks = _without_long_lines(complete) if complete else []
-        while len(self._rest) >= MAX_LINE_BYTES:
+        while len(self._rest) > MAX_LINE_BYTES:
             cut = _character_boundary(self._rest, MAX_LINE_BYTES)
             blocks.append(self._rest[:cut])
             self._rest = self._rest[cut:]

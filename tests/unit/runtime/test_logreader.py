@@ -1,4 +1,4 @@
-"""Logs read back: what LogWriter wrote comes out, whole, in order, over rotations, while it grows."""
+"""Logs read back: what LogWriter wrote comes out whole and in order, also while it grows."""
 
 from __future__ import annotations
 
