@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
+from tiffin.api import connection
+from tiffin.api import listener as listening
 from tiffin.api.connection import MAX_HEADER_BYTES
 from tiffin.api.listener import Listener, bind_unix
 from tiffin.api.messages import (
@@ -46,6 +48,7 @@ class Kitchen:
                 Route("GET", "/bug", self.bug),
                 Route("POST", "/count", self.count),
                 Route("POST", "/ignore", self.hello),
+                Route("POST", "/short", self.short),
                 Route("GET", "/stream", self.stream),
                 Route("GET", "/broken", self.broken),
                 Route("GET", "/told", self.told),
@@ -70,6 +73,9 @@ class Kitchen:
         async for chunk in request.body:
             total += len(chunk)
         return json_response(total)
+
+    async def short(self, request: Request) -> Answer:
+        return json_response(len(await request.body.read(10)))
 
     async def echo(self, request: Request) -> Answer:
         return json_response([request.parameters["name"], str(request.version)])
@@ -317,6 +323,47 @@ def test_a_small_body_that_nobody_reads_is_skipped_and_a_large_one_ends_the_conn
         writer.write(request("POST /ignore", "Content-Length: 9000000", close=False))
         writer.write(b"x" * 1_000_000)
         assert b"hello" in await reader.read()
+        writer.close()
+
+    serve(short_tmp, scene)
+
+
+def test_a_document_has_a_largest_size(short_tmp: str) -> None:
+    async def scene(kitchen: Kitchen, listener: Listener, path: str) -> None:
+        fits = await exchange(path, request("POST /short", "Content-Length: 10", body=b"x" * 10))
+        assert fits.endswith(b"10\n")
+        long = await exchange(path, request("POST /short", "Content-Length: 11", body=b"x" * 11))
+        assert long.startswith(b"HTTP/1.1 400 ")
+        assert b"larger than 10 bytes" in long
+
+    serve(short_tmp, scene)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /hello HTTP/1.1\r\nHost: a\r\n"])
+def test_a_client_that_says_nothing_or_too_slowly_is_hung_up_on(
+    short_tmp: str, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr(connection, "HEADER_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "IDLE_SECONDS", 0.05)
+
+    async def scene(kitchen: Kitchen, listener: Listener, path: str) -> None:
+        assert await exchange(path, sent) == b""
+
+    serve(short_tmp, scene)
+
+
+def test_more_clients_than_allowed_are_turned_away(
+    short_tmp: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listening, "MAX_CONNECTIONS", 1)
+
+    async def scene(kitchen: Kitchen, listener: Listener, path: str) -> None:
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(request("GET /hello", close=False))
+        await reader.readuntil(b"hello")
+        other, other_writer = await asyncio.open_unix_connection(path)
+        assert await other.read() == b""
+        other_writer.close()
         writer.close()
 
     serve(short_tmp, scene)
