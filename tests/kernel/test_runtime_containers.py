@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import socket
+import sys
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from tests.kernel.runtime_bench import Bench, bind, opened
 from tiffin.core.container import HostConfig, Ulimit
-from tiffin.core.workload import LogTarget
+from tiffin.core.workload import LogTarget, Overlay
 from tiffin.errors import CannotStart
 
 pytestmark = pytest.mark.root
@@ -499,3 +501,59 @@ def test_a_large_environment_arrives_whole() -> None:
 
 def bench_env() -> tuple[str, ...]:
     return ("PATH=/bin",)
+
+
+def test_init_buries_what_the_program_does_not() -> None:
+    async def act(bench: Bench) -> None:
+        seen = await bench.shell("readlink /proc/1/exe; echo $$", host=HostConfig(init=True))
+        program, pid = seen.split()
+        assert program == "/sbin/docker-init"
+        assert int(pid) > 1
+
+    on_bench(act)
+
+
+def test_old_kernels_overlay_by_path_gives_the_same_root() -> None:
+    async def act(bench: Bench) -> None:
+        workload = bench.workload("sleep", "100")
+        created = await bench.start(workload)
+        script = (
+            "import os, sys; from tiffin.runtime import operations, rootfs\n"
+            "base, pid, start = sys.argv[1], sys.argv[2], int(sys.argv[3])\n"
+            "os.makedirs(base + '/old/fs'); os.makedirs(base + '/old/work')\n"
+            "os.makedirs(base + '/scratch')\n"
+            "ids = rootfs.Ids([{'containerID': 0, 'hostID': start, 'size': 65536}],"
+            " os.open(f'/proc/{pid}/ns/user', os.O_RDONLY))\n"
+            "overlay = {'lower': [base + '/snapshots/1/fs'], 'upper': base + '/old/fs',"
+            " 'work': base + '/old/work', 'idmap': True}\n"
+            "before = open('/proc/self/mountinfo').read()\n"
+            "made = operations.MakeOverlay(overlay, operations.NODEV)\n"
+            "fd = rootfs._overlay_by_path(made, ids, base + '/scratch')\n"
+            "assert open('/proc/self/mountinfo').read() == before\n"
+            "assert os.stat('bin/busybox', dir_fd=fd).st_uid == start\n"
+            "from tiffin.kernel import syscalls\n"
+            "syscalls.prctl(28, 4); syscalls.setfsids(start, start)\n"
+            "os.mkdir('made', dir_fd=fd)\n"
+            "syscalls.setfsids(0, 0)\n"
+            "assert os.stat(base + '/old/fs/made').st_uid == 0\n"
+        )
+        assert workload.id_range is not None
+        arguments = [bench.directory, str(created.pid), str(workload.id_range.start)]
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, *arguments)
+        assert await process.wait() == 0
+
+    on_bench(act)
+
+
+def test_an_empty_image_is_its_upper_directory_alone() -> None:
+    async def act(bench: Bench) -> None:
+        base = f"{bench.directory}/snapshots/scratch"
+        os.makedirs(f"{base}/fs/bin")
+        os.makedirs(f"{base}/work")
+        shutil.copy("/bin/busybox", f"{base}/fs/bin/sh")
+        overlay = Overlay((), f"{base}/fs", f"{base}/work")
+        code, output = await bench.run("sh", "-c", "echo hi; echo x > /made", rootfs=overlay)
+        assert (code, output) == (0, "hi\n")
+        assert os.stat(f"{base}/fs/made").st_uid == 0
+
+    on_bench(act)

@@ -268,6 +268,7 @@ class Runtime:
                 [*command, package_parent, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,  # shims would hold the daemon's open, for years
                 start_new_session=True,
             )
         connection = _Connection(ours)
@@ -356,6 +357,8 @@ class Runtime:
         else:
             observed = host.observe(workload)
         config = spec.plan(workload, self.facts, observed)
+        if config["tiffin"]["init"]:
+            add_init(config)
         profile = config["linux"].pop("seccomp", None)
         if profile is not None:
             # Three milliseconds for the first of its kind; the rest come from the cache.
@@ -715,6 +718,30 @@ class Runtime:
         if not container_id.isalnum():
             raise InvalidArgument(f"invalid container id: {container_id}")
         return os.path.join(self._run_root, container_id)
+
+
+# Programs that do what --init asks for: pass signals on, bury orphans. Static ones only.
+_INIT_PROGRAMS = ("docker-init", "tini-static", "catatonit")
+_INIT_TARGET = "/sbin/docker-init"
+
+
+def add_init(config: dict[str, Any]) -> None:
+    """--init: the host's docker-init becomes the first process. CannotStart if there is none."""
+    found = next(filter(None, map(shutil.which, _INIT_PROGRAMS)), None)
+    if found is None:
+        raise cannot_start(
+            {
+                "message": 'exec: "docker-init": executable file not found in $PATH',
+                "operation": "exec docker-init",
+                "errno": errno.ENOENT,
+                "exit_code": 127,
+            }
+        )
+    options = ["bind", "ro", "rprivate"]
+    config["mounts"].append(
+        {"destination": _INIT_TARGET, "type": "bind", "source": found, "options": options}
+    )
+    config["process"]["args"] = [_INIT_TARGET, "--", *config["process"]["args"]]
 
 
 def _client_of(attachment: Attachment, early: bytes) -> Message:
