@@ -385,6 +385,21 @@ def test_an_end_that_nobody_saw_is_read_from_disk() -> None:
     on_bench(act)
 
 
+def test_what_was_only_created_ends_with_the_daemon() -> None:
+    async def act(bench: Bench) -> None:
+        workload = bench.workload("true")
+        created = await bench.runtime.create(workload)
+        shim, pidfd = os.pidfd_open(parent_of(created.pid)), os.pidfd_open(created.pid)
+        await _crash(bench)
+        for fd in (pidfd, shim):
+            await _readable(fd)
+            os.close(fd)
+        await bench.open()
+        assert await bench.runtime.reconnect(workload.id) is None
+
+    on_bench(act)
+
+
 async def _crash(bench: Bench) -> None:
     """As kill -9 of the daemon: every connection closed, the zygote dead, nothing said."""
     runtime = bench.runtime

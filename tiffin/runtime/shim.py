@@ -186,7 +186,12 @@ class Shim:
         return control
 
     def forget(self, control: Control) -> None:
+        """A daemon has gone. What it had only created nobody will start."""
         self._controls.remove(control)
+        if not self._controls and self._status == "created":
+            self._removed = True
+            if self._pid:
+                os.kill(self._pid, signals.SIGKILL)
 
     def _prepare(self) -> None:
         self._watch_children()
