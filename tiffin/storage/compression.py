@@ -39,6 +39,12 @@ def name_of(first: bytes) -> str:
     return ""
 
 
+def load_decoders() -> None:
+    """Import every decoder's module, for a caller that leaves the file system before it reads."""
+    for module in ("isal.isal_zlib", "zstandard", "bz2", "lzma"):
+        __import__(module)
+
+
 def decoder_for(first: bytes) -> Decoder:
     """The decoder for a stream that starts with `first`, its module imported."""
     name = name_of(first)

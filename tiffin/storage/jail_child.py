@@ -50,12 +50,17 @@ def main() -> None:
 def _run(options: dict[str, str]) -> str:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
     root = int(options["root"])
-    first = _read_exactly(compression.MAGIC_BYTES)
-    decode = compression.decoder_for(first)
     small = _is_small(0)
     stream = _Stream(_sha256(small=small), int(options["budget"]))
     chunks = _inline if small else _threaded()
-    _enter(root)
+    if _is_pipe(0):
+        # It may be started ahead, long before its stream: all that takes time is done first.
+        compression.load_decoders()
+        _enter(root)
+        decode = compression.decoder_for(first := _read_exactly(compression.MAGIC_BYTES))
+    else:
+        decode = compression.decoder_for(first := _read_exactly(compression.MAGIC_BYTES))
+        _enter(root)
     reader = tar.Reader(tar.Source(chunks(stream.pass_on(decode(_input(first))))))
     unpacker = unpack.Unpacker(
         root,
@@ -109,6 +114,10 @@ class _Stream:
                 )
             self._hash.update(chunk)
             yield chunk
+
+
+def _is_pipe(fd: int) -> bool:
+    return stat.S_ISFIFO(os.fstat(fd).st_mode)
 
 
 def _is_small(fd: int) -> bool:
