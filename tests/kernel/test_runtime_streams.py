@@ -185,7 +185,7 @@ def test_an_exec_runs_in_the_container_as_its_user_and_tells_its_exit_code() -> 
         workload = bench.workload("sleep", "100", user="1000")
         created = await bench.start(workload)
         script = (
-            "hostname; id -u; grep -E 'CapBnd|Seccomp:' /proc/self/status;"
+            "echo $HOSTNAME; id -u; grep -E 'CapBnd|Seccomp:' /proc/self/status;"
             "readlink /proc/self/ns/cgroup; echo x >/dev/stdout; exit 5"
         )
         pid, peer = await bench.exec(workload, "sh", "-c", script)

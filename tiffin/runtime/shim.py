@@ -563,8 +563,8 @@ class Shim:
     def _exec(self, control: Control, message: Message, descriptors: list[int]) -> None:
         if self._status != "running":
             raise Failure("cannot exec in a stopped container", "exec", errno.ESRCH)
-        process = {**self._process, "rlimits": [], **message["process"]}
-        process["rlimits"] = self._process.get("rlimits") or []
+        process = {**self._process, **message["process"]}
+        process["env"] = _with_hostname(process.get("env") or [], self._process.get("env") or [])
         # As the container's stdin with StdinOnce: a client's end of input is the process's.
         streams = Streams(self.loop, stdin_once=True)
         running = Exec(message["exec_id"], streams, [])
@@ -822,6 +822,13 @@ def _client(message: Message, descriptors: list[int]) -> Client:
     keys = binascii.a2b_base64(message.get("detach_keys") or "")
     fd = descriptors.pop(0)
     return Client(fd, message["attachment"], keys, framed=bool(message.get("framed")))
+
+
+def _with_hostname(env: list[str], of_container: list[str]) -> list[str]:
+    """An exec's environment has the container's HOSTNAME, unless it brings its own."""
+    if any(word.startswith("HOSTNAME=") for word in env):
+        return env
+    return [*env, *(word for word in of_container if word.startswith("HOSTNAME="))]
 
 
 def _answer(channel: socket, message: Message) -> None:
