@@ -25,7 +25,7 @@ class StepNetwork(Protocol):
 
 class StepNetworks(Protocol):
     async def prepare(self, step_id: str, host_config: HostConfig) -> StepNetwork:
-        """`host_config.network_mode` is default, bridge, none or host; `extra_hosts` and `dns` count.
+        """By network_mode (default, bridge, none, host), extra_hosts and dns of `host_config`.
 
         Nothing stays reserved when this raises.
         """

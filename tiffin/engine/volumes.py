@@ -19,7 +19,6 @@ from tiffin.engine.events import Events
 from tiffin.engine.naming import new_id
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 
-
 Names = list[str]  # in the body of Volumes the word `list` is its method
 
 
