@@ -168,8 +168,6 @@ class Containers:
         self._check_network(host)
         self._check_log(host)
         requested_ports(config, host)
-        if host.init:
-            raise Unsupported("--init (HostConfig.Init) is not supported yet")
         if host.runtime not in ("", "tiffin", "runc"):
             raise InvalidArgument(f"unknown or invalid runtime name: {host.runtime}")
 
@@ -272,10 +270,16 @@ class Containers:
         await self._catalog.delete(container)
         await asyncio.to_thread(self._drop_files, container)
         self._processes.container_removed(container.id)
+        await self._release_image(container)
         if volumes:
             await self._mounting.remove_anonymous(container)
         self._supervisor.removed(container)
         self._emit(container, "destroy")
+
+    async def _release_image(self, container: Container) -> None:
+        """Layers that `rmi -f` left to this container alone go with it."""
+        if not await self._images.exists(container.image_id):
+            await self._images.sweep()
 
     def _drop_files(self, container: Container) -> None:
         with suppress(NotFound):  # a removal that was cut short got this far
@@ -336,7 +340,7 @@ class Containers:
     async def resize(self, reference: str, rows: int, columns: int) -> None:
         container = self._catalog.get(reference)
         if container.state.status not in lifecycle.LIVE:
-            raise Conflict(f"cannot resize a stopped container: {container.id}")
+            raise Conflict(f"Container {container.id} is not running")
         await self._runtime.resize(container.id, "", rows, columns)
 
     def logs(self, reference: str, options: LogOptions) -> AsyncIterator[LogLine]:

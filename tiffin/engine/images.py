@@ -99,6 +99,11 @@ class Images:
         """By name, name@digest, ID or start of an ID. Raises NotFound, InvalidArgument."""
         return await asyncio.to_thread(self._catalog.get, reference)
 
+    async def exists(self, image_id: str) -> bool:
+        """By whole ID; cheaper than `get`, which reads the image's documents."""
+        row = await asyncio.to_thread(self._storage.database.find_image, image_id)
+        return row is not None
+
     async def history(self, reference: str) -> HistoryList:
         """Newest first."""
         return await asyncio.to_thread(self._history, reference)

@@ -61,7 +61,10 @@ class Volumes:
     ) -> Volume:
         """Ensure: an existing volume is returned as it is. No name: an anonymous one."""
         if driver not in ("", "local"):
-            raise NotFound(f'error looking up volume plugin {driver}: plugin "{driver}" not found')
+            raise NotFound(
+                f"create {name}: error looking up volume plugin {driver}: "
+                f'plugin "{driver}" not found'
+            )
         if options:
             raise InvalidArgument(f'create {name}: invalid option: "{next(iter(options))}"')
         anonymous = not name
