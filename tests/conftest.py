@@ -13,6 +13,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A loaded machine is slow, which is no failure. CI runs the same examples each time.
+settings.register_profile(
+    "tiffin",
+    deadline=None,
+    derandomize=os.environ.get("CI") == "true",
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("tiffin")
 
 ALLOWED = Path(__file__).with_name("allowed_skips.txt")
 
