@@ -6,6 +6,7 @@ reads nothing cannot fill our memory, and one that writes much cannot block on o
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import _socket
 import posix
 import select
@@ -127,7 +128,11 @@ def copy_streams(
     Where there is no `output` the answer that comes on `until` ends it. Detached when the keys
     were typed.
     """
-    _Copy(connection, output, take_input, escape, until).run()
+    copy = _Copy(connection, output, take_input, escape, until)
+    try:
+        copy.run()
+    finally:
+        copy.close()
 
 
 class _Copy:
@@ -147,6 +152,15 @@ class _Copy:
         self.unsent = b""
         self.input_open = take_input
         self.poll = select.poll()
+        # A signal that comes just before poll blocks would wait for the next byte to be handled.
+        self.woken, self._waking = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
+        _signal.set_wakeup_fd(self._waking, warn_on_full_buffer=False)
+        self.poll.register(self.woken, select.POLLIN)
+
+    def close(self) -> None:
+        _signal.set_wakeup_fd(-1)
+        posix.close(self.woken)
+        posix.close(self._waking)
 
     def run(self) -> None:
         if self.connection.received and self.output is not None:
@@ -159,7 +173,9 @@ class _Copy:
         self.watch()
         while True:
             for descriptor, events in self.poll.poll():
-                if descriptor == STDIN and self.input_open:
+                if descriptor == self.woken:
+                    posix.read(self.woken, PIECE)
+                elif descriptor == STDIN and self.input_open:
                     self.read_input()
                 elif descriptor == self.socket.fileno():
                     if events & select.POLLOUT:
