@@ -34,8 +34,8 @@ class Engine:
 
 
 def tiffin_command() -> Path:
-    beside = Path(sys.executable).with_name("tiffin")
-    return beside if beside.exists() else CHECKOUT / "script" / "tiffin"
+    checkout = CHECKOUT / "script" / "tiffin"
+    return checkout if checkout.exists() else Path(sys.executable).with_name("tiffin")
 
 
 class CpuAccount:

@@ -130,7 +130,7 @@ def test_v2_statistics_are_read(v2: Layout, tmp_path: Path) -> None:
     assert (found.memory.usage, found.memory.limit, found.memory.failures) == (4096, 0, 3)
     assert found.memory.details == {"anon": 5, "file": 6}
     assert (found.cpu.total_ns, found.cpu.user_ns, found.cpu.throttled_periods) == (7000, 4000, 1)
-    assert found.pids == (2, 10)
+    assert (found.pids.current, found.pids.limit) == (2, 10)
     assert group.oom_kills() == 2
 
 

@@ -25,8 +25,35 @@ MAY_IMPORT = {
     "cli": {"core", "errors"},
 }
 PURE_CORE_FORBIDS = {"os", "socket", "time", "random", "asyncio", "subprocess", "sqlite3"}
-FORKED = ["zygote", "shim", "init", "logs", "messages"]
-TOO_HEAVY_TO_FORK = {"asyncio", "sqlite3", "ssl", "h11", "httpcore", "msgspec", "subprocess"}
+FORKED = [
+    "zygote",
+    "shim",
+    "maker",
+    "init",
+    "launch",
+    "rootfs",
+    "operations",
+    "users",
+    "streams",
+    "loop",
+    "logs",
+    "messages",
+]
+TOO_HEAVY_TO_FORK = {
+    "asyncio",
+    "sqlite3",
+    "ssl",
+    "h11",
+    "httpcore",
+    "msgspec",
+    "subprocess",
+    "typing",
+    "signal",
+    "enum",
+    "re",
+    "collections",
+    "contextlib",
+}
 
 
 def imports_of(path: Path) -> set[str]:

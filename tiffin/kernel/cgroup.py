@@ -17,13 +17,18 @@ from __future__ import annotations
 import errno
 import os
 import select
-import signal
 import time
-from collections.abc import Iterable
 from itertools import groupby
-from typing import Any, NamedTuple
 
 from tiffin.kernel import bpf
+
+TYPE_CHECKING = False  # mypy knows the name; every shim has this module in memory
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Iterable
+    from typing import Any
+else:  # without the enumerations of the signal module
+    import _signal as signal
 
 # Always there: memory for out-of-memory kills and statistics, pids against fork bombs, devices for
 # the allow-list, freezer for pause, cpuacct for statistics. The rest only where it is asked for.
@@ -34,15 +39,39 @@ _USER_HZ = os.sysconf("SC_CLK_TCK")
 _EVENT_WAIT_MS = 20  # the longest nap between two looks where the kernel offers no event
 
 
-class Hierarchy(NamedTuple):
-    mount_point: str
-    controllers: tuple[str, ...]  # v2: what cgroup.controllers of the root offers
+class Record:
+    """Equal when of one kind with equal parts."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def _parts(self) -> tuple[object, ...]:
+        return tuple(getattr(self, name) for name in self.__slots__)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self._parts() == other._parts()
+
+    def __hash__(self) -> int:
+        return hash(self._parts())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}{self._parts()}"
 
 
-class Layout(NamedTuple):
-    version: int  # 1, 2; 0 where no hierarchy is mounted
-    hierarchies: tuple[Hierarchy, ...]
-    unified: str = ""  # mount point of a cgroup2 beside v1 hierarchies
+class Hierarchy(Record):
+    __slots__ = ("controllers", "mount_point")
+
+    def __init__(self, mount_point: str, controllers: tuple[str, ...]) -> None:
+        self.mount_point = mount_point
+        self.controllers = controllers  # v2: what cgroup.controllers of the root offers
+
+
+class Layout(Record):
+    __slots__ = ("hierarchies", "unified", "version")
+
+    def __init__(self, version: int, hierarchies: tuple[Hierarchy, ...], unified: str = "") -> None:
+        self.version = version  # 1, 2; 0 where no hierarchy is mounted
+        self.hierarchies = hierarchies
+        self.unified = unified  # mount point of a cgroup2 beside v1 hierarchies
 
     @property
     def controllers(self) -> tuple[str, ...]:
@@ -56,33 +85,64 @@ class Layout(NamedTuple):
         return ""
 
 
-class MemoryStatistics(NamedTuple):
-    usage: int
-    max_usage: int
-    limit: int  # 0 is no limit
-    failures: int
-    details: dict[str, int]  # memory.stat
+class MemoryStatistics(Record):
+    __slots__ = ("details", "failures", "limit", "max_usage", "usage")
+
+    def __init__(
+        self, usage: int, max_usage: int, limit: int, failures: int, details: dict[str, int]
+    ) -> None:
+        self.usage = usage
+        self.max_usage = max_usage
+        self.limit = limit  # 0 is no limit
+        self.failures = failures
+        self.details = details  # memory.stat
 
 
-class CPUStatistics(NamedTuple):
-    total_ns: int
-    user_ns: int
-    system_ns: int
-    per_cpu_ns: tuple[int, ...]  # v1 only
-    periods: int
-    throttled_periods: int
-    throttled_ns: int
+class CPUStatistics(Record):
+    __slots__ = (
+        "per_cpu_ns",
+        "periods",
+        "system_ns",
+        "throttled_ns",
+        "throttled_periods",
+        "total_ns",
+        "user_ns",
+    )
+
+    def __init__(
+        self,
+        total_ns: int,
+        user_ns: int,
+        system_ns: int,
+        per_cpu_ns: tuple[int, ...],
+        periods: int,
+        throttled_periods: int,
+        throttled_ns: int,
+    ) -> None:
+        self.total_ns = total_ns
+        self.user_ns = user_ns
+        self.system_ns = system_ns
+        self.per_cpu_ns = per_cpu_ns  # v1 only
+        self.periods = periods
+        self.throttled_periods = throttled_periods
+        self.throttled_ns = throttled_ns
 
 
-class PidsStatistics(NamedTuple):
-    current: int
-    limit: int  # 0 is no limit
+class PidsStatistics(Record):
+    __slots__ = ("current", "limit")
+
+    def __init__(self, current: int, limit: int) -> None:
+        self.current = current
+        self.limit = limit  # 0 is no limit
 
 
-class Statistics(NamedTuple):
-    memory: MemoryStatistics
-    cpu: CPUStatistics
-    pids: PidsStatistics
+class Statistics(Record):
+    __slots__ = ("cpu", "memory", "pids")
+
+    def __init__(self, memory: MemoryStatistics, cpu: CPUStatistics, pids: PidsStatistics) -> None:
+        self.memory = memory
+        self.cpu = cpu
+        self.pids = pids
 
 
 # --- the host's layout --------------------------------------------------------------------------

@@ -151,8 +151,10 @@ def prctl(option: int, argument: int = 0, argument_2: int = 0) -> int:
 
 def set_process_name(name: str) -> None:
     """What ps shows; 15 bytes are kept."""
-    buffer = ctypes.create_string_buffer(name.encode()[:15])
-    prctl(PR_SET_NAME, ctypes.addressof(buffer))
+    result = _libc.prctl(
+        ctypes.c_int(PR_SET_NAME), name.encode()[:15], _long(0), _long(0), _long(0)
+    )
+    _check(result, "prctl")
 
 
 def sethostname(name: str) -> None:

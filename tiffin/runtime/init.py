@@ -14,15 +14,20 @@ from __future__ import annotations
 import binascii
 import errno
 import os
-import signal
 import stat
 from _socket import socket
-from collections.abc import Callable
-from typing import Any
 
 from tiffin.kernel import mounts, syscalls
 from tiffin.runtime import messages, operations, users
 from tiffin.runtime.operations import Config, Operation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable
+    from typing import Any
+else:  # without the enumerations of the signal module
+    import _signal as signal
 
 _IN_ROOT = mounts.RESOLVE_IN_ROOT | mounts.RESOLVE_NO_MAGICLINKS
 _MAX_LINKS = 40
@@ -63,8 +68,12 @@ def report(channel: socket, failure: Failure) -> None:
         return  # nobody is left to be told
 
 
-def guarded(channel: socket, act: Callable[[], None]) -> None:
-    """Run `act`, which ends in an exec; report what keeps it from that. Never returns."""
+def guarded(channel: socket, act: Callable[[], None], *, lingers: bool = False) -> None:
+    """Run `act`, which ends in an exec; report what keeps it from that. Never returns.
+
+    With `lingers` until the channel is closed: the daemon may be connecting a network meanwhile, and
+    the user shall read why the container cannot start, not that its namespace is gone.
+    """
     try:
         act()
     except Failure as failure:
@@ -75,7 +84,17 @@ def guarded(channel: socket, act: Callable[[], None]) -> None:
         pass
     except BaseException as error:  # noqa: BLE001 (there is nobody above to see it)
         report(channel, Failure(f"{type(error).__name__}: {error}", "init"))
+    if lingers:
+        _await_end(channel)
     os._exit(EXIT_BROKEN)
+
+
+def _await_end(channel: socket) -> None:
+    try:
+        while True:
+            messages.close_all(messages.receive_packet(channel)[1])
+    except (OSError, ValueError, messages.ConnectionEnded):
+        return
 
 
 # --- building the root --------------------------------------------------------------------------
@@ -658,17 +677,16 @@ def join_cgroups(files: list[int]) -> None:
         os.write(fd, b"0")
 
 
-def first_process(channel: socket) -> None:
+def first_process(channel: socket, last_capability: int) -> None:
     """The container's init, from the clone on. Ends in an exec; raises Failure.
 
-    It may be born before anybody knows what for (runtime.shim.Unborn): everything comes by the
+    It may be born before anybody knows what for (runtime.maker.Unborn): everything comes by the
     channel, once the ids are mapped.
     """
     syscalls.close_all_but([channel.fileno()])
     os.setsid()
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
-    message = _expect(channel, "config")
-    config: Config = message["config"]
+    config: Config = _expect(channel, "config")["config"]
     late = operations.late_flags(config.get("linux") or {})
     plan = operations.plan(config)
     become_root()
@@ -681,7 +699,7 @@ def first_process(channel: socket) -> None:
     root.slots = receive_slots(channel, len(plan.detached))
     build(root, plan.create)
     root.close()
-    program = Program(config, message["last_capability"])
+    program = Program(config, last_capability)
     program.prepare()
     messages.send(channel, {"ready": True})
     _expect(channel, "start")

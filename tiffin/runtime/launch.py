@@ -1,8 +1,8 @@
 """Forking into namespaces: a container's first process, and further ones.
 
 New namespaces come with the clone itself. To join another's, a short-lived process in between
-enters them first and clones from there; CLONE_PARENT makes the result the shim's child all the
-same, and the one in between tells its pid.
+enters them first and clones from there, and tells the pid of the result. The maker is the shim's
+child, and so is, by CLONE_PARENT, whatever it clones, and whatever that clones.
 """
 
 from __future__ import annotations
@@ -21,24 +21,26 @@ from tiffin.runtime.rootfs import Failed
 _JOINED_KINDS = operations.CLONE_FLAGS
 
 
-def unborn(flags: int, channel: socket) -> int:
+def unborn(flags: int, channel: socket, last_capability: int) -> int:
     """Clone a first process that waits on `channel` to be told what for: its pid."""
-    pid = syscalls.clone3(flags)
+    pid = syscalls.clone3(flags | syscalls.CLONE_PARENT)
     if pid == 0:
-        init.guarded(channel, lambda: init.first_process(channel))
+        act = lambda: init.first_process(channel, last_capability)  # noqa: E731
+        init.guarded(channel, act, lingers=True)
     return pid
 
 
-def first_process(linux: Config, channel: socket) -> int:
+def first_process(linux: Config, channel: socket, last_capability: int) -> int:
     """Clone the container's init: its pid, or 0 where the process in between will tell it."""
     flags = operations.birth_flags(linux)
     joined = operations.joined_namespaces(linux)
     if not joined:
-        return unborn(flags, channel)
+        return unborn(flags, channel, last_capability)
     namespaces = _open_namespaces(joined)
     try:
-        if syscalls.clone3(0) == 0:
-            init.guarded(channel, lambda: _born_in(channel, flags, namespaces))
+        if syscalls.clone3(syscalls.CLONE_PARENT) == 0:
+            act = lambda: _born_in(channel, flags, namespaces, last_capability)  # noqa: E731
+            init.guarded(channel, act, lingers=True)
     finally:
         messages.close_all([fd for fd, _kind in namespaces])
     return 0
@@ -56,14 +58,16 @@ def _open_namespaces(joined: list[tuple[str, str]]) -> list[tuple[int, int]]:
     return opened
 
 
-def _born_in(channel: socket, flags: int, namespaces: list[tuple[int, int]]) -> None:
+def _born_in(
+    channel: socket, flags: int, namespaces: list[tuple[int, int]], last_capability: int
+) -> None:
     """In between: enter, clone, tell."""
     for fd, kind in namespaces:
         if not _is_own(fd, kind):
             syscalls.setns(fd, kind)
     pid = syscalls.clone3(flags | syscalls.CLONE_PARENT)
     if pid == 0:
-        init.first_process(channel)
+        init.first_process(channel, last_capability)
     _tell_pid(channel, pid)
 
 

@@ -99,25 +99,24 @@ def format_time(time_ns: int) -> str:
     return f"{t[0]:04}-{t[1]:02}-{t[2]:02}T{t[3]:02}:{t[4]:02}:{t[5]:02}.{nanoseconds:09}Z"
 
 
+def open_log(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+
 class LogWriter:
     """Appends blocks to `path`; beyond `max_size` bytes that becomes path.1, path.1 path.2, ...
 
     A full disk loses lines (`lost_bytes` counts) and never stops the container.
     """
 
-    def __init__(self, path: str, max_size: int, max_files: int) -> None:
+    def __init__(self, path: str, max_size: int, max_files: int, fd: int = -1) -> None:
+        """`fd` is of `path` by open_log, and ours from here on."""
         self._path = path
         self._max_size = max_size
         self._max_files = max(1, max_files)
-        self._fd = -1
-        self._size = 0
-        self.lost_bytes = 0
-        self._open()
-
-    def _open(self) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        self._fd = os.open(self._path, flags, 0o640)
+        self._fd = fd if fd >= 0 else open_log(path)
         self._size = os.fstat(self._fd).st_size
+        self.lost_bytes = 0
 
     def write(self, block: bytes, stream: str, time_ns: int) -> None:
         data = encode_block(block, stream, format_time(time_ns))
@@ -164,7 +163,8 @@ class LogWriter:
                 self._size = 0
                 return
             previous = self._fd
-            self._open()
+            self._fd = open_log(self._path)
+            self._size = 0
             os.close(previous)
         except OSError:
             return  # go on in the file that is open

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Callable
 
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 GONE = select.EPOLLHUP | select.EPOLLERR
 
-Handler = Callable[[int], None]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Handler = Callable[[int], None]
 
 
 class Loop:

@@ -29,7 +29,6 @@ from _socket import (
     socketpair,
 )
 from struct import pack, unpack
-from typing import Any
 
 PROTOCOL = 1
 
@@ -38,7 +37,13 @@ MAX_PACKET_BYTES = 60_000
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 MAX_DESCRIPTORS = 253  # SCM_MAX_FD
 
-Message = dict[str, Any]
+TYPE_CHECKING = False  # mypy knows the name; typing and what it imports would be in every shim
+if TYPE_CHECKING:
+    from typing import Any
+
+    Message = dict[str, Any]
+else:
+    Message = dict
 
 
 class ConnectionEnded(Exception):

@@ -11,9 +11,13 @@ What OCI has no word for lies under the config's key "tiffin": runtime.spec says
 
 from __future__ import annotations
 
-from typing import Any
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
-Config = dict[str, Any]
+    Config = dict[str, Any]
+else:
+    Config = dict
 
 # linux/mount.h: attributes of the new mount API, by OCI (mount(8)) option word: (set, clear).
 _ATTRIBUTES = {

@@ -10,11 +10,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
 
 from tiffin.kernel import mounts, syscalls
 from tiffin.runtime import operations
 from tiffin.runtime.operations import CloneTree, MakeDevices, MakeOverlay, Operation, Options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _NO_USER_NAMESPACE = -1
 

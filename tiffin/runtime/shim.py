@@ -14,36 +14,30 @@ from __future__ import annotations
 import binascii
 import errno
 import os
-import signal as signals
 import time
-from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_SEQPACKET, socket
-from typing import Any
+from _socket import socket
 
 from tiffin.kernel import syscalls
-from tiffin.kernel.cgroup import Cgroup, Layout
-from tiffin.runtime import init, launch, messages, operations, rootfs
+from tiffin.kernel.cgroup import Cgroup
+from tiffin.runtime import init, launch, maker, messages, rootfs
 from tiffin.runtime.init import ExecBirth, Failure, Program
 from tiffin.runtime.logs import LogWriter
 from tiffin.runtime.loop import READ, WRITE, Loop
+from tiffin.runtime.maker import CONTROL_SOCKET, EXIT_FILE, REQUEST_FILE, STATE_FILE, Host
 from tiffin.runtime.messages import Message
 from tiffin.runtime.operations import Config
-from tiffin.runtime.streams import STDERR, STDOUT, Client, Streams
+from tiffin.runtime.streams import Client, Streams, make_pipes
 
-EXIT_FILE = "exit.json"
-STATE_FILE = "state.json"
-CONTROL_SOCKET = "control.sock"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal as signals
+    from collections.abc import Callable
+    from typing import Any
+else:
+    import _signal as signals
+
 _MAX_BACKLOG = 256  # messages to a control connection that does not read
 _REMEMBERED_EXECS = 64
-
-
-class Host:
-    """What the zygote found out for all its shims."""
-
-    def __init__(self, layout: Layout, boot_id: str, last_capability: int, oom_score: str) -> None:
-        self.layout = layout
-        self.boot_id = boot_id
-        self.last_capability = last_capability
-        self.oom_score = oom_score
 
 
 class Control:
@@ -114,34 +108,22 @@ class Exec:
 
 
 class Shim:
-    def __init__(
-        self, request: Message, hold: list[int], host: Host, unborn: Unborn | None = None
-    ) -> None:
-        self.id: str = request["container_id"]
-        self.config: Config = request["config"]
-        self._directory: str = request["directory"]
+    def __init__(self, made: Message, given: dict[str, int], hold: list[int], host: Host) -> None:
+        """`made` is what the maker says of the container, `given` its descriptors by name."""
+        self.id: str = made["container_id"]
+        self.loop = Loop()
+        self._made = made
+        self._directory: str = made["directory"]
         self._hold = hold
         self._host = host
-        self._unborn = unborn
-        self.loop = Loop()
-        self._controls: list[Control] = []
-        self._listener: socket | None = None
-        self._linux: Config = self.config.get("linux") or {}
-        self._extra: Config = self.config.get("tiffin") or {}
-        self._process: Config = self.config["process"]
-        self._cgroup: Cgroup | None = None
-        self._streams: Streams | None = None
-        self._pid = 0
-        self._start_ticks = 0
-        self._pidfd = -1
-        self._mount_namespace = -1
-        self._ids = rootfs.Ids(self._linux.get("uidMappings") or [], -1)
-        self._channel: socket | None = None
-        self._child_ends: list[int] = []
-        self._status = "creating"  # created, starting, running, exited, failed
+        self._pid: int = made["pid"]
+        self._start_ticks: int = made["start_ticks"]
+        self._pidfd = given.get("pidfd", -1)
+        self._mount_namespace = given.get("mount_namespace", -1)
+        self._ids = rootfs.Ids(made["ids"], given.get("user_namespace", -1))
+        self._cgroup = self._find_cgroup()
+        self._status = "created"  # starting, running, exited, failed
         self._failure: dict[str, Any] | None = None
-        self._create_reply: tuple[Control, int] | None = None
-        self._start_reply: tuple[Control, int] | None = None
         self._executing = False
         self._execs: dict[str, Exec] = {}
         self._ended_execs: list[Message] = []
@@ -149,33 +131,45 @@ class Shim:
         self._unclaimed: dict[int, int] = {}  # pid -> wait status of children not known yet
         self._exit: Message | None = None
         self._removed = False
-        self._plan = operations.Plan()
+        self._controls: list[Control] = []
+        self._create_reply: tuple[Control, int] | None = None
+        self._start_reply: tuple[Control, int] | None = None
+        control = self._add_control(socket(fileno=given["connection"]))
+        if made["request_id"]:
+            self._create_reply = (control, made["request_id"])
+        self._listener: socket | None = None
+        if "listener" in given:
+            self._listener = socket(fileno=given["listener"])
+            self.loop.add(self._listener.fileno(), READ, self._on_connection)
+        self._channel: socket | None = None
+        if "channel" in given:
+            self._channel = socket(fileno=given["channel"])
+            self.loop.add(self._channel.fileno(), READ, lambda _events: self._on_init())
+        self._streams = self._make_streams(given)
 
-    # -- birth -----------------------------------------------------------------------------------
+    def _find_cgroup(self) -> Cgroup | None:
+        path, names = self._made["cgroup"], tuple(self._made["controllers"])
+        if not path or not self._host.layout.version:
+            return None
+        if names:
+            return Cgroup(self._host.layout, path, names)
+        return Cgroup(self._host.layout, path)
 
-    def run(self, connection: socket, request_id: int) -> None:
-        """Create, then serve until nobody needs us."""
-        control = self._add_control(connection)
-        self._create_reply = (control, request_id)
-        try:
-            self._prepare()
-            self._launch()
-            self._name_ids()
-            self._give_birth()
-            self._answer_create({"pid": self._pid, "start_ticks": self._start_ticks})
-            self._make_cgroup()
-            self._make_stdio()
-            self._give_stdio()
-            self._send_mounts()
-            self._write_file(STATE_FILE, self._state())
-        except Failure as failure:
-            self._fail(failure.report)
-        except rootfs.Failed as failed:
-            self._fail(init.failure_of(failed.operation, failed.error).report)
-        except operations.InvalidConfig as invalid:
-            self._fail(Failure(str(invalid), "plan").report)
-        except OSError as error:
-            self._fail(init.failure_of(str(error.strerror), error).report)
+    def _make_streams(self, given: dict[str, int]) -> Streams:
+        log, writer = self._made["log"], None
+        if "log" in given:
+            writer = LogWriter(log["path"], log["max_size_bytes"], log["max_files"], given["log"])
+        streams = Streams(self.loop, stdin_once=bool(self._made["stdin"].get("once")), log=writer)
+        if "stdout" in given:
+            streams.take(given.get("stdin", -1), given["stdout"], given["stderr"])
+        return streams
+
+    def run(self) -> None:
+        """Serve until nobody needs us."""
+        self._watch_children()
+        if self._made["failed"]:
+            self._fail(self._made["failed"])
+        self._reap()  # whoever ended before we were watching
         while not self._is_done():
             self.loop.run_once()
         self._leave()
@@ -193,12 +187,6 @@ class Shim:
             if self._pid:
                 os.kill(self._pid, signals.SIGKILL)
 
-    def _prepare(self) -> None:
-        self._watch_children()
-        os.makedirs(self._directory, 0o700, exist_ok=True)
-        self._listen()
-        self._plan = operations.plan(self.config)
-
     def _watch_children(self) -> None:
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signals.set_wakeup_fd(writing, warn_on_full_buffer=False)
@@ -209,27 +197,6 @@ class Shim:
             self._reap()
 
         self.loop.add(reading, READ, woken)
-
-    def _listen(self) -> None:
-        # By a relative name: the path may be longer than the 108 bytes that an address has.
-        os.chdir(self._directory)
-        try:
-            log = os.open("shim.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            os.dup2(log, 2)
-            os.close(log)
-            for name in (CONTROL_SOCKET, EXIT_FILE, STATE_FILE):
-                try:
-                    os.unlink(name)
-                except FileNotFoundError:
-                    continue
-            self._listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK)
-            previous = os.umask(0o177)
-            self._listener.bind(CONTROL_SOCKET)
-            os.umask(previous)
-            self._listener.listen(16)
-        finally:
-            os.chdir("/")
-        self.loop.add(self._listener.fileno(), READ, self._on_connection)
 
     def _on_connection(self, _events: int) -> None:
         assert self._listener is not None
@@ -244,119 +211,8 @@ class Shim:
         control = self._add_control(connection)
         control.send({"hello": messages.PROTOCOL, **self._state()})
 
-    def _make_cgroup(self) -> None:
-        path = self._linux.get("cgroupsPath")
-        if not path or not self._host.layout.version:
-            return
-        asked = self._extra.get("cgroup") or {}
-        names = tuple(asked.get("controllers") or ())
-        cgroup = (
-            Cgroup(self._host.layout, path, names) if names else Cgroup(self._host.layout, path)
-        )
-        try:
-            cgroup.create(self._linux.get("resources"))
-        except OSError as error:
-            raise rootfs.Failed(
-                "error setting cgroup config for procHooks process", error
-            ) from error
-        self._cgroup = cgroup
-
-    def _make_stdio(self) -> None:
-        log: Config = self._extra.get("log") or {}
-        writer = None
-        if log.get("path"):
-            try:
-                writer = LogWriter(log["path"], log["max_size_bytes"], log["max_files"])
-            except OSError as error:
-                raise rootfs.Failed(f"open log {log['path']}", error) from error
-        asked: Config = self._extra.get("stdin") or {}
-        self._streams = Streams(self.loop, stdin_once=bool(asked.get("once")), log=writer)
-        if not self._process.get("terminal"):
-            self._child_ends = self._make_pipes(self._streams, stdin=bool(asked.get("open")))
-
-    def _make_pipes(self, streams: Streams, *, stdin: bool) -> list[int]:
-        """Our ends go to `streams`; the child's stdin, stdout, stderr."""
-        if stdin:
-            child_stdin, ours = os.pipe2(os.O_CLOEXEC)
-            streams.set_stdin(ours)
-        else:
-            child_stdin = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        ends = [child_stdin]
-        for stream in (STDOUT, STDERR):
-            ours, theirs = os.pipe2(os.O_CLOEXEC)
-            streams.add_output(ours, stream)
-            ends.append(theirs)
-        if self._ids.extents:
-            streams.give_to(self._ids.on_host(0))
-        return ends
-
-    def _launch(self) -> None:
-        """Clone the first process, or take the one that waits for us."""
-        if self._unborn is not None and self._unborn.fits(self._linux):
-            self._pid, self._channel = self._unborn.pid, self._unborn.channel
-            return
-        if self._unborn is not None:
-            self._unborn.end()
-        self._channel, theirs = messages.pair()
-        try:
-            self._pid = launch.first_process(self._linux, theirs)
-        finally:
-            theirs.close()
-        if not self._pid:
-            self._pid = self._await_pid()
-
     def _open_joins(self) -> list[int]:
         return self._cgroup.open_join() if self._cgroup is not None else []
-
-    def _await_pid(self) -> int:
-        """From the process in between."""
-        assert self._channel is not None
-        try:
-            message, _descriptors = messages.receive(self._channel)
-        except messages.ConnectionEnded as ended:
-            raise Failure("joining namespaces failed", "join namespaces") from ended
-        if "failed" in message:
-            report = message["failed"]
-            raise Failure(report["message"], report["operation"], report["errno"])
-        return int(message["pid"])
-
-    def _name_ids(self) -> None:
-        """Maps and limits: from here on the namespaces are of use to others."""
-        self._pidfd = os.pidfd_open(self._pid)
-        self._start_ticks = syscalls.start_ticks(self._pid)
-        if "user" in operations.new_namespaces(self._linux):
-            launch.write_maps(self._pid, self._linux)
-        launch.set_limits(self._pid, self._process, self._host.oom_score)
-        self._mount_namespace = self._open_namespace("mnt")
-        if operations.has_own_ids(self._linux):
-            path = dict(operations.joined_namespaces(self._linux)).get("user", "")
-            self._ids.namespace = self._open_namespace("user", path)
-        self._status = "created"
-
-    def _give_birth(self) -> None:
-        """Tell init what it is for. It makes what it can by itself while we make the rest."""
-        assert self._channel is not None
-        self._tell_init({"config": self.config, "last_capability": self._host.last_capability})
-        self.loop.add(self._channel.fileno(), READ, lambda _events: self._on_init())
-
-    def _give_stdio(self) -> None:
-        joins = self._open_joins()
-        try:
-            self._tell_init({"stdio": len(self._child_ends)}, [*self._child_ends, *joins])
-        finally:
-            messages.close_all(joins)
-            messages.close_all(self._child_ends)
-
-    def _open_namespace(self, name: str, path: str = "") -> int:
-        return os.open(path or f"/proc/{self._pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
-
-    def _send_mounts(self) -> None:
-        detached = rootfs.detach(self._plan.detached, self._ids, self._directory)
-        try:
-            for first in range(0, len(detached), 200):
-                self._tell_init({"slots": True}, detached[first : first + 200])
-        finally:
-            messages.close_all(detached)
 
     def _tell_init(self, message: Message, descriptors: list[int] | None = None) -> None:
         if self._channel is not None:
@@ -386,12 +242,14 @@ class Shim:
                 self._on_init_silent()
                 return
             self._on_init_message(message, descriptors)
+            if self._failure is not None:
+                self._fail(self._failure)
+                return
 
     def _on_init_message(self, message: Message, descriptors: list[int]) -> None:
-        assert self._streams is not None
         if "console" in message and descriptors:
-            asked = self._extra.get("stdin") or {}
-            self._streams.set_terminal(descriptors.pop(), stdin=bool(asked.get("open")))
+            stdin = bool(self._made["stdin"].get("open"))
+            self._streams.set_terminal(descriptors.pop(), stdin=stdin)
         elif "chown" in message:
             self._streams.give_to(self._ids.on_host(message["chown"]))
             self._tell_init({"done": True})
@@ -422,19 +280,19 @@ class Shim:
             self._channel = None
 
     def _fail(self, report: dict[str, Any]) -> None:
-        """The container does not come up: undo everything, then say so."""
+        """The container does not come up: undo everything, then say so, to who starts it."""
         self._failure = report
+        if self._status == "created" and self._create_reply is None and self._pid:
+            return  # the daemon is connecting it; the start is told
         self._status = "failed"
         self._close_channel()
-        messages.close_all(self._child_ends)
         self._kill_init()
-        if self._streams is not None:
-            self._streams.process_ended()
-            self._streams.close_clients()
-            self._streams.close()
+        self._streams.process_ended()
+        self._streams.close_clients()
+        self._streams.close()
         self._release()
         self._stop_listening()
-        for name in ("shim.log", STATE_FILE):
+        for name in ("shim.log", STATE_FILE, REQUEST_FILE):
             self._unlink(name)
         for directory in (f"{self._directory}/layers", f"{self._directory}/root", self._directory):
             try:
@@ -499,7 +357,7 @@ class Shim:
             messages.close_all(descriptors)
 
     def _start(self, control: Control, message: Message, _descriptors: list[int]) -> None:
-        if self._failure is not None:
+        if self._status == "failed" and self._failure is not None:
             failure, self._failure = self._failure, None
             control.send({"id": message["id"], "failed": failure})
             return
@@ -507,7 +365,10 @@ class Shim:
             raise Failure(f"container is {self._status}", "start")
         self._status = "starting"
         self._start_reply = (control, message["id"])
-        self._tell_init({"start": True})
+        if self._failure is not None:
+            self._fail(self._failure)
+        else:
+            self._tell_init({"start": True})
 
     def _attach(self, control: Control, message: Message, descriptors: list[int]) -> None:
         streams = self._streams_of(message.get("exec_id") or "")
@@ -517,8 +378,6 @@ class Shim:
 
     def _streams_of(self, exec_id: str) -> Streams:
         if not exec_id:
-            if self._streams is None:
-                raise Failure("container has no streams", "attach")
             return self._streams
         process = self._execs.get(exec_id)
         if process is None:
@@ -552,8 +411,8 @@ class Shim:
             "status": self._status,
             "pid": self._pid,
             "start_ticks": self._start_ticks,
-            "cgroup": self._linux.get("cgroupsPath") or "",
-            "controllers": (self._extra.get("cgroup") or {}).get("controllers") or [],
+            "cgroup": self._made["cgroup"],
+            "controllers": self._made["controllers"],
             "exit": self._exit,
             "execs": self._ended_execs,
         }
@@ -563,8 +422,11 @@ class Shim:
     def _exec(self, control: Control, message: Message, descriptors: list[int]) -> None:
         if self._status != "running":
             raise Failure("cannot exec in a stopped container", "exec", errno.ESRCH)
-        process = {**self._process, **message["process"]}
-        process["env"] = _with_hostname(process.get("env") or [], self._process.get("env") or [])
+        config = self._read_config()
+        of_container = config["process"]
+        process = {**of_container, **message["process"]}
+        process["env"] = _with_hostname(process.get("env") or [], of_container.get("env") or [])
+        config["process"] = process
         # As the container's stdin with StdinOnce: a client's end of input is the process's.
         streams = Streams(self.loop, stdin_once=True)
         running = Exec(message["exec_id"], streams, [])
@@ -574,21 +436,32 @@ class Shim:
         if client is not None:  # before there can be any output
             streams.attach(client, binascii.a2b_base64(message.get("early") or ""))
         if not process.get("terminal"):
-            running.child_ends = self._make_pipes(streams, stdin=stdin)
-        self._launch_exec(running, process, message.get("user") or "", stdin=stdin)
+            owner = self._ids.on_host(0) if self._ids.extents else -1
+            ours, running.child_ends = make_pipes(stdin=stdin, owner=owner)
+            streams.take(*ours)
+        self._launch_exec(running, config, message.get("user") or "", stdin=stdin)
 
-    def _launch_exec(self, running: Exec, process: Config, user: str, *, stdin: bool) -> None:
+    def _read_config(self) -> Config:
+        """The container's. It is not kept in memory: most containers see no exec."""
+        fd = os.open(f"{self._directory}/{REQUEST_FILE}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            request = messages.decode(os.read(fd, os.fstat(fd).st_size))
+        finally:
+            os.close(fd)
+        config: Config = request["config"]
+        return config
+
+    def _launch_exec(self, running: Exec, config: Config, user: str, *, stdin: bool) -> None:
         ours, theirs = messages.pair()
-        config = {"process": process, "tiffin": self._extra}
+        process: Config = config["process"]
         program = Program(config, self._host.last_capability, user)
         size = process.get("consoleSize") or {}
         birth = ExecBirth(
             theirs, running.child_ends, program, (size.get("height") or 0, size.get("width") or 0)
         )
-        kinds = operations.clone_flags([n["type"] for n in self._linux.get("namespaces") or []])
         joins = self._open_joins()
         try:
-            running.between = launch.further_process(birth, self._pidfd, kinds, joins)
+            running.between = launch.further_process(birth, self._pidfd, self._made["kinds"], joins)
         finally:
             theirs.close()
             messages.close_all(joins)
@@ -718,7 +591,6 @@ class Shim:
             return
         if self._status == "failed":
             return
-        assert self._streams is not None
         messages.close_all(self._hold)
         self._end_the_rest()
         self._streams.process_ended()
@@ -756,7 +628,7 @@ class Shim:
 
     def _end_the_rest(self) -> None:
         """Without a pid namespace of its own, nothing has ended with the first process."""
-        if "pid" not in operations.new_namespaces(self._linux) and self._cgroup is not None:
+        if not self._made["own_pids"] and self._cgroup is not None:
             try:
                 self._cgroup.kill()
             except OSError as error:
@@ -797,12 +669,11 @@ class Shim:
             told = self._failure is None or self._start_ticks == 0
             return told or self._removed or not self._controls
         if self._status == "exited":
-            return self._streams is None or not self._streams.has_clients
+            return not self._streams.has_clients
         return False
 
     def _leave(self) -> None:
-        if self._streams is not None:
-            self._streams.close()
+        self._streams.close()
 
     _HANDLERS = {  # noqa: RUF012
         "start": _start,
@@ -846,68 +717,53 @@ def _exit_of(status: int) -> tuple[int, int]:
     return os.WEXITSTATUS(status), 0
 
 
-class Unborn:
-    """A first process in namespaces of its own, made before anybody asked for it."""
-
-    def __init__(self, flags: int) -> None:
-        self._flags = flags
-        self.channel, theirs = messages.pair()
-        try:
-            self.pid = launch.unborn(flags, theirs)
-        finally:
-            theirs.close()
-
-    def fits(self, linux: Config) -> bool:
-        joins = operations.joined_namespaces(linux)
-        return not joins and operations.birth_flags(linux) == self._flags
-
-    def end(self) -> None:
-        self.channel.close()
-        os.kill(self.pid, signals.SIGKILL)
-        os.waitpid(self.pid, 0)
+# --- in the zygote's child ----------------------------------------------------------------------
 
 
 def main(data: bytes, descriptors: list[int], host: Host) -> None:
-    """In the zygote's child: become the shim of one container."""
-    _leave_zygote()
-    _serve(data, descriptors, host, None)
+    """Become the shim of one container."""
+
+    def make(heir: socket) -> None:
+        maker.Maker(data, descriptors, host).make(heir)
+
+    _become(make, descriptors, host)
 
 
 def spare(connection: socket, flags: int, host: Host) -> None:
-    """In the zygote's child: become a shim, with a first process, before there is a container."""
+    """Become a shim before there is a container; what for will come by `connection`."""
+    descriptors = [connection.detach()]
+
+    def make(heir: socket) -> None:
+        maker.spare(socket(fileno=descriptors.pop()), flags, host, heir)
+
+    _become(make, descriptors, host)
+
+
+def _become(make: Callable[[socket], None], descriptors: list[int], host: Host) -> None:
+    """Have a child make the container, wait for it, and serve. The descriptors are the child's."""
     _leave_zygote()
-    unborn = Unborn(flags)
-    operations.plan(_SAMPLE)  # memory that a fork shares is copied at its first use: now, not later
-    messages.decode(messages.encode(_SAMPLE))
+    ours, theirs = messages.pair()
+    if os.fork() == 0:
+        ours.close()
+        make(theirs)
+        os._exit(0)
+    theirs.close()
+    messages.close_all(descriptors)
     try:
-        data, descriptors = messages.receive_packet(connection)
+        made, received = messages.receive(ours)
+        hold = messages.receive(ours)[1] if made["hold"] else []
     except messages.ConnectionEnded:
-        unborn.end()
-        return
-    connection.close()
-    _serve(data, descriptors, host, unborn)
-
-
-_SAMPLE: Config = {
-    "process": {"args": ["true"]},
-    "root": {"path": "/"},
-    "mounts": [{"destination": "/proc", "type": "proc", "options": ["nosuid"]}],
-    "linux": {"namespaces": [{"type": "user"}, {"type": "mount"}], "maskedPaths": ["/proc/kcore"]},
-}
+        return  # there will be no container: a first process dies with us
+    ours.close()
+    given = dict(zip(made["given"], received, strict=True))
+    if "words" in given:
+        os.dup2(given["words"], 2)
+        os.close(given["words"])
+    Shim(made, given, hold, host).run()
 
 
 def _leave_zygote() -> None:
     os.setsid()
-    os.umask(0)
     signals.signal(signals.SIGCHLD, signals.SIG_DFL)
-    for number in (signals.SIGINT, signals.SIGTERM, signals.SIGHUP, signals.SIGPIPE):
-        signals.signal(number, signals.SIG_IGN)
-    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, 0)
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     syscalls.set_process_name("tiffin-shim")
-
-
-def _serve(data: bytes, descriptors: list[int], host: Host, unborn: Unborn | None) -> None:
-    request = messages.decode(data)
-    connection = socket(fileno=descriptors.pop(0))
-    Shim(request, descriptors, host, unborn).run(connection, request["id"])

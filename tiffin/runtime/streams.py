@@ -17,7 +17,6 @@ import os
 import struct
 import time
 from _socket import MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, socket
-from contextlib import suppress
 
 from tiffin.kernel import syscalls
 from tiffin.runtime.logs import Lines, LogWriter
@@ -30,6 +29,27 @@ MAX_BEHIND = 1_000_000  # Docker's bound for an attached client
 MAX_INPUT = 65536
 PATIENCE_SECONDS = 5.0
 _frame = struct.Struct(">BxxxL")
+
+
+def make_pipes(*, stdin: bool, owner: int) -> tuple[list[int], list[int]]:
+    """(ours, the child's) ends of stdin, stdout, stderr; ours of stdin is -1 without `stdin`.
+
+    `owner` (-1: nobody) may open them anew, as /dev/stdout.
+    """
+    if stdin:
+        child_stdin, ours = os.pipe2(os.O_CLOEXEC)
+    else:
+        child_stdin, ours = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), -1
+    mine, theirs = [ours], [child_stdin]
+    for _ in (STDOUT, STDERR):
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        mine.append(reading)
+        theirs.append(writing)
+    if owner >= 0:
+        for fd in mine:
+            if fd >= 0:
+                os.fchown(fd, owner, -1)
+    return mine, theirs
 
 
 class Keys:
@@ -118,6 +138,13 @@ class Streams:
         self._ended = False
 
     # -- the process's side ---
+
+    def take(self, stdin: int, stdout: int, stderr: int) -> None:
+        """Our ends of the pipes; stdin may be -1."""
+        if stdin >= 0:
+            self.set_stdin(stdin)
+        self.add_output(stdout, STDOUT)
+        self.add_output(stderr, STDERR)
 
     def add_output(self, fd: int, stream: int) -> None:
         os.set_blocking(fd, False)
@@ -302,9 +329,11 @@ class Streams:
             return
         self._clients.remove(client)
         self._loop.remove(client.fd)
-        with suppress(OSError):
-            # Whoever else still holds a copy of the descriptor: the other side shall see the end.
+        # Whoever else still holds a copy of the descriptor: the other side shall see the end.
+        try:
             client.connection.shutdown(SHUT_WR)
+        except OSError:
+            client.connection.close()  # it has gone
         client.connection.close()
         self._regulate()
 

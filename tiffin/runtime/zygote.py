@@ -13,15 +13,20 @@ from __future__ import annotations
 import gc
 import os
 import select
-import signal
 import sys
 from _socket import socket
-from collections.abc import Callable
 
 from tiffin.kernel import cgroup, mounts, syscalls
 from tiffin.runtime import messages, shim
+from tiffin.runtime.maker import Host
 from tiffin.runtime.messages import Message
-from tiffin.runtime.shim import Host
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable
+else:
+    import _signal as signal
 
 IDLE_MILLISECONDS = 20  # without a request for that long, there is time to make a spare
 
@@ -33,8 +38,10 @@ def main(descriptor: int) -> None:
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     syscalls.set_process_name("tiffin-zygote")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits: the kernel buries
+    # SIGCHLD, because nobody waits: the kernel buries. The others, because shims ignore them.
+    for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    os.umask(0)
     os.chdir("/")
     host = _host()
     _warm_up()
