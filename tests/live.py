@@ -6,8 +6,10 @@ killed and started again, and tells what it left behind.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -25,6 +27,14 @@ TIFFIN = CHECKOUT / "script" / "tiffin"
 READY_SECONDS = 60
 Finished = subprocess.CompletedProcess[Any]
 _subnets = itertools.count(os.getpid() % 200)
+
+
+@functools.cache
+def docker_cli_version() -> tuple[int, ...]:
+    """Of the `docker` program here: (28, 2, 2)."""
+    words = subprocess.run(["docker", "--version"], capture_output=True, text=True, check=True)
+    numbers = re.findall(r"\d+", words.stdout.partition(",")[0])
+    return tuple(int(number) for number in numbers[:3])
 
 
 class LiveDaemon:
