@@ -28,7 +28,7 @@ from tiffin.core.container import Container
 from tiffin.core.timestamps import parse_time, rfc3339_fixed
 from tiffin.core.workload import Attachment
 from tiffin.engine.containers import LogOptions
-from tiffin.engine.supervisor import ExitResult
+from tiffin.engine.waiting import ExitResult
 from tiffin.errors import InvalidArgument, TiffinError
 
 if TYPE_CHECKING:

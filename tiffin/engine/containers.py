@@ -35,12 +35,12 @@ from tiffin.engine.ports import ContainerRuntime
 from tiffin.engine.processes import Processes
 from tiffin.engine.supervisor import (
     EarlyClient,
-    ExitResult,
     Supervisor,
     container_attributes,
     parse_size,
 )
 from tiffin.engine.top import Table, process_table
+from tiffin.engine.waiting import ExitResult
 from tiffin.errors import Conflict, InvalidArgument, NotFound, Unsupported
 from tiffin.runtime import spec
 from tiffin.runtime.logreader import LogLine, read_log

@@ -27,6 +27,7 @@ from tiffin.engine.catalog import Catalog
 from tiffin.engine.events import Events
 from tiffin.engine.idranges import IdRanges
 from tiffin.engine.ports import ContainerRuntime
+from tiffin.engine.waiting import ExitResult, Waiters
 from tiffin.errors import CannotStart, Conflict, InvalidArgument, NotFound, TiffinError
 from tiffin.storage.snapshots import SnapshotStore
 
@@ -37,11 +38,6 @@ KILL_DEADLINE_SECONDS = 30  # a process in D state must not hold its client for 
 
 
 GOING_ON = lifecycle.LIVE | {Status.RESTARTING}
-
-
-class ExitResult(msgspec.Struct, frozen=True):
-    exit_code: int
-    error: str = ""
 
 
 class EarlyClient(NamedTuple):
@@ -70,8 +66,7 @@ class Supervisor:
         self._id_ranges = id_ranges
         self._events = events
         self._directory = containers_directory
-        self._exit_waiters: dict[str, list[asyncio.Future[ExitResult]]] = defaultdict(list)
-        self._removal_waiters: dict[str, list[asyncio.Future[ExitResult]]] = defaultdict(list)
+        self._waiters = Waiters()
         self._restarts: dict[str, asyncio.Task[None]] = {}
         self._backoff_seconds: dict[str, float] = {}
         self._early_clients: dict[str, list[EarlyClient]] = defaultdict(list)
@@ -200,7 +195,7 @@ class Supervisor:
         state = lifecycle.failed_start(container.state, exit_code, error.message)
         container = await self._catalog.put_state(container, state)
         self._drop_early(container.id)
-        self._settle(container, ExitResult(exit_code, error.message))
+        self._waiters.ended(container.id, ExitResult(exit_code, error.message))
         if container.host_config.auto_remove:
             self._own(self._remove_after_exit(container.id))
 
@@ -235,10 +230,10 @@ class Supervisor:
                 state = msgspec.structs.replace(state, status=Status.EXITED)
             container = await self._catalog.put_state(container, state)
             if state.status is Status.EXITED:
-                self._settle(container, ExitResult(state.exit_code))
+                self._waiters.ended(container.id, ExitResult(state.exit_code))
 
     async def _end(self, container: Container, signal: int, patience_seconds: float) -> None:
-        exited = self._next_exit(container.id)
+        exited = self._waiters.next_exit(container.id)
         if self._catalog.get(container.id).state.status not in lifecycle.LIVE:
             return
         if container.state.status is Status.PAUSED:
@@ -270,7 +265,7 @@ class Supervisor:
         lifecycle.transition(container, Action.KILL)
         if number == 9:
             await self._mark_stopped(container.id)
-            exited = self._next_exit(container.id)
+            exited = self._waiters.next_exit(container.id)
             await self._signal(container, 9)
             await self._await_kill(container, exited)
             return
@@ -286,24 +281,22 @@ class Supervisor:
         self._emit(container, "restart")
 
     async def pause(self, reference: str) -> None:
-        container = self._catalog.get(reference)
-        async with self._catalog.lock(container.id):
-            container = self._catalog.get(container.id)
-            lifecycle.transition(container, Action.PAUSE)
-            await self._runtime.pause(container.id)
-            state = msgspec.structs.replace(container.state, status=Status.PAUSED)
-            await self._catalog.put_state(container, state)
-        self._emit(container, "pause")
+        await self._freeze(reference, Action.PAUSE, self._runtime.pause)
 
     async def unpause(self, reference: str) -> None:
+        await self._freeze(reference, Action.UNPAUSE, self._runtime.unpause)
+
+    async def _freeze(
+        self, reference: str, action: Action, carry_out: Callable[[str], Awaitable[None]]
+    ) -> None:
         container = self._catalog.get(reference)
         async with self._catalog.lock(container.id):
             container = self._catalog.get(container.id)
-            lifecycle.transition(container, Action.UNPAUSE)
-            await self._runtime.unpause(container.id)
-            state = msgspec.structs.replace(container.state, status=Status.RUNNING)
+            status = lifecycle.transition(container, action)
+            await carry_out(container.id)
+            state = msgspec.structs.replace(container.state, status=status)
             await self._catalog.put_state(container, state)
-        self._emit(container, "unpause")
+        self._emit(container, action.value)
 
     # -- exits -------------------------------------------------------------------------------
 
@@ -346,7 +339,7 @@ class Supervisor:
         )
         if restarts:
             self._schedule_restart(container, uptime_seconds)
-        self._settle(container, ExitResult(ended.exit_code))
+        self._waiters.ended(container.id, ExitResult(ended.exit_code))
         if container.host_config.auto_remove:
             await self._remove_after_exit(container.id)
 
@@ -390,14 +383,14 @@ class Supervisor:
         container = self._catalog.get(reference)
         if condition in ("", "not-running"):
             if container.state.status in lifecycle.LIVE or container.id in self._restarts:
-                return self._next_exit(container.id)
+                return self._waiters.next_exit(container.id)
             future: asyncio.Future[ExitResult] = asyncio.get_running_loop().create_future()
             future.set_result(ExitResult(container.state.exit_code, container.state.error))
             return future
         if condition == "next-exit":
-            return self._next_exit(container.id)
+            return self._waiters.next_exit(container.id)
         if condition == "removed":
-            return self._waiter(self._removal_waiters, container.id)
+            return self._waiters.removal(container.id)
         raise InvalidArgument(f'invalid condition: "{condition}"')
 
     def until_ended(self, container_id: str) -> asyncio.Task[object]:
@@ -409,32 +402,11 @@ class Supervisor:
             container = self._catalog.find_id(container_id)
             if container is None or container.state.status not in GOING_ON:
                 return None
-            await self._next_exit(container_id)
-
-    def _next_exit(self, container_id: str) -> asyncio.Future[ExitResult]:
-        return self._waiter(self._exit_waiters, container_id)
-
-    @staticmethod
-    def _waiter(
-        waiters: dict[str, list[asyncio.Future[ExitResult]]], container_id: str
-    ) -> asyncio.Future[ExitResult]:
-        future: asyncio.Future[ExitResult] = asyncio.get_running_loop().create_future()
-        waiters[container_id].append(future)
-        future.add_done_callback(lambda done: _forget(waiters, container_id, done))
-        return future
-
-    def _settle(self, container: Container, result: ExitResult) -> None:
-        for future in self._exit_waiters.pop(container.id, []):
-            if not future.done():
-                future.set_result(result)
+            await self._waiters.next_exit(container_id)
 
     def removed(self, container: Container) -> None:
-        """Tell those who wait for the removal."""
-        result = ExitResult(container.state.exit_code)
-        for future in self._removal_waiters.pop(container.id, []):
-            if not future.done():
-                future.set_result(result)
-        self._settle(container, result)
+        """Tell those who wait for the removal, and forget what was kept for it."""
+        self._waiters.removed(container.id, ExitResult(container.state.exit_code))
         self._drop_early(container.id)
         self._backoff_seconds.pop(container.id, None)
 
@@ -521,19 +493,6 @@ class Supervisor:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("background step failed", exc_info=task.exception())
-
-
-def _forget(
-    waiters: dict[str, list[asyncio.Future[ExitResult]]],
-    container_id: str,
-    done: asyncio.Future[ExitResult],
-) -> None:
-    """A client that went away leaves no waiter behind."""
-    pending = waiters.get(container_id)
-    if pending and done in pending:
-        pending.remove(done)
-        if not pending:
-            waiters.pop(container_id, None)
 
 
 def container_attributes(container: Container) -> dict[str, str]:

@@ -17,7 +17,7 @@ from tiffin.api.server import routes
 from tiffin.api.versions import Version
 from tiffin.core.filters import Filters
 from tiffin.engine.events import Event
-from tiffin.engine.supervisor import ExitResult
+from tiffin.engine.waiting import ExitResult
 from tiffin.errors import NotFound
 
 
