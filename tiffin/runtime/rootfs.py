@@ -307,8 +307,6 @@ def _make_devices(operation: Operation, ids: Ids, _scratch: str) -> int:
         for name in ("pts", "shm", "mqueue"):
             os.mkdir(name, 0o755, dir_fd=directory)
             os.chown(name, root, root, dir_fd=directory)
-        os.mknod("console", stat.S_IFREG | 0o600, dir_fd=directory)
-        os.chown("console", root, root, dir_fd=directory)
     except BaseException:
         os.close(directory)
         raise
