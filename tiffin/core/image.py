@@ -274,5 +274,5 @@ def _decode(data: bytes, kind: type[_Document], name: str) -> _Document:
         raise InvalidArgument(f"invalid {name}: larger than {MAX_DOCUMENT_BYTES} bytes")
     try:
         return msgspec.convert(without_nulls(msgspec.json.decode(data)), kind)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise InvalidArgument(f"invalid {name}: {error}") from error

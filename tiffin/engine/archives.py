@@ -339,7 +339,7 @@ def _docker_images(bundle: Bundle) -> list[Loadable]:
     try:
         raw = images.without_nulls(msgspec.json.decode(bundle.read("manifest.json")))
         entries = msgspec.convert(raw, list[_Entry])
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise InvalidArgument(f"invalid manifest.json: {error}") from error
     if len(entries) > MAX_IMAGES:
         raise InvalidArgument("invalid manifest.json: too many images")

@@ -167,7 +167,7 @@ def _check_realm(realm: str, clear: ClearText) -> None:
 def _decode_token(body: bytes) -> Token:
     try:
         document: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise RegistryMisbehaved(f"unable to decode token response: {error}") from error
     value = document.get("token") or document.get("access_token")
     if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]+", value):

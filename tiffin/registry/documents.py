@@ -81,7 +81,7 @@ class _Shape:
 def _shape(body: bytes) -> _Shape:
     try:
         raw: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise InvalidArgument(f"invalid manifest: {error}") from error
     media_type = raw.get("mediaType")
     return _Shape(

@@ -199,7 +199,7 @@ def list_tags(base: str, reference: Reference, clear: ClearText) -> Conversation
         try:
             raw = images.without_nulls(msgspec.json.decode(response.body))
             tags += msgspec.convert(raw, _Tags).tags
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
             raise RegistryMisbehaved(f"unable to decode the list of tags: {error}") from error
         following = _NEXT.search(response.headers.get("link", ""))
         if following is None:

@@ -35,7 +35,7 @@ def refusal(response: Response) -> RegistryError:
     try:
         raw = images.without_nulls(msgspec.json.decode(response.body))
         document = msgspec.convert(raw, _ErrorDocument, strict=False)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, RecursionError, UnicodeError):
         document = _ErrorDocument()
     if document.errors:
         first = document.errors[0]

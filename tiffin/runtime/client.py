@@ -396,6 +396,8 @@ class Runtime:
             shim.running = False
             await self._abandon(shim)
             self._raise(error, "start")
+        with contextlib.suppress(ShimGone):
+            await self._keep_spare()  # now, while the program runs: the next start may be soon
 
     def _raise(self, error: BaseException, what: str) -> None:
         """In the user's words."""
@@ -711,7 +713,7 @@ class Runtime:
         try:
             with open(os.path.join(self._directory(container_id), name), "rb") as file:
                 return msgspec.json.decode(file.read(), type=dict[str, Any])
-        except (OSError, msgspec.DecodeError):
+        except (OSError, UnicodeError, msgspec.DecodeError):
             return None
 
     def _directory(self, container_id: str) -> str:

@@ -77,7 +77,7 @@ def _decoded(block: bytes) -> Iterator[LogLine]:
             continue
         try:
             record = _decoder.decode(raw)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeError):
             continue
         stream = _STREAMS.get(record.stream, 1)
         yield LogLine(stream, clock.nanoseconds(record.time), record.log.encode())

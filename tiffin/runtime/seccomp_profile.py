@@ -119,7 +119,7 @@ def _default() -> Profile:
 def parse(text: str) -> Profile:
     try:
         return msgspec.convert(without_nulls(msgspec.json.decode(text)), Profile)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise InvalidArgument(f"Decoding seccomp profile failed: {error}") from error
 
 
