@@ -1,4 +1,4 @@
-"""The everyday journey against a real dockerd: `python -m bench.everyday [--runs N] [--write]`.
+"""The everyday journey against a real dockerd: `python -m bench.everyday [--runs N] [--only PART] [--write]`.
 
 Needs root, Debian's docker.io and the docker CLI. Prints the table; --write puts it into
 docs/performance.md.
@@ -96,7 +96,7 @@ def example() -> Iterator[str]:
         yield context
 
 
-def memory(ours: Engine, theirs: Engine) -> Iterator[Row]:
+def memory(ours: Engine, theirs: Engine, _runs: int) -> Iterator[Row]:
     idle = [proportional_memory(in_group(engine.cpu.own)) for engine in (ours, theirs)]
     yield Row("idle daemon, PSS", idle[0], idle[1], "MB", 1.0)
     busy = []
@@ -111,6 +111,9 @@ def memory(ours: Engine, theirs: Engine) -> Iterator[Row]:
         subprocess.run(
             engine.docker("rm", "-f", *ids.stdout.split()), stdout=subprocess.DEVNULL, check=True
         )
+
+
+PARTS = {"memory": memory, "starts": starts, "clients": clients, "builds": builds}
 
 
 def table(rows: list[Row]) -> str:
@@ -129,6 +132,7 @@ def table(rows: list[Row]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=15)
+    parser.add_argument("--only", choices=PARTS, default="", help="one part of it")
     parser.add_argument("--write", action="store_true", help="record it in docs/performance.md")
     options = parser.parse_args()
     sys.path.insert(0, str(CHECKOUT))
@@ -140,9 +144,9 @@ def main() -> int:
             subprocess.run(
                 engine.docker("load"), input=busybox_image_tar(), check=True, capture_output=True
             )
-        rows += memory(ours, theirs)
-        for part in (starts, clients, builds):
-            rows += part(ours, theirs, options.runs)
+        for name, part in PARTS.items():
+            if options.only in ("", name):
+                rows += part(ours, theirs, options.runs)
     text = table(rows)
     print(text)
     if options.write:

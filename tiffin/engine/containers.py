@@ -268,7 +268,7 @@ class Containers:
         await self._runtime.remove(container.id)
         # The row goes first: a crash then leaves files without one, which the next start sweeps.
         await self._catalog.delete(container)
-        await asyncio.to_thread(self._drop_files, container)
+        self._supervisor.clean_up_later(asyncio.to_thread(self._drop_files, container))
         self._processes.container_removed(container.id)
         await self._release_image(container)
         if volumes:

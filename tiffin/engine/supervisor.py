@@ -71,6 +71,7 @@ class Supervisor:
         self._backoff_seconds: dict[str, float] = {}
         self._early_clients: dict[str, list[EarlyClient]] = defaultdict(list)
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._cleanups: set[asyncio.Task[None]] = set()
         self._on_exec_exit: Callable[[Exit], None] = lambda _: None
         self._on_container_end: Callable[[str], None] = lambda _: None
         self.remove_after_exit: Callable[[str], Awaitable[None]] | None = None
@@ -330,7 +331,10 @@ class Supervisor:
                 state = msgspec.structs.replace(
                     state, status=Status.RESTARTING, restart_count=state.restart_count + 1
                 )
-            container = await self._catalog.put_state(container, state)
+            if container.host_config.auto_remove and not restarts and not self._closing:
+                container = self._catalog.show_state(container, state)
+            else:
+                container = await self._catalog.put_state(container, state)
         self._on_container_end(container.id)
         if ended.oom_killed:
             self._emit(container, "oom")
@@ -469,6 +473,7 @@ class Supervisor:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._cleanups, return_exceptions=True)
 
     # -- small things ------------------------------------------------------------------------
 
@@ -489,8 +494,15 @@ class Supervisor:
         task.add_done_callback(self._finished)
         return task
 
+    def clean_up_later(self, work: Coroutine[Any, Any, None]) -> None:
+        """What nobody waits for but the daemon, before it ends."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._cleanups.add(task)
+        task.add_done_callback(self._finished)
+
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._cleanups.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("background step failed", exc_info=task.exception())
 

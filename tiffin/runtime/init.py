@@ -71,7 +71,7 @@ def report(channel: socket, failure: Failure) -> None:
 def guarded(channel: socket, act: Callable[[], None], *, lingers: bool = False) -> None:
     """Run `act`, which ends in an exec; report what keeps it from that. Never returns.
 
-    With `lingers` until the channel is closed: the daemon may be connecting a network meanwhile, and
+    With `lingers` until the channel is closed: the daemon may be connecting a network, and
     the user shall read why the container cannot start, not that its namespace is gone.
     """
     try:

@@ -132,12 +132,12 @@ class Maker:
         self._hand_over(heir, report)
 
     def _make(self) -> None:
-        self._prepare()
         self._launch()
         self._name_ids()
         # Init makes what it can by itself while we make the rest, and the daemon connects it.
         self._tell_init(self._data)
         self._answer()
+        self._prepare()
         self._make_cgroup()
         self._make_stdio()
         self._give_stdio()

@@ -5,7 +5,8 @@ Started by exec, single-threaded and small, so that a fork is cheap and safe, wh
 what it forks and keeps no state but facts of the host.
 
 Requests: create (descriptors: the shim's connection, then what the shim is to hold), probe (the
-connection to answer on), spare (no descriptor: clone flags of a container as most will be).
+connection to answer on), spare (no descriptor: clone flags of a container as most will be; also
+says that a container has started and there is time).
 """
 
 from __future__ import annotations
@@ -83,6 +84,8 @@ class Zygote:
     def _handle(self, data: bytes, descriptors: list[int]) -> None:
         if not descriptors:
             self._spare_flags = int(messages.decode(data)["spare"])
+            if self._spare is None:
+                self._make_spare()
         elif not self._hand_to_spare(data, descriptors) and os.fork() == 0:
             self._connection.close()
             _child(data, descriptors, self._host)
