@@ -1,4 +1,4 @@
-"""The everyday journey against a real dockerd: `python -m bench.everyday [--runs N] [--only PART] [--write]`.
+"""The everyday journey against a real dockerd: `python -m bench.everyday [--only PART] [--write]`.
 
 Needs root, Debian's docker.io and the docker CLI. Prints the table; --write puts it into
 docs/performance.md.
