@@ -54,7 +54,10 @@ class Reference:
         if self.domain != DEFAULT_DOMAIN:
             return self.name
         official = self.path.removeprefix(_OFFICIAL)
-        return self.path if "/" in official else official
+        if "/" not in official:
+            return official
+        # "0.0/x" would name a domain: such a path keeps its own in front.
+        return self.name if _is_domain(self.path.partition("/")[0]) else self.path
 
     @property
     def normalised(self) -> str:
@@ -116,15 +119,16 @@ def is_tag(text: str) -> bool:
 def _split_domain(text: str) -> tuple[str, str]:
     """The first component is a domain only if it could be no repository: dot, port, upper case."""
     first, slash, rest = text.partition("/")
-    is_domain = slash and (
-        "." in first or ":" in first or first == "localhost" or first != first.lower()
-    )
-    domain, remainder = (first, rest) if is_domain else (DEFAULT_DOMAIN, text)
+    domain, remainder = (first, rest) if slash and _is_domain(first) else (DEFAULT_DOMAIN, text)
     if domain == _LEGACY_DOMAIN:
         domain = DEFAULT_DOMAIN
     if domain == DEFAULT_DOMAIN and "/" not in remainder:
         remainder = _OFFICIAL + remainder
     return domain, remainder
+
+
+def _is_domain(first: str) -> bool:
+    return "." in first or ":" in first or first == "localhost" or first != first.lower()
 
 
 def _checked_digest(digest: str) -> str:
