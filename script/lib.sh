@@ -9,14 +9,18 @@ need_packages() {
     [ -n "$missing" ] || return 0
     echo "Installing:$missing" >&2
     policy=/usr/sbin/policy-rc.d
+    ours=
     if [ ! -e "$policy" ]; then
         printf '#!/bin/sh\nexit 101\n' > "$policy"
         chmod +x "$policy"
-        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+        ours=yes
     fi
-    apt-get update -qq
+    installed=yes
+    apt-get update -qq || installed=
     # shellcheck disable=SC2086
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2 || installed=
+    [ -z "$ours" ] || rm -f "$policy"
+    [ -n "$installed" ] || { echo "Could not install:$missing" >&2; return 1; }
 }
 
 # .venv of this checkout with tiffin in it. $1: an extra ("test") or nothing.
