@@ -20,6 +20,7 @@ from tiffin.engine.networks import Networks
 from tiffin.engine.ports import Links
 from tiffin.errors import EngineFailure
 
+_ETC_NAMES = ("hosts", "hostname", "resolv.conf")
 HOST_GATEWAY = "host-gateway"  # stands for the bridge's address in --add-host
 
 
@@ -93,15 +94,23 @@ class Attachments:
         self._directory = directory  # DATA_ROOT/containers
         self._addresses: dict[str, str] = {}
 
-    async def prepare(self, guest: Guest) -> Attached:
-        """Raises EngineFailure when no address is left or a port is taken; nothing stays then."""
+    async def prepare(self, guest: Guest, sharing: Guest | None = None) -> Attached:
+        """Raises EngineFailure when no address is left or a port is taken; nothing stays then.
+
+        `sharing` is whose network it joins: then name and files in /etc are that one's too.
+        """
         mode = network_of(guest.host_config)
+        if sharing is not None:
+            attached = Attached(mode, self._hostname(sharing, network_of(sharing.host_config)))
+            attached.etc_files = self._files_of(sharing)
+            await asyncio.to_thread(self._make_directory, guest)
+            return attached
         attached = Attached(mode, self._hostname(guest, mode))
         try:
             if mode == "bridge":
                 attached.endpoints = (self._endpoint(guest),)
                 attached.ports = self._reserve(guest, attached)
-            elif not mode.startswith("container:"):
+            else:
                 network = self._networks.get(mode)
                 attached.endpoints = (Endpoint(network.id, network.name, new_id()),)
             attached.etc_files = await asyncio.to_thread(self._write_files, guest, attached)
@@ -171,8 +180,7 @@ class Attachments:
         return tuple(ports)
 
     def _write_files(self, guest: Guest, attached: Attached) -> dict[str, str]:
-        directory = os.path.join(self._directory, guest.id)
-        os.makedirs(directory, 0o710, exist_ok=True)
+        directory = self._make_directory(guest)
         texts = {
             "hosts": self._hosts(guest, attached),
             "hostname": attached.hostname + "\n",
@@ -180,7 +188,16 @@ class Attachments:
         }
         for name, text in texts.items():
             _write(os.path.join(directory, name), text)
-        return {f"/etc/{name}": os.path.join(directory, name) for name in texts}
+        return self._files_of(guest)
+
+    def _make_directory(self, guest: Guest) -> str:
+        directory = os.path.join(self._directory, guest.id)
+        os.makedirs(directory, 0o710, exist_ok=True)
+        return directory
+
+    def _files_of(self, guest: Guest) -> dict[str, str]:
+        directory = os.path.join(self._directory, guest.id)
+        return {f"/etc/{name}": os.path.join(directory, name) for name in _ETC_NAMES}
 
     def _hosts(self, guest: Guest, attached: Attached) -> str:
         gateway = self._networks.bridge.gateway

@@ -173,14 +173,10 @@ class Containers:
 
     def _check_network(self, host: HostConfig) -> None:
         mode = network_of(host)
-        if mode.startswith("container:"):
-            if host.port_bindings or host.publish_all_ports:
-                raise InvalidArgument(
-                    "conflicting options: port publishing and the container type network mode"
-                )
-            self._catalog.get(mode.removeprefix("container:"))
-        else:
-            self._networks.get(mode)
+        if mode.startswith("container:") and (host.port_bindings or host.publish_all_ports):
+            raise InvalidArgument(
+                "conflicting options: port publishing and the container type network mode"
+            )
 
     @staticmethod
     def _check_log(host: HostConfig) -> None:

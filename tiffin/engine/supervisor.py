@@ -104,7 +104,9 @@ class Supervisor:
             id_range, join_pids = self._namespaces(container)
             if id_range is not None and "user" not in join_pids:
                 undo.callback(self._id_ranges.release, container.id)
-            attached = await self._attachments.prepare(Guest.of(container))
+            attached = await self._attachments.prepare(
+                Guest.of(container), self._network_owner(container)
+            )
             undo.push_async_callback(self._attachments.release, container.id)
             undo.callback(attached.close)
             workload = Workload(
@@ -177,6 +179,13 @@ class Supervisor:
             return None, join_pids
         return self._id_ranges.acquire(container.id), join_pids
 
+    def _network_owner(self, container: Container) -> Guest | None:
+        """Whose network namespace it joins, at the end of a chain of such joins."""
+        owner = container
+        while owner.host_config.network_mode.startswith("container:"):
+            owner = self._catalog.get(owner.host_config.network_mode.removeprefix("container:"))
+        return Guest.of(owner) if owner is not container else None
+
     def _log_target(self, container: Container) -> LogTarget:
         driver = container.host_config.log_config.type
         if driver == "none":
@@ -196,7 +205,8 @@ class Supervisor:
         state = lifecycle.failed_start(container.state, exit_code, error.message)
         container = await self._catalog.put_state(container, state)
         self._drop_early(container.id)
-        self._waiters.ended(container.id, ExitResult(exit_code, error.message))
+        # Who asked for the start is told why; a client that also waits would say it twice.
+        self._waiters.ended(container.id, ExitResult(exit_code))
         if container.host_config.auto_remove:
             self._own(self._remove_after_exit(container.id))
 
