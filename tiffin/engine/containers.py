@@ -264,16 +264,16 @@ class Containers:
         await self._runtime.remove(container.id)
         # The row goes first: a crash then leaves files without one, which the next start sweeps.
         await self._catalog.delete(container)
-        self._supervisor.clean_up_later(asyncio.to_thread(self._drop_files, container))
+        self._supervisor.clean_up_later(self._clean_up(container))
         self._processes.container_removed(container.id)
-        await self._release_image(container)
         if volumes:
             await self._mounting.remove_anonymous(container)
         self._supervisor.removed(container)
         self._emit(container, "destroy")
 
-    async def _release_image(self, container: Container) -> None:
-        """Layers that `rmi -f` left to this container alone go with it."""
+    async def _clean_up(self, container: Container) -> None:
+        """Files, then the layers that `rmi -f` left to this container alone."""
+        await asyncio.to_thread(self._drop_files, container)
         if not await self._images.exists(container.image_id):
             await self._images.sweep()
 

@@ -181,9 +181,12 @@ class Supervisor:
 
     def _network_owner(self, container: Container) -> Guest | None:
         """Whose network namespace it joins, at the end of a chain of such joins."""
-        owner = container
+        owner, seen = container, {container.id}
         while owner.host_config.network_mode.startswith("container:"):
             owner = self._catalog.get(owner.host_config.network_mode.removeprefix("container:"))
+            if owner.id in seen:  # names can be given anew, so a chain of joins can become a ring
+                raise Conflict(f"cannot join own network: container {container.id}")
+            seen.add(owner.id)
         return Guest.of(owner) if owner is not container else None
 
     def _log_target(self, container: Container) -> LogTarget:

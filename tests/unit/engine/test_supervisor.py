@@ -30,7 +30,7 @@ from tiffin.engine.events import Event, Events
 from tiffin.engine.idranges import IdRanges
 from tiffin.engine.networks import Networks
 from tiffin.engine.supervisor import EarlyClient, Supervisor
-from tiffin.errors import CannotStart, EngineFailure, NotFound, NotModified
+from tiffin.errors import CannotStart, Conflict, EngineFailure, NotFound, NotModified
 from tiffin.storage.database import Database
 
 ID = "ab" * 32
@@ -64,11 +64,13 @@ class World:
             str(self.directory),
         )
 
-    async def add(self, host: HostConfig | None = None, **config: Any) -> Container:
+    async def add(
+        self, host: HostConfig | None = None, *, name: str = "web", id: str = ID, **config: Any
+    ) -> Container:
         return await self.catalog.put(
             Container(
-                id=ID,
-                name="web",
+                id=id,
+                name=name,
                 created_ns=1,
                 image_id="sha256:1",
                 image_reference="busybox",
@@ -257,6 +259,22 @@ def test_a_restart_policy_starts_again_what_ends(play: Callable[[Scene], None]) 
         world.runtime.end(ID, 1)
         await world.settled(Status.EXITED)
         assert world.state().restart_count == 1
+
+    play(scene)
+
+
+def test_a_ring_of_joined_networks_is_refused(play: Callable[[Scene], None]) -> None:
+    async def scene(world: World) -> None:
+        other = "cd" * 32
+        await world.add(HostConfig(network_mode="container:db"))
+        await world.add(HostConfig(), name="db", id=other)
+        await world.supervisor.start("db")
+        turned = msgspec.structs.replace(
+            world.catalog.get("db"), host_config=HostConfig(network_mode="container:web")
+        )
+        await world.catalog.put(turned)
+        with pytest.raises(Conflict, match="cannot join own network"):
+            await world.supervisor.start("web")
 
     play(scene)
 
