@@ -65,11 +65,11 @@ class World:
         )
 
     async def add(
-        self, host: HostConfig | None = None, *, name: str = "web", id: str = ID, **config: Any
+        self, host: HostConfig | None = None, *, name: str = "web", key: str = ID, **config: Any
     ) -> Container:
         return await self.catalog.put(
             Container(
-                id=id,
+                id=key,
                 name=name,
                 created_ns=1,
                 image_id="sha256:1",
@@ -267,7 +267,7 @@ def test_a_ring_of_joined_networks_is_refused(play: Callable[[Scene], None]) -> 
     async def scene(world: World) -> None:
         other = "cd" * 32
         await world.add(HostConfig(network_mode="container:db"))
-        await world.add(HostConfig(), name="db", id=other)
+        await world.add(HostConfig(), name="db", key=other)
         await world.supervisor.start("db")
         turned = msgspec.structs.replace(
             world.catalog.get("db"), host_config=HostConfig(network_mode="container:web")
