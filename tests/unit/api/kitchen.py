@@ -30,8 +30,8 @@ from tiffin.engine.images import HistoryEntry, Image
 from tiffin.engine.networks import Networks
 from tiffin.engine.processes import ExecRecord, ExecRequest
 from tiffin.engine.settings import Settings
-from tiffin.engine.waiting import ExitResult
 from tiffin.engine.system import HostInfo
+from tiffin.engine.waiting import ExitResult
 from tiffin.errors import NotFound
 from tiffin.runtime.facts import HostFacts
 
