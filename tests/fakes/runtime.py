@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from tiffin.core.workload import Attachment, Created, ExecProcess, Exit, Workload
 from tiffin.errors import TiffinError
@@ -26,6 +27,7 @@ class FakeRuntime:
         self.ended: dict[str, Exit] = {}
         self.held: dict[str, list[int]] = {}
         self.attached: list[tuple[str, int]] = []
+        self.groups: dict[str, Any] = {}
         self._callbacks: list[Callable[[Exit], None]] = []
         self._next_pid = 1000
 
@@ -87,6 +89,9 @@ class FakeRuntime:
 
     async def pids(self, container_id: str) -> list[int]:
         return [self.alive[container_id]]
+
+    def group(self, container_id: str) -> Any:
+        return self.groups.get(container_id)
 
     async def remove(self, container_id: str) -> None:
         self._note("remove", container_id)

@@ -49,7 +49,6 @@ def refusals() -> list[Route]:
         Route("POST", "/swarm/join", no_swarm),
         Route("POST", "/swarm/leave", not_in_swarm),
         Route("POST", "/swarm/unlock", not_in_swarm),
-        Route("GET", "/containers/{id}/stats", not_yet),
         Route("POST", "/containers/{id}/update", not_yet),
         Route("GET", "/containers/{id}/attach/ws", not_yet),
         Route("GET", "/images/search", not_yet),

@@ -14,6 +14,7 @@ from tiffin.api.listener import Listener
 from tiffin.api.networks import NetworkRoutes
 from tiffin.api.refusals import refusals
 from tiffin.api.router import Route, Router
+from tiffin.api.statistics import StatisticsRoutes
 from tiffin.api.system import SystemRoutes
 from tiffin.api.volumes import VolumeRoutes
 
@@ -28,6 +29,7 @@ def routes(engine: Engine) -> list[Route]:
         *ContainerRoutes(engine).routes(),
         *ContainerStreamRoutes(engine).routes(),
         *ContainerFileRoutes(engine).routes(),
+        *StatisticsRoutes(engine).routes(),
         *ExecRoutes(engine).routes(),
         *ImageRoutes(engine).routes(),
         *BuildRoutes(engine).routes(),

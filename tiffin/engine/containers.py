@@ -33,6 +33,7 @@ from tiffin.engine.naming import new_id, new_name
 from tiffin.engine.networks import Networks
 from tiffin.engine.ports import ContainerRuntime
 from tiffin.engine.processes import Processes
+from tiffin.engine.statistics import Gauges
 from tiffin.engine.supervisor import (
     EarlyClient,
     Supervisor,
@@ -89,6 +90,7 @@ class Containers:
         self._facts = facts
         self._directory = directory
         self._copying = Copying(snapshots)
+        self.gauges = Gauges(catalog, runtime)
         supervisor.remove_after_exit = self._auto_remove
 
     # -- finding -----------------------------------------------------------------------------

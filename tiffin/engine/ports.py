@@ -11,6 +11,7 @@ from typing import Protocol
 
 from tiffin.core.container import Endpoint, PublishedPort
 from tiffin.core.workload import Attachment, Created, ExecProcess, Exit, Workload
+from tiffin.kernel.cgroup import Cgroup
 
 
 class ContainerRuntime(Protocol):
@@ -64,6 +65,10 @@ class ContainerRuntime(Protocol):
 
     async def pids(self, container_id: str) -> list[int]:
         """Host pids of all processes in the container's cgroup."""
+        ...
+
+    def group(self, container_id: str) -> Cgroup | None:
+        """The cgroup of a running container, for its numbers; None where there is none."""
         ...
 
     async def remove(self, container_id: str) -> None:
