@@ -168,7 +168,7 @@ class Pulls:
                 for offset, download in enumerate(downloads):
                     await download
                     await self._unpack(blobs, diff_ids, present + offset, report)
-        except* Exception as failures:
+        except ExceptionGroup as failures:
             raise first_failure(failures) from failures
 
     async def _download(

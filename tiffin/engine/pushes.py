@@ -113,7 +113,7 @@ class Pushes:
             async with asyncio.TaskGroup() as group:
                 for diff_id, blob in dict(reversed(pairs)).items():
                     group.create_task(push(diff_id, blob))
-        except* Exception as failures:
+        except ExceptionGroup as failures:
             raise first_failure(failures) from failures
 
     async def _push_layer(
