@@ -1,6 +1,6 @@
 """Overlay mounts that are never attached: a merged tree is a descriptor, and gone with it.
 
-Kernels before 6.5 have no `lowerdir+`; there a thread with a mount namespace of its own makes the
+Kernels before 6.7 have no `lowerdir+`; there a thread with a mount namespace of its own makes the
 mount by mount(2), opens it and lets it go. metacopy, redirect_dir and index are off: with them an
 upper directory says things that a layer's tar cannot.
 """
@@ -58,7 +58,8 @@ def _mount(lower: Sequence[str], upper: str, work: str, *, read_only: bool) -> i
     attributes = mounts.MOUNT_ATTR_RDONLY if read_only or not upper else 0
     layers = [("lowerdir+", path) for path in lower]
     layers += [("upperdir", upper), ("workdir", work)] if upper else []
-    if all(len(os.fsencode(path)) <= _STRING_LIMIT for _, path in layers):
+    fits = all(len(os.fsencode(path)) <= _STRING_LIMIT for _, path in layers)
+    if fits and _knows_its_options():
         context = mounts.fsopen("overlay")
         try:
             for key, value in (*layers, *_OPTIONS.items()):
@@ -71,6 +72,12 @@ def _mount(lower: Sequence[str], upper: str, work: str, *, read_only: bool) -> i
         finally:
             os.close(context)
     return mount_in_thread(lower, upper, work, read_only=read_only)
+
+
+def _knows_its_options() -> bool:
+    """Before 6.5 any option is taken, and found to be none when all are put together."""
+    major, minor = os.uname().release.split(".")[:2]
+    return (int(major), int("".join(filter(str.isdigit, minor)) or 0)) >= (6, 5)
 
 
 def _lacks_lower_plus(error: OSError) -> bool:
