@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tiffin.core.container import HostConfig
 from tiffin.core.workload import Attachment, Created, ExecProcess, Exit, Workload
 from tiffin.errors import TiffinError
 
@@ -28,6 +29,7 @@ class FakeRuntime:
         self.held: dict[str, list[int]] = {}
         self.attached: list[tuple[str, int]] = []
         self.groups: dict[str, Any] = {}
+        self.limits: list[HostConfig] = []
         self._callbacks: list[Callable[[Exit], None]] = []
         self._next_pid = 1000
 
@@ -86,6 +88,10 @@ class FakeRuntime:
 
     async def unpause(self, container_id: str) -> None:
         self._note("unpause", container_id)
+
+    async def limit(self, container_id: str, host: HostConfig) -> None:
+        self._note("limit", container_id)
+        self.limits.append(host)
 
     async def pids(self, container_id: str) -> list[int]:
         return [self.alive[container_id]]

@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -96,3 +97,71 @@ def test_a_stream_of_stats_goes_on_and_ends_with_its_client(
     status, body = ask(daemon, "GET", f"/containers/{name}/stats?stream=false")
     assert json.loads(body)["read"] == "0001-01-01T00:00:00Z"
     assert ask(daemon, "GET", "/containers/nono/stats")[0] == 404
+
+
+# -- update --------------------------------------------------------------------------------------
+
+
+def limits_inside(daemon: LiveDaemon, name: str) -> dict[str, str]:
+    """What the kernel holds, by the container's first process."""
+    pid = inspect(daemon, name)["State"]["Pid"]
+    found = {}
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        for controller in controllers.split(",") if controllers else [""]:
+            found[controller] = path
+    files = {
+        "memory": ("memory/{}/memory.limit_in_bytes", "{}/memory.max"),
+        "pids": ("pids/{}/pids.max", "{}/pids.max"),
+        "cpu": ("cpu/{}/cpu.shares", "{}/cpu.weight"),
+    }
+    read = {}
+    for controller, (first, second) in files.items():
+        form, path = (first, found.get(controller)) if "memory" in found else (second, found[""])
+        if path is not None:
+            read[controller] = Path("/sys/fs/cgroup", form.format(path.strip("/"))).read_text()
+    return {key: value.strip() for key, value in read.items()}
+
+
+def test_limits_of_a_running_container_change_at_once(
+    daemon: LiveDaemon, client: str, named: Named
+) -> None:
+    run = daemon.client(client)
+    name = named("-m", "64m", "busybox", "sleep", "1000")
+    run("update", "-m", "96m", "--pids-limit", "77", "--restart", "on-failure:3", name)
+    kept = inspect(daemon, name)["HostConfig"]
+    assert (kept["Memory"], kept["PidsLimit"]) == (96 << 20, 77)
+    assert kept["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 3}
+    held = limits_inside(daemon, name)
+    assert (held["memory"], held["pids"]) == (str(96 << 20), "77")
+    refused = run("update", "-m", "1g", name, check=False)
+    assert "update the memoryswap at the same time" in refused.stderr
+    assert refused.returncode == 1
+    assert "Minimum memory limit" in run("update", "-m", "1m", name, check=False).stderr
+
+
+def test_a_container_without_limits_is_put_under_some(
+    daemon: LiveDaemon, client: str, named: Named
+) -> None:
+    name = named("busybox", "sh", "-c", "sleep 1000 & exec sleep 1000")
+    daemon.client(client)("update", "--cpu-shares", "512", name)
+    held = limits_inside(daemon, name)["cpu"]
+    assert held in ("512", "20")
+    inside = daemon.docker("exec", name, "cat", "/proc/self/cgroup").stdout
+    pid = inspect(daemon, name)["State"]["Pid"]
+    outside = Path(f"/proc/{pid}/cgroup").read_text()
+    assert inside.count("\n") == outside.count("\n")
+    run_pids = daemon.docker("top", name).stdout.splitlines()[1:]
+    assert len(run_pids) == 2
+    for line in run_pids:
+        assert Path(f"/proc/{line.split()[1]}/cgroup").read_text() == outside
+
+
+def test_an_update_of_a_stopped_container_is_kept(daemon: LiveDaemon, client: str) -> None:
+    run = daemon.client(client)
+    name = f"kept-{client}"
+    run("create", "--name", name, "busybox", "sleep", "1000")
+    run("update", "--cpus", "0.5", name)
+    run("start", name)
+    assert inspect(daemon, name)["HostConfig"]["NanoCpus"] == 500_000_000
+    run("rm", "-f", name)

@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from tiffin.api.container_json import inspect_json, summary_json
-from tiffin.api.create import read_create
-from tiffin.api.decode import check_content_type, parse_object
+from tiffin.api.create import read_create, read_update
+from tiffin.api.decode import check_content_type, parse_object, read_json
 from tiffin.api.messages import (
     MAX_JSON_BYTES,
     NO_CONTENT,
@@ -48,6 +48,7 @@ class ContainerRoutes:
             Route("POST", one + "/pause", self.pause),
             Route("POST", one + "/unpause", self.unpause),
             Route("POST", one + "/rename", self.rename),
+            Route("POST", one + "/update", self.update),
             Route("GET", one + "/top", self.top),
             Route("DELETE", one, self.remove),
         ]
@@ -189,6 +190,11 @@ class ContainerRoutes:
                 raise type(error)(words) from error
             raise
         return NO_CONTENT
+
+    async def update(self, request: Request) -> Answer:
+        wanted = read_update(await read_json(request))
+        warnings = await self._containers.update(request.parameters["id"], wanted)
+        return json_response({"Warnings": warnings or None})
 
     async def remove(self, request: Request) -> Answer:
         if request.query.boolean("link"):

@@ -15,6 +15,7 @@ from tiffin.api.decode import decode, find_key
 from tiffin.api.versions import Version
 from tiffin.core.container import HostConfig
 from tiffin.core.image import ContainerConfig
+from tiffin.core.update import Update
 from tiffin.errors import InvalidArgument, Unsupported
 
 _SUPPORTED = {field.encode_name.lower() for field in msgspec.structs.fields(HostConfig)}
@@ -92,6 +93,21 @@ def read_host_config(document: Any) -> HostConfig:
         # CLIs write "no limit" as 0 or -1.
         pids_limit=None if host.pids_limit in (0, -1) else host.pids_limit,
     )
+
+
+def read_update(document: dict[str, Any]) -> Update:
+    """The body of POST /containers/{id}/update. What cannot change later is ignored, as by Docker.
+
+    Raises InvalidArgument, and Unsupported with the field's name.
+    """
+    changeable = {name.replace("_", "") for name in Update.__struct_fields__}
+    wanted = {}
+    for key, value in document.items():
+        if key.lower() in changeable:
+            wanted[key] = value
+        elif key.lower() not in _SUPPORTED:
+            _check_host_field(key, value)
+    return Update.of(decode(wanted, HostConfig))
 
 
 def _check_host_field(key: str, value: Any) -> None:

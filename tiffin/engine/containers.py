@@ -22,6 +22,7 @@ from tiffin.core.lifecycle import Action
 from tiffin.core.merge import check_environment, merge
 from tiffin.core.ports import requested_ports
 from tiffin.core.signals import parse_signal
+from tiffin.core.update import Update, updated
 from tiffin.core.workload import Attachment
 from tiffin.engine.attachments import network_of
 from tiffin.engine.catalog import Catalog
@@ -42,7 +43,7 @@ from tiffin.engine.supervisor import (
 )
 from tiffin.engine.top import Table, process_table
 from tiffin.engine.waiting import ExitResult
-from tiffin.errors import Conflict, InvalidArgument, NotFound, Unsupported
+from tiffin.errors import Conflict, EngineFailure, InvalidArgument, NotFound, Unsupported
 from tiffin.runtime import spec
 from tiffin.runtime.logreader import LogLine, read_log
 from tiffin.storage.snapshots import SnapshotStore
@@ -225,6 +226,29 @@ class Containers:
 
     def wait(self, reference: str, condition: str = "") -> asyncio.Future[ExitResult]:
         return self._supervisor.wait(reference, condition)
+
+    async def update(self, reference: str, wanted: Update) -> Names:
+        """Change limits, of a running container at once, and the restart policy: warnings."""
+        container = self._catalog.get(reference)
+        async with self._catalog.lock(container.id):
+            container = self._catalog.get(container.id)
+            try:
+                container = await self._update(container, wanted)
+            except (Conflict, InvalidArgument, EngineFailure) as error:
+                words = f"Cannot update container {container.id}: {error.message}"
+                raise type(error)(words) from error
+        self._emit(container, "update")
+        return spec.warnings(wanted.alone(), self._facts)
+
+    async def _update(self, container: Container, wanted: Update) -> Container:
+        if container.state.status in (Status.REMOVING, Status.DEAD):
+            raise Conflict('container is marked for removal and cannot be "update"')
+        host = updated(container.host_config, wanted)
+        spec.validate(container.config, host, self._facts)
+        if container.state.status in lifecycle.LIVE:
+            await self._runtime.limit(container.id, host)
+        # Who ended meanwhile waits for the lock: its record is still the one we have.
+        return await self._catalog.put(msgspec.structs.replace(container, host_config=host))
 
     # -- names and removal -------------------------------------------------------------------
 

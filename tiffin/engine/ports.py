@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from tiffin.core.container import Endpoint, PublishedPort
+from tiffin.core.container import Endpoint, HostConfig, PublishedPort
 from tiffin.core.workload import Attachment, Created, ExecProcess, Exit, Workload
 from tiffin.kernel.cgroup import Cgroup
 
@@ -62,6 +62,10 @@ class ContainerRuntime(Protocol):
     async def pause(self, container_id: str) -> None: ...
 
     async def unpause(self, container_id: str) -> None: ...
+
+    async def limit(self, container_id: str, host: HostConfig) -> None:
+        """Put a running container under the limits that `host` names. Raises EngineFailure."""
+        ...
 
     async def pids(self, container_id: str) -> list[int]:
         """Host pids of all processes in the container's cgroup."""

@@ -36,6 +36,7 @@ BASE_CONTROLLERS = ("memory", "pids", "devices", "freezer", "cpuacct")
 
 _UNLIMITED_FROM = 1 << 62  # v1 says "no limit" with the largest page-aligned number
 _USER_HZ = os.sysconf("SC_CLK_TCK")
+_GATHERINGS = 100  # rounds against a container that forks all the time
 _EVENT_WAIT_MS = 20  # the longest nap between two looks where the kernel offers no event
 
 
@@ -272,6 +273,26 @@ class Cgroup:
         for directory in self.directories():
             _write(f"{directory}/cgroup.procs", str(pid))
 
+    def with_controllers(self, names: tuple[str, ...]) -> Cgroup:
+        """The same path with further controllers, those of the host."""
+        offered = names if self.layout.version == 2 else self.layout.controllers
+        more = (name for name in names if name in offered and name not in self.controllers)
+        return Cgroup(self.layout, self.path, (*self.controllers, *more))
+
+    def gather(self) -> None:
+        """v1: have the members of its first hierarchy in all of them, their children too."""
+        if self.layout.version == 2:
+            return
+        _, *others = self.directories()
+        for directory in others:
+            # Who forks meanwhile has children outside: again, until nobody is missing.
+            for _ in range(_GATHERINGS):
+                missing = set(self.pids()).difference(_members(directory))
+                if not missing:
+                    break
+                for pid in missing:
+                    _try_write(f"{directory}/cgroup.procs", str(pid))
+
     # --- limits ---
 
     def limit(self, resources: dict[str, Any]) -> None:
@@ -296,11 +317,7 @@ class Cgroup:
 
     def pids(self) -> list[int]:
         """Everything in it and below it."""
-        found: list[int] = []
-        for directory in self.directories()[:1]:
-            for member in _tree(directory):
-                found += map(int, _read_or(f"{member}/cgroup.procs").split())
-        return found
+        return [pid for directory in self.directories()[:1] for pid in _members(directory)]
 
     def freeze(self, timeout_seconds: float = 10.0) -> None:
         """Stop every member; returns once all are stopped. TimeoutError leaves it thawed."""
@@ -737,6 +754,13 @@ def _tree(directory: str) -> list[str]:
     except FileNotFoundError:
         return []
     return [directory, *(path for child in below for path in _tree(child))]
+
+
+def _members(directory: str) -> list[int]:
+    found: list[int] = []
+    for member in _tree(directory):
+        found += map(int, _read_or(f"{member}/cgroup.procs").split())
+    return found
 
 
 def _make(directory: str) -> None:

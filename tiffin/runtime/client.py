@@ -23,10 +23,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from tiffin.core.container import HostConfig
 from tiffin.core.workload import Attachment, Created, ExecProcess, Exit, Workload
 from tiffin.errors import CannotStart, Conflict, EngineFailure, InvalidArgument, Unavailable
 from tiffin.kernel import cgroup, seccomp, syscalls
-from tiffin.runtime import capabilities, host, messages, operations, spec
+from tiffin.runtime import capabilities, host, limits, messages, operations, spec
 from tiffin.runtime.facts import HostFacts
 from tiffin.runtime.messages import Message
 
@@ -495,6 +496,28 @@ class Runtime:
             await asyncio.to_thread(shim.group.thaw)
         shim.paused = False
 
+    async def limit(self, container_id: str, host: HostConfig) -> None:
+        shim = self._get(container_id)
+        if shim.group is None:
+            raise EngineFailure("there are no cgroups to limit it by")
+        resources = limits.resources(host, self.facts)
+        del resources["devices"]
+        group = shim.group.with_controllers(tuple(limits.controllers(host, self.facts)))
+        try:
+            if group.controllers != shim.group.controllers:
+                await self._widen(shim, group)
+            await asyncio.to_thread(group.limit, resources)
+        except OSError as error:
+            raise EngineFailure(f"failed to write limits: {error}") from error
+
+    async def _widen(self, shim: _Shim, group: cgroup.Cgroup) -> None:
+        """On v1 a container is only where it had limits at its start: into the others as well."""
+        await asyncio.to_thread(group.create)
+        shim.group = group
+        with contextlib.suppress(EngineFailure):  # a shim of an older release: its execs stay out
+            await self._ask(shim, "widen", {"controllers": list(group.controllers)})
+        await asyncio.to_thread(group.gather)
+
     async def pids(self, container_id: str) -> list[int]:
         shim = self._get(container_id)
         if shim.group is None:
@@ -707,7 +730,10 @@ class Runtime:
         if not record or not record.get("cgroup") or not self._layout.version:
             return None
         names = tuple(record.get("controllers") or ()) or cgroup.BASE_CONTROLLERS
-        return cgroup.Cgroup(self._layout, record["cgroup"], names)
+        # And what an update may have added since.
+        return cgroup.Cgroup(self._layout, record["cgroup"], names).with_controllers(
+            ("cpu", "cpuset")
+        )
 
     def _read_json(self, container_id: str, name: str) -> dict[str, Any] | None:
         try:

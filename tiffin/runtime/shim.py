@@ -6,7 +6,7 @@ at birth, and RUN_ROOT/<id>/control.sock for later daemons. How the container en
 exit.json, by rename, before anybody is told. It leaves once that is done and every attached client
 has its output.
 
-Requests (see runtime.messages): start, attach, exec, resize, kill, state. Events: exit.
+Requests (see runtime.messages): start, attach, exec, resize, kill, widen, state. Events: exit.
 """
 
 from __future__ import annotations
@@ -402,6 +402,12 @@ class Shim:
             os.kill(self._pid, signals.SIGKILL)
         control.send({"id": message["id"]})
 
+    def _widen(self, control: Control, message: Message, _descriptors: list[int]) -> None:
+        """The container is in more cgroups than at its start: execs are to join them as well."""
+        self._made["controllers"] = message["controllers"]
+        self._cgroup = self._find_cgroup()
+        control.send({"id": message["id"]})
+
     def _tell_state(self, control: Control, message: Message, _descriptors: list[int]) -> None:
         control.send({"id": message["id"], **self._state()})
 
@@ -682,6 +688,7 @@ class Shim:
         "resize": _resize,
         "kill": _kill,
         "state": _tell_state,
+        "widen": _widen,
         "remove": _remove,
     }
 

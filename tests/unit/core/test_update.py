@@ -1,0 +1,69 @@
+"""What `update` changes, and what Docker says of the rest."""
+
+from __future__ import annotations
+
+import pytest
+
+from tiffin.api.create import read_update
+from tiffin.core.container import HostConfig, RestartPolicy
+from tiffin.core.update import Update, updated
+from tiffin.errors import InvalidArgument, Unsupported
+
+MIB = 1 << 20
+
+
+def test_only_what_is_given_changes() -> None:
+    host = HostConfig(memory=64 * MIB, cpu_shares=512, binds=("a:/a",))
+    after = updated(host, Update(cpu_shares=256))
+    assert after == HostConfig(memory=64 * MIB, cpu_shares=256, binds=("a:/a",))
+
+
+def test_memory_may_grow_as_far_as_the_swap_that_was_set() -> None:
+    host = HostConfig(memory=64 * MIB)
+    assert updated(host, Update(memory=128 * MIB)).memory == 128 * MIB
+    with pytest.raises(InvalidArgument, match="update the memoryswap at the same time"):
+        updated(host, Update(memory=129 * MIB))
+    both = Update(memory=256 * MIB, memory_swap=-1)
+    assert updated(host, both).memory_swap == -1
+
+
+def test_a_limit_of_processes_is_lifted_by_minus_one() -> None:
+    assert updated(HostConfig(pids_limit=5), Update(pids_limit=-1)).pids_limit == -1
+    assert updated(HostConfig(pids_limit=5), Update()).pids_limit == 5
+
+
+@pytest.mark.parametrize(
+    ("host", "update", "words"),
+    [
+        (HostConfig(cpu_period=1000), Update(nano_cpus=1), "Nano CPUs .* CPU Period has already"),
+        (HostConfig(cpu_quota=1000), Update(nano_cpus=1), "Nano CPUs .* CPU Quota has already"),
+        (HostConfig(nano_cpus=1), Update(cpu_period=1000), "CPU Period .* NanoCPUs has already"),
+        (HostConfig(nano_cpus=1), Update(cpu_quota=1000), "CPU Quota .* NanoCPUs has already"),
+        (
+            HostConfig(auto_remove=True),
+            Update(restart_policy=RestartPolicy("always")),
+            "because AutoRemove is enabled",
+        ),
+    ],
+)
+def test_a_conflict_is_refused(host: HostConfig, update: Update, words: str) -> None:
+    with pytest.raises(InvalidArgument, match=words):
+        updated(host, update)
+
+
+def test_a_body_is_read_as_go_writes_it() -> None:
+    body = {
+        "Memory": 64 * MIB,
+        "CpuShares": 0,
+        "Devices": None,
+        "PidsLimit": -1,
+        "RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 2},
+    }
+    assert read_update(body) == Update(
+        memory=64 * MIB, pids_limit=-1, restart_policy=RestartPolicy("on-failure", 2)
+    )
+
+
+def test_what_is_not_supported_is_refused_by_name() -> None:
+    with pytest.raises(Unsupported, match=r"HostConfig\.BlkioWeight"):
+        read_update({"BlkioWeight": 300})
