@@ -44,7 +44,10 @@ def test_on_a_pipe_what_has_numbers_is_left_out(pipe: tuple[int, int]) -> None:
 def test_on_a_terminal_the_line_of_an_id_is_written_anew() -> None:
     ours, theirs = pty.openpty()
     show_progress(PULL, theirs)
-    text = os.read(ours, 4096).decode()
+    os.write(theirs, b"\0")
+    text = ""
+    while "\0" not in text:  # a terminal gives what it has so far
+        text += os.read(ours, 4096).decode()
     os.close(ours)
     os.close(theirs)
 
