@@ -53,7 +53,8 @@ def test_what_is_no_json_object_is_refused(data: bytes) -> None:
 
 JSON: Any = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
 )
 NAMES = [field.encode_name for field in msgspec.structs.fields(HostConfig)]
 

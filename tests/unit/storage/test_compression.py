@@ -74,10 +74,10 @@ def test_zeros_after_a_gzip_stream_are_padding_and_other_bytes_are_not() -> None
 
 @pytest.mark.parametrize("name", ["gzip", "zstd", "bzip2", "xz"])
 def test_a_bomb_comes_in_pieces_of_bounded_size(name: str) -> None:
-    bomb = ENCODERS[name](bytes(200_000_000))
+    bomb = ENCODERS[name](bytes(50_000_000))
     decoder = compression.decoder_for(bomb[:6])
     sizes = [len(chunk) for chunk in decoder(iter([bomb]))]
-    assert sum(sizes) == 200_000_000
+    assert sum(sizes) == 50_000_000
     assert max(sizes) <= 300_000_000 if name == "zstd" else max(sizes) <= 1 << 20
 
 
