@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
+import os
 import socket
+import struct
+import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -165,3 +169,142 @@ def test_an_update_of_a_stopped_container_is_kept(daemon: LiveDaemon, client: st
     run("start", name)
     assert inspect(daemon, name)["HostConfig"]["NanoCpus"] == 500_000_000
     run("rm", "-f", name)
+
+
+# -- cp ------------------------------------------------------------------------------------------
+
+
+def test_files_go_into_and_out_of_a_running_container(
+    daemon: LiveDaemon, client: str, named: Named, tmp_path: Path
+) -> None:
+    run = daemon.client(client)
+    name = named("-v", "/data", "--tmpfs", "/fast", "busybox", "sleep", "1000")
+    source = tmp_path / "tree"
+    (source / "deep").mkdir(parents=True)
+    (source / "deep" / "file").write_text("words\n")
+    (source / "link").symlink_to("deep/file")
+    os.chown(source / "deep" / "file", 1234, 0)
+    for place in ("/", "/data", "/fast"):
+        run("cp", str(source), f"{name}:{place}")
+        seen = run("exec", name, "stat", "-c", "%u %g %A", f"{place}/tree/deep/file").stdout
+        assert seen == "1234 0 -rw-r--r--\n"
+        assert run("exec", name, "cat", f"{place}/tree/link").stdout == "words\n"
+        run("exec", name, "sh", "-c", f"echo more >> {place}/tree/deep/file")
+        back = tmp_path / f"back{len(place)}"
+        run("cp", "-a", f"{name}:{place}/tree", str(back))
+        assert (back / "deep" / "file").read_text() == "words\nmore\n"
+        assert os.readlink(back / "link") == "deep/file"
+        taken = run("cp", f"{name}:{place}/tree/deep/file", "-", text=False).stdout
+        with tarfile.open(fileobj=io.BytesIO(taken)) as archive:
+            assert [(one.name, one.uid, one.gid) for one in archive] == [("file", 1234, 0)]
+    assert run("exec", name, "stat", "-c", "%u %g", "/tree").stdout == "0 0\n"
+
+
+def test_trailing_slashes_and_dots_mean_what_they_mean_to_cp(
+    daemon: LiveDaemon, client: str, named: Named, tmp_path: Path
+) -> None:
+    run = daemon.client(client)
+    name = named("busybox", "sh", "-c", "mkdir /dir && echo 1 > /dir/one; ln -s dir /l; sleep 1000")
+    run("exec", name, "sh", "-c", "until [ -e /l ]; do :; done")
+    for words, expected in (
+        ("/dir", "dir/one"),
+        ("/dir/", "dir/one"),
+        ("/dir/.", "one"),
+        ("/l/", "l/one"),
+        ("/l/.", "one"),
+        ("/dir/one", "one"),
+    ):
+        target = tmp_path / f"to{words.replace('/', '_')}"
+        target.mkdir()
+        run("cp", f"{name}:{words}", str(target))
+        found = [p.relative_to(target) for p in target.rglob("*") if p.is_file()]
+        assert [str(path) for path in found] == [expected], words
+    (tmp_path / "f").write_text("x")
+    run("cp", str(tmp_path / "f"), f"{name}:/dir/new")
+    run("cp", str(tmp_path / "f"), f"{name}:/dir/")
+    assert run("exec", name, "ls", "/dir").stdout.split() == ["f", "new", "one"]
+    missing = run("cp", str(tmp_path / "f"), f"{name}:/nowhere/", check=False)
+    assert missing.returncode == 1
+
+
+def test_an_archive_goes_through_the_standard_streams(
+    daemon: LiveDaemon, client: str, named: Named
+) -> None:
+    run = daemon.client(client)
+    name = named("busybox", "sleep", "1000")
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as out:
+        entry = tarfile.TarInfo("from/stdin")
+        entry.size, entry.uid, entry.gid = 3, 70000, 5
+        out.addfile(entry, io.BytesIO(b"abc"))
+    run("cp", "-", f"{name}:/tmp/..", input=archive.getvalue(), text=False)
+    # An id that the container has not becomes its root's.
+    assert run("exec", name, "stat", "-c", "%u %g", "/from/stdin").stdout == "0 5\n"
+    taken = run("cp", f"{name}:/from/stdin", "-", text=False).stdout
+    with tarfile.open(fileobj=io.BytesIO(taken)) as back:
+        assert [(one.name, one.uid, one.gid) for one in back] == [("stdin", 0, 5)]
+
+
+def test_capabilities_of_files_hold_for_the_container_s_root(
+    daemon: LiveDaemon, client: str, named: Named
+) -> None:
+    run = daemon.client(client)
+    name = named("busybox", "sleep", "1000")
+    value = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0).decode()
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w", format=tarfile.PAX_FORMAT) as out:
+        entry = tarfile.TarInfo("server")
+        entry.pax_headers = {"SCHILY.xattr.security.capability": value}
+        out.addfile(entry)
+    run("cp", "-", f"{name}:/tmp", input=archive.getvalue(), text=False)
+    taken = run("cp", f"{name}:/tmp/server", "-", text=False).stdout
+    with tarfile.open(fileobj=io.BytesIO(taken)) as back:
+        headers = back.getmembers()[0].pax_headers
+    assert headers["SCHILY.xattr.security.capability"] == value
+
+
+def test_no_link_leads_out_of_a_running_container(
+    daemon: LiveDaemon, client: str, named: Named, tmp_path: Path
+) -> None:
+    run = daemon.client(client)
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("host")
+    script = f"ln -s {outside} /a; ln -s ../../../../..{outside} /b; ln -s /proc/self/root /c"
+    name = named("busybox", "sh", "-c", f"{script}; touch /ready; sleep 1000")
+    run("exec", name, "sh", "-c", "until [ -e /ready ]; do :; done")
+    (tmp_path / "f").write_text("mine")
+    for link in ("/a", "/b", "/c" + str(outside)):
+        assert run("cp", f"{name}:{link}/secret", str(tmp_path / "got"), check=False).returncode
+        assert run("cp", str(tmp_path / "f"), f"{name}:{link}/secret", check=False).returncode
+    assert not (tmp_path / "got").exists()
+    assert (outside / "secret").read_text() == "host"
+
+
+def test_mounts_of_a_running_container_stay_when_something_is_copied_over_them(
+    daemon: LiveDaemon, client: str, named: Named, tmp_path: Path
+) -> None:
+    run = daemon.client(client)
+    name = named("--read-only", "-v", "/data", "--tmpfs", "/fast", "busybox", "sleep", "1000")
+    (tmp_path / "hosts").write_text("mine")
+    refused = run("cp", str(tmp_path / "hosts"), f"{name}:/", check=False)
+    assert "container rootfs is marked read-only" in refused.stderr
+    run("cp", str(tmp_path / "hosts"), f"{name}:/data")
+    assert run("exec", name, "cat", "/data/hosts").stdout == "mine"
+    other = named("busybox", "sleep", "1000")
+    assert "busy" in run("cp", str(tmp_path / "hosts"), f"{other}:/etc/hosts", check=False).stderr
+    assert "localhost" in run("exec", other, "cat", "/etc/hosts").stdout
+
+
+def test_copying_into_a_privileged_and_into_a_paused_container(
+    daemon: LiveDaemon, client: str, named: Named, tmp_path: Path
+) -> None:
+    run = daemon.client(client)
+    (tmp_path / "f").write_text("x")
+    privileged = named("--privileged", "busybox", "sleep", "1000")
+    run("cp", str(tmp_path / "f"), f"{privileged}:/f")
+    assert run("exec", privileged, "cat", "/f").stdout == "x"
+    run("pause", privileged)
+    run("cp", str(tmp_path / "f"), f"{privileged}:/g")
+    run("unpause", privileged)
+    assert run("exec", privileged, "cat", "/g").stdout == "x"

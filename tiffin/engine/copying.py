@@ -1,6 +1,8 @@
 """Files in and out of a container's tree: `docker cp`, `docker export`.
 
-Every path is resolved inside the tree by the kernel. What volumes hold is not part of the tree.
+Every path is resolved inside the tree by the kernel. Of a container that runs the tree is what its
+processes see, volumes and all, with owners shifted; of another one it is the writable layer on its
+image, without what volumes hold.
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ from tiffin.core.container import Container
 from tiffin.core.lifecycle import LIVE
 from tiffin.core.timestamps import rfc3339
 from tiffin.engine.pipes import produced
-from tiffin.errors import InvalidArgument, NotFound, Unsupported
-from tiffin.kernel import rootpath
+from tiffin.errors import Conflict, InvalidArgument, NotFound
+from tiffin.kernel import rootpath, syscalls
 from tiffin.storage import jail, layers, unpack
+from tiffin.storage.idmap import IdMap
 from tiffin.storage.layers import Difference
 from tiffin.storage.snapshots import SnapshotStore
 
@@ -60,7 +63,7 @@ class Copying:
         return await asyncio.to_thread(self._stat, container, path)
 
     def _stat(self, container: Container, path: str) -> PathStat:
-        with self._tree(container) as root, _named(container, path):
+        with self._tree(container) as (root, _), _named(container, path):
             status = rootpath.stat_in(root, path, follow=path.endswith(("/", "/.")))
             target = ""
             if stat.S_ISLNK(status.st_mode):
@@ -75,8 +78,8 @@ class Copying:
         found = await self.stat_path(container, path)
 
         def write_to(out: BinaryIO) -> None:
-            with self._tree(container) as root, _named(container, path):
-                _write_subtree(root, path, out)
+            with self._tree(container) as (root, ids), _named(container, path):
+                _write_subtree(root, path, out, ids)
 
         return found, produced(write_to)  # type: ignore[arg-type]
 
@@ -90,35 +93,90 @@ class Copying:
     ) -> None:
         """Unpack a tar, compressed or not, into the directory at `path`.
 
-        Raises NotFound, InvalidArgument (no directory, hostile archive), Unsupported while it runs.
+        Raises NotFound, InvalidArgument (no directory, read-only, hostile archive).
         """
-        if container.state.status in LIVE:
-            raise Unsupported("copying into a running container is not supported yet")
-        if container.host_config.readonly_rootfs:
-            raise InvalidArgument("container rootfs is marked read-only")
+        await asyncio.to_thread(self._check_target, container, path)
         with tempfile.TemporaryFile() as spool:
             async for chunk in archive:
                 await asyncio.to_thread(spool.write, chunk)
             spool.seek(0)
             await asyncio.to_thread(self._unpack, container, path, spool, no_overwrite)
 
+    def _check_target(self, container: Container, path: str) -> None:
+        """Before the client sends it all."""
+        with self._tree(container) as (root, _), _opened_target(container, root, path) as directory:
+            if container.state.status not in LIVE:
+                read_only = container.host_config.readonly_rootfs
+            else:
+                read_only = bool(os.fstatvfs(directory).f_flag & os.ST_RDONLY)
+            if read_only:
+                own = os.fstat(directory).st_dev == os.fstat(root).st_dev
+                what = "container rootfs" if own else "mounted volume"
+                raise InvalidArgument(f"{what} is marked read-only")
+
     def _unpack(
         self, container: Container, path: str, archive: BinaryIO, no_overwrite: bool
     ) -> None:
-        with self._snapshots.mounted(container.snapshot) as root, _named(container, path):
-            try:
-                directory = rootpath.open_in(root, path, _DIRECTORY)
-            except NotADirectoryError as error:
-                raise InvalidArgument("extraction point is not a directory") from error
-            try:
-                jail.unpack(archive, directory, whiteouts=unpack.NAMES, keep_kinds=no_overwrite)
-            finally:
-                os.close(directory)
+        with (
+            self._tree(container, read_only=False) as (root, ids),
+            _opened_target(container, root, path) as directory,
+        ):
+            jail.unpack(
+                archive,
+                directory,
+                whiteouts=unpack.NAMES,
+                keep_kinds=no_overwrite,
+                ids=ids,
+                in_use=container.state.status in LIVE,
+            )
 
     @contextmanager
-    def _tree(self, container: Container) -> Iterator[int]:
-        with self._snapshots.mounted(container.snapshot, read_only=True) as root:
-            yield root
+    def _tree(
+        self, container: Container, *, read_only: bool = True
+    ) -> Iterator[tuple[int, IdMap | None]]:
+        """The root as a descriptor, and how owners in it are shifted."""
+        if container.state.status in LIVE:
+            root, ids = open_live_root(container)
+            try:
+                yield root, ids
+            finally:
+                os.close(root)
+            return
+        with self._snapshots.mounted(container.snapshot, read_only=read_only) as root:
+            yield root, None
+
+
+def open_live_root(container: Container) -> tuple[int, IdMap | None]:
+    """What the container's first process has for a root. Caller closes. Raises Conflict."""
+    pid = container.state.pid
+    try:
+        root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Conflict(f"Container {container.id} is not running") from error
+    try:
+        with open(f"/proc/{pid}/uid_map", encoding="ascii") as file:
+            ids = IdMap.parse(file.read())
+        # Only now: as long as it lived, nobody else had its pid.
+        same = syscalls.start_ticks(pid) == container.state.start_ticks
+    except (OSError, ValueError):
+        same = False
+    if not same:
+        os.close(root)
+        raise Conflict(f"Container {container.id} is not running")
+    return root, ids
+
+
+@contextmanager
+def _opened_target(container: Container, root: int, path: str) -> Iterator[int]:
+    with _named(container, path):
+        try:
+            directory = rootpath.open_in(root, path, _DIRECTORY)
+        except NotADirectoryError as error:
+            raise InvalidArgument("extraction point is not a directory") from error
+    try:
+        yield directory
+    finally:
+        os.close(directory)
 
 
 @contextmanager
@@ -132,15 +190,18 @@ def _named(container: Container, path: str) -> Iterator[None]:
         raise InvalidArgument(f"{path}: {error.strerror}") from error
 
 
-def _write_subtree(root: int, path: str, out: BinaryIO) -> None:
-    if path.endswith(("/", "/.")) or os.path.normpath(path) == ".":
+def _write_subtree(root: int, path: str, out: BinaryIO, ids: IdMap | None) -> None:
+    """Names start with the path's last component, "." where there is none; a "/" follows a link."""
+    name = os.path.basename(path.rstrip("/"))
+    if name in ("", ".", "..") or path.endswith("/"):
         fd = rootpath.open_in(root, path, _DIRECTORY)
         found = _everything(fd)
+        below = os.fsencode(name if name not in ("", "..") else ".")
     else:
-        fd, name = rootpath.open_parent_in(root, path)
-        found = _below(fd, name)
+        fd, last = rootpath.open_parent_in(root, path)
+        found, below = _below(fd, last), b""
     try:
-        layers.write_tar(fd, found, out.write)
+        layers.write_tar(fd, found, out.write, below=below, ids=ids)
     finally:
         os.close(fd)
 

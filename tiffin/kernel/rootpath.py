@@ -19,6 +19,7 @@ from tiffin.kernel.mounts import (
     RESOLVE_IN_ROOT,
     RESOLVE_NO_MAGICLINKS,
     RESOLVE_NO_SYMLINKS,
+    RESOLVE_NO_XDEV,
     openat2,
 )
 
@@ -76,6 +77,17 @@ def exists_in(root_fd: int, path: Path, *, follow: bool = True) -> bool:
             return False
         raise
     return True
+
+
+def is_mount_point(dir_fd: int, name: Path) -> bool:
+    """Whether something is mounted on `name` in `dir_fd`."""
+    try:
+        os.close(_open(dir_fd, name, os.O_PATH | os.O_NOFOLLOW, 0, RESOLVE_NO_XDEV))
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            return True
+        raise
+    return False
 
 
 def read_link_in(root_fd: int, path: Path) -> bytes:

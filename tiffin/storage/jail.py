@@ -19,6 +19,7 @@ from typing import IO, BinaryIO
 
 from tiffin.errors import EngineFailure, InvalidArgument
 from tiffin.storage import unpack as unpacking
+from tiffin.storage.idmap import IdMap
 
 GIB = 1 << 30
 MIN_BUDGET_BYTES = 16 * GIB
@@ -53,6 +54,8 @@ def unpack(
     whiteouts: str = unpacking.OVERLAY,
     owner: tuple[int, int] | None = None,
     keep_kinds: bool = False,
+    ids: IdMap | None = None,
+    in_use: bool = False,
     budget_bytes: int = 0,
 ) -> Unpacked:
     """Unpack a tar, compressed or not, from where `archive` stands to its end.
@@ -69,6 +72,8 @@ def unpack(
         "whiteouts": whiteouts,
         "owner": "" if owner is None else f"{owner[0]}:{owner[1]}",
         "keep": int(keep_kinds),
+        "ids": ids or "",
+        "in_use": int(in_use),
         "budget": budget_bytes or _budget(archive, direct),
     }
     passed = [fd for fd in (directory_fd, lower_fd) if fd >= 0]

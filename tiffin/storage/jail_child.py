@@ -15,6 +15,7 @@ import sys
 from tiffin.errors import InvalidArgument
 from tiffin.kernel import mounts
 from tiffin.storage import compression, tar, unpack
+from tiffin.storage.idmap import IdMap
 
 TYPE_CHECKING = False  # typing's own, without the 5 ms that importing typing costs
 if TYPE_CHECKING:
@@ -50,17 +51,19 @@ def main() -> None:
 def _run(options: dict[str, str]) -> str:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
     root = int(options["root"])
+    ids = IdMap.parse(options["ids"])
+    owner = ids.outward(0) if ids is not None else 0
     small = _is_small(0)
     stream = _Stream(_sha256(small=small), int(options["budget"]))
     chunks = _inline if small else _threaded()
     if _is_pipe(0):
         # It may be started ahead, long before its stream: all that takes time is done first.
         compression.load_decoders()
-        _enter(root)
+        _enter(root, owner)
         decode = compression.decoder_for(first := _read_exactly(compression.MAGIC_BYTES))
     else:
         decode = compression.decoder_for(first := _read_exactly(compression.MAGIC_BYTES))
-        _enter(root)
+        _enter(root, owner)
     reader = tar.Reader(tar.Source(chunks(stream.pass_on(decode(_input(first))))))
     unpacker = unpack.Unpacker(
         root,
@@ -68,6 +71,8 @@ def _run(options: dict[str, str]) -> str:
         whiteouts=options["whiteouts"],
         owner=_owner(options["owner"]),
         keep_kinds=options["keep"] == "1",
+        ids=ids,
+        in_use=options["in_use"] == "1",
     )
     unpacker.unpack(reader)
     return f"unpacked {stream.digest} {stream.size} {unpacker.content_bytes}"
@@ -174,8 +179,11 @@ def _threaded() -> Callable[[Iterator[bytes]], Iterator[bytes]]:
     return consume
 
 
-def _enter(root: int) -> None:
-    """Leave the host's world. Where namespaces are refused, chroot alone has to do."""
+def _enter(root: int, owner: int = 0) -> None:
+    """Leave the host's world. Where namespaces are refused, chroot alone has to do.
+
+    `owner` is whose files new ones are born as: a mount with shifted ids refuses others.
+    """
     try:
         mounts.unshare(_NAMESPACES)
     except PermissionError:
@@ -184,6 +192,10 @@ def _enter(root: int) -> None:
         _empty_root()
     os.fchdir(root)
     os.chroot(".")
+    if owner:
+        libc = ctypes.CDLL(None)
+        libc.setfsgid(owner)
+        libc.setfsuid(owner)  # takes capabilities with it, which are raised again below
     _drop_capabilities()
 
 
@@ -224,7 +236,7 @@ def _drop_capabilities() -> None:
         return
     for word, kept in zip(sets, (_KEPT_CAPABILITIES, 0), strict=True):
         word.permitted &= kept
-        word.effective &= kept
+        word.effective = word.permitted
         word.inheritable = 0
     libc.capset(ctypes.byref(header), ctypes.byref(sets))
 

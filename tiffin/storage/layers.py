@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from tiffin.kernel import rootpath
 from tiffin.storage import tar
+from tiffin.storage.idmap import IdMap
 from tiffin.storage.unpack import OPAQUE, OPAQUE_NAME, WHITEOUT_PREFIX
 
 MODIFIED, ADDED, DELETED = 0, 1, 2  # docker diff's numbers
@@ -118,9 +119,19 @@ def comparison(new_fd: int, old_fd: int = -1) -> Iterator[Difference]:
         yield difference
 
 
-def write_tar(tree_fd: int, found: Iterator[Difference], write: Write) -> None:
-    """The tar of `found`, whose files are read from `tree_fd`. Sockets are left out."""
-    _Writer(tree_fd, write).all(found)
+def write_tar(
+    tree_fd: int,
+    found: Iterator[Difference],
+    write: Write,
+    *,
+    below: bytes = b"",
+    ids: IdMap | None = None,
+) -> None:
+    """The tar of `found`, whose files are read from `tree_fd`. Sockets are left out.
+
+    `below` is put before each name; `ids` shifts the host's owners back to the container's.
+    """
+    _Writer(tree_fd, write, below, ids).all(found)
 
 
 def hash_layer(tree_fd: int, found: Iterator[Difference]) -> Layer:
@@ -271,8 +282,10 @@ class _Changes:
 class _Writer:
     """A tar going out: small pieces gathered, hard links told from files."""
 
-    def __init__(self, tree_fd: int, write: Write):
+    def __init__(self, tree_fd: int, write: Write, below: bytes = b"", ids: IdMap | None = None):
         self._tree = tree_fd
+        self._below = below
+        self._ids = ids
         self._write = write
         self._gathered: list[bytes] = []
         self._gathered_bytes = 0
@@ -298,7 +311,7 @@ class _Writer:
         name = path.rpartition(b"/")[2]
         if name.startswith(WHITEOUT_PREFIX):
             return  # a layer has no way to say this name
-        entry = _entry(path, kind, status)
+        entry = self._entry(path, kind, status)
         if kind == tar.DIRECTORY:
             self._directory(entry, path, opaque)
         elif kind == tar.REGULAR:
@@ -310,7 +323,7 @@ class _Writer:
             self._put(tar.encode_header(entry))
 
     def _directory(self, entry: tar.Entry, path: bytes, opaque: bool) -> None:
-        entry.name = (path or b".") + b"/"
+        entry.name = (entry.name or b".") + b"/"
         try:
             fd = rootpath.open_beneath(self._tree, path, _DIRECTORY_FLAGS)
         except OSError as error:
@@ -318,7 +331,7 @@ class _Writer:
                 return
             raise
         try:
-            entry.xattrs = _xattrs(fd)
+            entry.xattrs = self._xattrs(fd)
         finally:
             os.close(fd)
         self._put(tar.encode_header(entry))
@@ -344,7 +357,7 @@ class _Writer:
             key = (status.st_dev, status.st_ino)
             first = self._links.setdefault(key, path)
             if first != path:
-                entry.kind, entry.link = tar.HARD_LINK, first
+                entry.kind, entry.link = tar.HARD_LINK, self._named(first)
                 self._put(tar.encode_header(entry))
                 return
         try:
@@ -358,7 +371,7 @@ class _Writer:
             status = os.fstat(fd)
             if stat.S_ISREG(status.st_mode):
                 entry.size = status.st_size
-                entry.xattrs = _xattrs(fd)
+                entry.xattrs = self._xattrs(fd)
                 self._put(tar.encode_header(entry))
                 self._body(fd, entry.size)
         finally:
@@ -376,6 +389,21 @@ class _Writer:
         if size % tar.BLOCK:
             self._put(bytes(-size % tar.BLOCK))
 
+    def _named(self, path: bytes) -> bytes:
+        return b"/".join(part for part in (self._below, path) if part)
+
+    def _entry(self, path: bytes, kind: bytes, status: os.stat_result) -> tar.Entry:
+        uid, gid = status.st_uid, status.st_gid
+        if self._ids is not None:
+            uid, gid = self._ids.inward(uid), self._ids.inward(gid)
+        mode = stat.S_IMODE(status.st_mode)
+        name = self._named(path)
+        return tar.Entry(name, kind, mode=mode, uid=uid, gid=gid, mtime_ns=status.st_mtime_ns)
+
+    def _xattrs(self, fd: int) -> dict[bytes, bytes]:
+        found = _xattrs(fd)
+        return found if self._ids is None else self._ids.xattrs_inward(found)
+
     def _put(self, data: bytes) -> None:
         self._gathered.append(data)
         self._gathered_bytes += len(data)
@@ -387,17 +415,6 @@ class _Writer:
             self._write(b"".join(self._gathered))
             self.size += self._gathered_bytes
             self._gathered, self._gathered_bytes = [], 0
-
-
-def _entry(path: bytes, kind: bytes, status: os.stat_result) -> tar.Entry:
-    return tar.Entry(
-        path,
-        kind,
-        mode=stat.S_IMODE(status.st_mode),
-        uid=status.st_uid,
-        gid=status.st_gid,
-        mtime_ns=status.st_mtime_ns,
-    )
 
 
 def _marker(name: bytes) -> bytes:

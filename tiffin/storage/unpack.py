@@ -19,6 +19,7 @@ import stat
 from tiffin.errors import InvalidArgument
 from tiffin.kernel import rootpath
 from tiffin.storage import tar
+from tiffin.storage.idmap import IdMap
 
 TYPE_CHECKING = False  # typing's own, without the 5 ms that importing typing costs
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ class Unpacker:
 
     `lower_fd` is the tree beneath the layer: directories that the archive takes for granted get
     the mode, owner and time that they have there. `owner` overrides every owner. `keep_kinds`
-    refuses to replace a directory by something else and the other way round.
+    refuses to replace a directory by something else and the other way round. `ids` shifts owners
+    to the host's. `in_use` is a tree that processes have mounts in: no mount point is taken away.
     """
 
     def __init__(
@@ -88,7 +90,11 @@ class Unpacker:
         whiteouts: str = OVERLAY,
         owner: tuple[int, int] | None = None,
         keep_kinds: bool = False,
+        ids: IdMap | None = None,
+        in_use: bool = False,
     ):
+        self._ids = ids
+        self._in_use = in_use
         self._root = root_fd
         self._lower = lower_fd
         self._whiteouts = whiteouts
@@ -129,6 +135,9 @@ class Unpacker:
     def _place(self, entry: tar.Entry, reader: tar.Reader) -> None:
         if self._owner is not None:
             entry.uid, entry.gid = self._owner
+        if self._ids is not None:
+            entry.uid, entry.gid = self._ids.outward(entry.uid), self._ids.outward(entry.gid)
+            entry.xattrs = self._ids.xattrs_outward(entry.xattrs)
         path = _clean(entry.name)
         if not path:
             if entry.kind != tar.DIRECTORY:
@@ -200,6 +209,8 @@ class Unpacker:
             taken = None if removed else self._from_lower(path)
             if taken is None:
                 uid, gid = self._owner or (0, 0)
+                if self._ids is not None:
+                    uid, gid = self._ids.outward(uid), self._ids.outward(gid)
                 taken = _Directory(path, 0o755, uid, gid, entry.mtime_ns, {})
             taken.opaque = removed
             self._register(fd, taken)
@@ -351,11 +362,15 @@ class Unpacker:
         """Take away what an earlier entry (or the tree before) has at the place of this one."""
         status = os.stat(name, dir_fd=parent, follow_symlinks=False)
         was_directory = stat.S_ISDIR(status.st_mode)
-        if self._keep_kinds and was_directory != (entry.kind == tar.DIRECTORY):
+        kept = self._keep_kinds or (self._in_use and was_directory)
+        if kept and was_directory != (entry.kind == tar.DIRECTORY):
             words = (
                 "directory with non-directory" if was_directory else "non-directory by directory"
             )
             raise InvalidArgument(f"cannot overwrite {words}: {_shown(entry.name)}")
+        if self._in_use and rootpath.is_mount_point(parent, name):
+            # In a mount namespace of its own, the kernel would let us, and take the mount away.
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), os.fsdecode(entry.name))
         self._stale = self._stale or was_directory
         rootpath.remove_tree(parent, name)
 
