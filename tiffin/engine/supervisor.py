@@ -219,7 +219,7 @@ class Supervisor:
         self, reference: str, *, signal: str | None = None, timeout: int | None = None
     ) -> None:
         """Ask, wait, then kill. `timeout`: seconds, -1 for ever. Raises NotModified."""
-        container = self._catalog.get(reference)
+        container = await self._settled(reference)
         lifecycle.transition(container, Action.STOP)
         await self._mark_stopped(container.id)
         if container.state.status is Status.RESTARTING:
@@ -273,9 +273,15 @@ class Supervisor:
         await self._runtime.kill(container.id, signal)
         self._emit(container, "kill", signal=str(signal))
 
-    async def kill(self, reference: str, signal: str = "SIGKILL") -> None:
+    async def _settled(self, reference: str) -> Container:
+        """The container with no change under way: who sees its output may be ahead of its start."""
         container = self._catalog.get(reference)
+        async with self._catalog.lock(container.id):
+            return self._catalog.get(container.id)
+
+    async def kill(self, reference: str, signal: str = "SIGKILL") -> None:
         number = parse_signal(signal)
+        container = await self._settled(reference)
         lifecycle.transition(container, Action.KILL)
         if number == 9:
             await self._mark_stopped(container.id)

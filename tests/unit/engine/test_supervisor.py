@@ -249,6 +249,24 @@ def test_a_client_that_goes_away_does_not_cut_a_start_in_two(
     play(scene)
 
 
+def test_a_signal_in_the_middle_of_a_start_reaches_what_it_starts(
+    play: Callable[[Scene], None],
+) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        world.runtime.gate = asyncio.Event()
+        starting = asyncio.create_task(world.supervisor.start("web"))
+        while ("start", ID) not in world.runtime.calls:
+            await asyncio.sleep(0)
+        killing = asyncio.create_task(world.supervisor.kill("web", "SIGINT"))
+        await asyncio.sleep(0)
+        world.runtime.gate.set()
+        await asyncio.gather(starting, killing)
+        assert ("kill 2", ID) in world.runtime.calls
+
+    play(scene)
+
+
 def test_a_restart_policy_starts_again_what_ends(play: Callable[[Scene], None]) -> None:
     async def scene(world: World) -> None:
         await world.add(HostConfig(restart_policy=RestartPolicy("on-failure", 1)))
