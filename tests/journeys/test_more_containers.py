@@ -9,6 +9,7 @@ import os
 import socket
 import struct
 import tarfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -308,3 +309,104 @@ def test_copying_into_a_privileged_and_into_a_paused_container(
     run("cp", str(tmp_path / "f"), f"{privileged}:/g")
     run("unpause", privileged)
     assert run("exec", privileged, "cat", "/g").stdout == "x"
+
+
+# -- health --------------------------------------------------------------------------------------
+
+
+def until_health(daemon: LiveDaemon, name: str, wanted: str) -> Any:
+    """The health once it is `wanted`."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        health = inspect(daemon, name)["State"]["Health"]
+        if health["Status"] == wanted:
+            return health
+    raise AssertionError(f"not {wanted}: {health}\n{daemon.log()[-3000:]}")
+
+
+HEALTH = ("--health-interval", "100ms", "--health-retries", "2")
+
+
+def test_a_container_is_starting_healthy_and_unhealthy(
+    daemon: LiveDaemon, client: str, named: Named
+) -> None:
+    run = daemon.client(client)
+    since = f"{time.time():.6f}"
+    name = named(*HEALTH, "--health-cmd", "echo $HOSTNAME; cat /ok", "busybox", "sleep", "1000")
+    first = inspect(daemon, name)["State"]
+    assert first["Health"]["Status"] == "starting"
+    run("exec", name, "touch", "/ok")
+    health = until_health(daemon, name, "healthy")
+    probe = health["Log"][-1]
+    assert (probe["ExitCode"], probe["Output"]) == (0, f"{inspect(daemon, name)['Id'][:12]}\n")
+    assert "(healthy)" in run("ps", "--filter", f"name={name}").stdout
+    assert run("ps", "-q", "--filter", f"name={name}", "--filter", "health=starting").stdout == ""
+    run("exec", name, "rm", "/ok")
+    health = until_health(daemon, name, "unhealthy")
+    assert health["FailingStreak"] >= 2
+    assert "can't open '/ok'" in health["Log"][-1]["Output"]
+    assert len(health["Log"]) <= 5
+    until = f"{time.time():.6f}"
+    told = run(
+        "events", "--since", since, "--until", until, "--filter", "event=health_status",
+        "--filter", f"container={name}", "--format", "{{.Action}}",
+    ).stdout.splitlines()  # fmt: skip
+    assert told[-2:] == ["health_status: healthy", "health_status: unhealthy"]
+    run("kill", name)
+    assert inspect(daemon, name)["State"]["Health"]["Status"] == "unhealthy"
+
+
+def test_a_probe_that_takes_too_long_is_killed_with_its_children(
+    daemon: LiveDaemon, client: str, named: Named
+) -> None:
+    command = "echo before; sleep 2000 & sleep 2000; true"
+    name = named(
+        "--health-interval", "1s", "--health-retries", "1", "--health-timeout", "200ms",
+        "--health-cmd", command, "busybox", "sleep", "1000",
+    )  # fmt: skip
+    health = until_health(daemon, name, "unhealthy")
+    assert health["Log"][0]["ExitCode"] == -1
+    assert health["Log"][0]["Output"].startswith("Health check exceeded timeout (200ms): before")
+    run_on = until_quiet(daemon, name)
+    assert run_on == ["sleep 1000"]
+
+
+def until_quiet(daemon: LiveDaemon, name: str) -> list[str]:
+    """What runs in it between two probes."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        rows = daemon.docker("top", name).stdout.splitlines()[1:]
+        commands = [row.split(None, 7)[7] for row in rows]
+        if len(commands) == 1:
+            return commands
+    return commands
+
+
+def test_a_check_of_the_image_is_used_changed_and_switched_off(
+    daemon: LiveDaemon, client: str, named: Named, tmp_path: Path
+) -> None:
+    (tmp_path / "Dockerfile").write_text(
+        "FROM busybox\nHEALTHCHECK --interval=200ms CMD head -c 9000 /dev/zero | tr '\\0' x\n"
+    )
+    daemon.client(client)("build", "-t", f"checked-{client}", str(tmp_path))
+    name = named(f"checked-{client}", "sleep", "1000")
+    output = until_health(daemon, name, "healthy")["Log"][-1]["Output"]
+    assert output == "x" * 4096 + "..."
+    other = named("--health-interval", "1h", f"checked-{client}", "sleep", "1000")
+    assert inspect(daemon, other)["Config"]["Healthcheck"]["Interval"] == 3600 * 10**9
+    assert inspect(daemon, other)["State"]["Health"]["Log"] == []
+    none = named("--no-healthcheck", f"checked-{client}", "sleep", "1000")
+    assert "Health" not in inspect(daemon, none)["State"]
+
+
+def test_health_is_checked_on_after_a_crash_of_the_daemon(
+    daemon: LiveDaemon, client: str, named: Named
+) -> None:
+    name = named(*HEALTH, "--health-cmd", "test -e /ok", "busybox", "sleep", "1000")
+    daemon.docker("exec", name, "touch", "/ok")
+    until_health(daemon, name, "healthy")
+    daemon.kill9()
+    daemon.start()
+    assert inspect(daemon, name)["State"]["Health"]["Status"] == "healthy"
+    daemon.client(client)("exec", name, "rm", "/ok")
+    until_health(daemon, name, "unhealthy")

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from tiffin.api.versions import Version
-from tiffin.core.container import Container, Endpoint, HostConfig, Mount, State, Status
+from tiffin.core.container import Container, Endpoint, Health, HostConfig, Mount, State, Status
 from tiffin.core.humanize import human_duration
 from tiffin.core.image import ContainerConfig
 from tiffin.core.timestamps import rfc3339
@@ -202,6 +202,9 @@ def summary_json(
         "NetworkSettings": {"Networks": _networks(container, version)},
         "Mounts": [mount_json(mount) for mount in container.mounts],
     }
+    if not version.before("1.52"):
+        health = container.state.health or Health("none")
+        value["Health"] = {"Status": health.status, "FailingStreak": health.failing_streak}
     if sizes is not None:
         value["SizeRw"], value["SizeRootFs"] = sizes
     return value
@@ -209,7 +212,7 @@ def summary_json(
 
 def state_json(state: State) -> dict[str, Any]:
     status = state.status
-    return {
+    value: dict[str, Any] = {
         "Status": status.value,
         # Docker counts a container between two tries of its restart policy as running.
         "Running": status in (Status.RUNNING, Status.PAUSED, Status.RESTARTING),
@@ -223,6 +226,25 @@ def state_json(state: State) -> dict[str, Any]:
         "StartedAt": rfc3339(state.started_ns),
         "FinishedAt": rfc3339(state.finished_ns),
     }
+    if state.health is not None:
+        value["Health"] = health_json(state.health)
+    return value
+
+
+def health_json(health: Health) -> dict[str, Any]:
+    return {
+        "Status": health.status,
+        "FailingStreak": health.failing_streak,
+        "Log": [
+            {
+                "Start": rfc3339(probe.start_ns),
+                "End": rfc3339(probe.end_ns),
+                "ExitCode": probe.exit_code,
+                "Output": probe.output,
+            }
+            for probe in health.log
+        ],
+    }
 
 
 def status_text(state: State, now_ns: int) -> str:
@@ -233,13 +255,19 @@ def status_text(state: State, now_ns: int) -> str:
         return "Created" if not state.started_ns else ""
     return {
         Status.CREATED: "Created",
-        Status.RUNNING: f"Up {up}",
+        Status.RUNNING: f"Up {up}" + _health_text(state.health),
         Status.PAUSED: f"Up {up} (Paused)",
         Status.RESTARTING: f"Restarting ({state.exit_code}) {ago} ago",
         Status.REMOVING: "Removal In Progress",
         Status.EXITED: f"Exited ({state.exit_code}) {ago} ago",
         Status.DEAD: "Dead",
     }[state.status]
+
+
+def _health_text(health: Health | None) -> str:
+    if health is None:
+        return ""
+    return " (health: starting)" if health.status == "starting" else f" ({health.status})"
 
 
 def command_text(argv: tuple[str, ...]) -> str:

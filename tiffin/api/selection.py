@@ -84,7 +84,7 @@ class ContainerSelection:
             and filters.labels(container.config.labels)
             and filters.exact("status", container.state.status.value)
             and (not self._exit_codes or self._exited_with(container))
-            and (not self._health or "none" in self._health)
+            and (not self._health or _health(container) in self._health)
             and not filters.boolean("is-task", default=False)
             and self._matches_volume(container)
             and self._matches_network(container)
@@ -134,3 +134,7 @@ def _exposed(container: Container) -> set[str]:
 
 def _published(container: Container) -> set[str]:
     return {f"{port.host_port}/{port.protocol}" for port in container.state.ports}
+
+
+def _health(container: Container) -> str:
+    return container.state.health.status if container.state.health else "none"

@@ -193,6 +193,21 @@ class IdRange(msgspec.Struct, frozen=True):
     size: int = 65536
 
 
+class Probe(msgspec.Struct, frozen=True):
+    """One health check that was made. An exit code of -1: it could not be, or took too long."""
+
+    start_ns: int
+    end_ns: int
+    exit_code: int
+    output: str
+
+
+class Health(msgspec.Struct, frozen=True):
+    status: str  # starting, healthy, unhealthy
+    failing_streak: int = 0
+    log: tuple[Probe, ...] = ()  # the latest last
+
+
 class State(msgspec.Struct, frozen=True):
     """What is known of the process, which pid and start_ticks (proc(5), stat 22) identify."""
 
@@ -210,6 +225,7 @@ class State(msgspec.Struct, frozen=True):
     ports: tuple[PublishedPort, ...] = ()
     stopped_by_user: bool = False
     restart_count: int = 0
+    health: Health | None = None  # None: nobody checks it
 
 
 class Container(msgspec.Struct, frozen=True):

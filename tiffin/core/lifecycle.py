@@ -12,6 +12,7 @@ from enum import StrEnum
 import msgspec
 
 from tiffin.core.container import Container, RestartPolicy, State, Status
+from tiffin.core.health import at_end
 from tiffin.core.workload import Created, Exit
 from tiffin.errors import Conflict, InvalidArgument, NotModified
 
@@ -145,6 +146,7 @@ def ended(state: State, exit_code: int, finished_ns: int, *, oom_killed: bool = 
         exit_code=exit_code,
         oom_killed=oom_killed,
         finished_ns=finished_ns,
+        health=at_end(state.health),
         id_range=None,
         endpoints=tuple(
             msgspec.structs.replace(

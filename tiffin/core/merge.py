@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from tiffin.core.health import merge_healthcheck
 from tiffin.core.image import ContainerConfig
 from tiffin.errors import InvalidArgument
 
@@ -33,7 +34,7 @@ def merge(user: ContainerConfig, image: ContainerConfig | None) -> ContainerConf
         exposed_ports={**(base.exposed_ports or {}), **(user.exposed_ports or {})} or None,
         volumes={**(base.volumes or {}), **(user.volumes or {})} or None,
         labels={**(base.labels or {}), **(user.labels or {})},
-        healthcheck=user.healthcheck or base.healthcheck,
+        healthcheck=merge_healthcheck(base.healthcheck, user.healthcheck),
         stop_signal=user.stop_signal or base.stop_signal,
         stop_timeout=base.stop_timeout if user.stop_timeout is None else user.stop_timeout,
         shell=user.shell or base.shell,

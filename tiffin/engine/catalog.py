@@ -101,7 +101,7 @@ class Catalog:
         return await self.put(msgspec.structs.replace(container, state=state))
 
     def show_state(self, container: Container, state: State) -> Container:
-        """In memory alone, of one whose row is about to go: a crash finds the row as it was."""
+        """In memory alone, where the row is about to go or may come late."""
         container = msgspec.structs.replace(container, state=state)
         self._by_id[container.id] = container
         return container

@@ -19,6 +19,7 @@ from tiffin.engine.builds import Builds
 from tiffin.engine.catalog import Catalog, Rows
 from tiffin.engine.containers import Containers
 from tiffin.engine.events import Events
+from tiffin.engine.health import ExecProbes, HealthChecks
 from tiffin.engine.idranges import IdRanges
 from tiffin.engine.images import Images
 from tiffin.engine.mounting import Mounting
@@ -133,6 +134,9 @@ class Engine:
             self.runtime.facts,
             directory,
         )
+        probes = ExecProbes(self.processes, self.runtime)
+        self._health = HealthChecks(catalog, events, probes.run)
+        self._closing.push_async_callback(self._health.close)
         self.builds = Builds(
             storage,
             self.images,
@@ -146,6 +150,7 @@ class Engine:
 
     async def _recover(self) -> None:
         await self._supervisor.recover()
+        self._health.resume()
         await self._sweep()
         await self._supervisor.restart_policies()
 

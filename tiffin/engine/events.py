@@ -31,17 +31,24 @@ class Events:
         self._clock_ns = clock_ns
         self._kept: deque[Event] = deque(maxlen=KEPT)
         self._listeners: set[asyncio.Queue[Event | None]] = set()
+        self._watchers: list[Callable[[Event], None]] = []
 
     def emit(
         self, kind: str, action: str, actor_id: str, attributes: dict[str, str] | None = None
     ) -> None:
         event = Event(kind, action, actor_id, dict(attributes or {}), self._clock_ns())
         self._kept.append(event)
+        for watcher in self._watchers:
+            watcher(event)
         for queue in list(self._listeners):
             try:
                 queue.put_nowait(event)
             except asyncio.QueueFull:
                 self._listeners.discard(queue)
+
+    def watch(self, watcher: Callable[[Event], None]) -> None:
+        """For a part of the engine: called at once with each event, and must not fail."""
+        self._watchers.append(watcher)
 
     @property
     def listener_count(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -57,6 +58,7 @@ class Processes:
         self._runtime = runtime
         self._events = events
         self._records: dict[str, ExecRecord] = {}
+        self._endings: dict[str, asyncio.Future[int]] = {}
         supervisor.watch_processes(self._on_exit, self._on_container_end)
 
     def create(self, reference: str, request: ExecRequest) -> str:
@@ -130,6 +132,17 @@ class Processes:
             raise NotFound(f"No such exec instance: {exec_id}")
         return record
 
+    def ended(self, exec_id: str) -> asyncio.Future[int]:
+        """The exit code to come of an exec that is yet to start."""
+        future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._endings[exec_id] = future
+        return future
+
+    def _tell_end(self, record: ExecRecord) -> None:
+        future = self._endings.pop(record.id, None)
+        if future is not None and not future.done():
+            future.set_result(record.exit_code or 0)
+
     def of(self, container_id: str) -> list[str]:
         """Ids of the execs that run in a container."""
         return [
@@ -147,6 +160,7 @@ class Processes:
         if record is None:
             return
         record.running, record.exit_code, record.ended_ns = False, ended.exit_code, time.time_ns()
+        self._tell_end(record)
         container = self._catalog.find_id(record.container_id)
         if container is not None:
             self._emit(container, record, "exec_die", exitCode=str(ended.exit_code))
@@ -156,6 +170,7 @@ class Processes:
         for record in self._records.values():
             if record.container_id == container_id and record.running:
                 record.running, record.exit_code = False, 137
+                self._tell_end(record)
 
     def container_removed(self, container_id: str) -> None:
         self._drop(lambda record: record.container_id == container_id)
@@ -168,6 +183,7 @@ class Processes:
     def _drop(self, unwanted: Callable[[ExecRecord], bool]) -> None:
         for record in [r for r in self._records.values() if unwanted(r)]:
             del self._records[record.id]
+            self._endings.pop(record.id, None)
 
     def _emit(
         self, container: Container, record: ExecRecord, action: str, **attributes: str

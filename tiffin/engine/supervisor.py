@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tiffin.core import lifecycle
+from tiffin.core import health, lifecycle
 from tiffin.core.container import Container, IdRange, State, Status
 from tiffin.core.lifecycle import Action, Recovery
 from tiffin.core.signals import parse_signal
@@ -132,7 +132,11 @@ class Supervisor:
                 container.state, created, time.time_ns(), self._id_ranges.boot_id
             )
             state = msgspec.structs.replace(
-                state, id_range=id_range, endpoints=attached.endpoints, ports=attached.ports
+                state,
+                id_range=id_range,
+                endpoints=attached.endpoints,
+                ports=attached.ports,
+                health=health.at_start(container.config),
             )
             container = await self._catalog.put_state(container, state)
             undo.pop_all()
