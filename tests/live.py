@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from tests.busybox import busybox_image_tar
+from tests.patience import patient
 from tiffin.engine.settings import Settings
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 TIFFIN = CHECKOUT / "script" / "tiffin"
-READY_SECONDS = 60
+READY_SECONDS = patient(60)
 Finished = subprocess.CompletedProcess[Any]
 _subnets = itertools.count(os.getpid() % 200)
 
@@ -85,7 +86,7 @@ class LiveDaemon:
     def stop(self) -> None:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
-        self._process.wait(60)
+        self._process.wait(READY_SECONDS)
         self._process = None
 
     def kill9(self) -> None:
@@ -141,7 +142,11 @@ class LiveDaemon:
         return [{"docker": "docker", "tiffin": str(TIFFIN)}[client], *arguments]
 
     def _run(self, argv: list[str], check: bool, options: dict[str, object]) -> Finished:
-        settings: dict[str, object] = {"timeout": 120, "text": True, "capture_output": True}
+        settings: dict[str, object] = {
+            "timeout": patient(120),
+            "text": True,
+            "capture_output": True,
+        }
         if "input" not in options and "stdin" not in options:
             settings["stdin"] = subprocess.DEVNULL
         finished = subprocess.run(argv, env=self.environment(), check=False, **(settings | options))  # type: ignore[call-overload]

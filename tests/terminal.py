@@ -11,7 +11,9 @@ import subprocess
 import termios
 import time
 
-PATIENCE_SECONDS = 20
+from tests.patience import patient
+
+PATIENCE_SECONDS = patient(20)
 
 
 class Terminal:

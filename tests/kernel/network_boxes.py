@@ -15,6 +15,7 @@ from collections.abc import Coroutine
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
+from tests.patience import patient
 from tiffin.core.container import Endpoint, PublishedPort
 from tiffin.core.network import mac_of
 from tiffin.kernel.mounts import CLONE_NEWNET
@@ -115,7 +116,7 @@ class Place:
         assert process.stdout.readline() == b"ready\n"
         return process
 
-    def ask(self, kind: str, address: str, port: int, seconds: float = 5) -> str:
+    def ask(self, kind: str, address: str, port: int, seconds: float = patient(5)) -> str:
         """The server's answer, or "ConnectionRefusedError", "TimeoutError", ..."""
         done = subprocess.run(
             [*self._enter, *_PYTHON, _CLIENTS[kind], address, str(port), str(seconds)],

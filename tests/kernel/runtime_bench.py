@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from tests.busybox import busybox_rootfs
+from tests.patience import patient
 from tiffin.core.container import HostConfig, IdRange, Mount
 from tiffin.core.image import ContainerConfig
 from tiffin.core.workload import (
@@ -28,7 +29,7 @@ from tiffin.kernel import cgroup
 from tiffin.runtime.client import Runtime
 
 ENV = ("PATH=/bin:/usr/bin",)
-DEADLINE = 30.0
+DEADLINE = patient(30)
 ALL = Attachment(stdin=True, stdout=True, stderr=True)
 RAW = Attachment(stdin=True, stdout=True, stderr=True, framed=False)
 

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.kernel.network_boxes import DROPPED_SECONDS, Box, Host
+from tests.patience import patient
 from tiffin.network.bridge import Bridge
 
 pytestmark = pytest.mark.root
@@ -67,7 +68,7 @@ def from_outside(host: Host, port: int) -> str:
 
 
 async def until_repaired(bridge: Bridge) -> None:
-    await asyncio.wait_for(bridge._repaired.wait(), 5)
+    await asyncio.wait_for(bridge._repaired.wait(), patient(5))
 
 
 @pytest.mark.parametrize("who", DROPPING)

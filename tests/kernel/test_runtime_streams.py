@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from tests.kernel.runtime_bench import RAW, Bench, unframe
+from tests.kernel.runtime_bench import DEADLINE, RAW, Bench, unframe
 from tests.kernel.test_runtime_containers import on_bench, parent_of
 from tiffin.core.workload import Attachment, LogTarget
 from tiffin.errors import CannotStart, Conflict, TiffinError
@@ -417,13 +417,13 @@ async def _crash(bench: Bench) -> None:
 async def _readable(fd: int) -> None:
     ready = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().add_reader(fd, lambda: ready.done() or ready.set_result(None))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(DEADLINE):
         await ready
     asyncio.get_running_loop().remove_reader(fd)
 
 
 async def _gone(path: str) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(DEADLINE):
         while os.path.exists(path):
             await asyncio.sleep(0.01)
 
@@ -446,7 +446,7 @@ def test_a_dead_zygote_is_replaced() -> None:
         assert bench.runtime._zygote_process is not None
         bench.runtime._zygote_process.send_signal(signal.SIGKILL)
         assert bench.runtime._zygote is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(DEADLINE):
             await bench.runtime._zygote.ended
         assert (await bench.run("true"))[0] == 0
 

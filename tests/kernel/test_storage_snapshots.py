@@ -187,6 +187,23 @@ def test_the_same_changes_are_the_same_layer(snapshots: SnapshotStore) -> None:
     assert snapshots.chains() == [base.chain_id, made[0].chain_id]
 
 
+def test_the_same_layer_may_be_removed_while_it_is_made_again(
+    snapshots: SnapshotStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = snapshots.commit(snapshots.prepare(None))
+    throw = snapshots._directories.throw
+
+    def remove_first(number: int) -> None:
+        monkeypatch.undo()
+        snapshots.remove(first.chain_id)
+        throw(number)
+
+    again = snapshots.prepare(None)
+    monkeypatch.setattr(snapshots._directories, "throw", remove_first)
+    assert snapshots.commit(again) == first
+    assert not snapshots.exists(first.chain_id)
+
+
 def test_a_time_limit_makes_commits_reproducible(snapshots: SnapshotStore) -> None:
     base = unpack(snapshots, BASE)
     made = []
