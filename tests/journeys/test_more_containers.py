@@ -410,3 +410,21 @@ def test_health_is_checked_on_after_a_crash_of_the_daemon(
     assert inspect(daemon, name)["State"]["Health"]["Status"] == "healthy"
     daemon.client(client)("exec", name, "rm", "/ok")
     until_health(daemon, name, "unhealthy")
+
+
+# -- terminals and logs --------------------------------------------------------------------------
+
+
+def test_a_terminal_has_the_size_that_was_asked_for_from_the_start(daemon: LiveDaemon) -> None:
+    body = {
+        "Image": "busybox",
+        "Cmd": ["stty", "size"],
+        "Tty": True,
+        "HostConfig": {"ConsoleSize": [33, 111]},
+    }
+    assert ask(daemon, "POST", "/containers/create?name=sized", body)[0] == 201
+    daemon.docker("start", "sized")
+    daemon.docker("wait", "sized")
+    assert daemon.docker("logs", "sized").stdout.strip() == "33 111"
+    assert inspect(daemon, "sized")["HostConfig"]["ConsoleSize"] == [33, 111]
+    daemon.docker("rm", "sized")

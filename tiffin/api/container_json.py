@@ -70,12 +70,11 @@ UNSUPPORTED_HOST_FIELDS: dict[str, tuple[Any, ...]] = {
     "VolumeDriver": ("local",),
 }
 # Said by the docker CLI about itself: accepted, and of no consequence.
-IGNORED_HOST_FIELDS = frozenset({"ConsoleSize", "ContainerIDFile"})
+IGNORED_HOST_FIELDS = frozenset({"ContainerIDFile"})
 
 _HOST_DEFAULTS: dict[str, Any] = {
     "ContainerIDFile": "",
     "VolumeDriver": "",
-    "ConsoleSize": [0, 0],
     "Cgroup": "",
     "Links": None,
     "Isolation": "",

@@ -147,6 +147,7 @@ class HostConfig(msgspec.Struct, frozen=True, rename=_host_name):
     cpuset_mems: str = ""
     pids_limit: int | None = None
     annotations: dict[str, str] = {}
+    console_size: tuple[int, int] = (0, 0)  # rows and columns that a terminal starts with
 
 
 class Mount(msgspec.Struct, frozen=True, rename="pascal"):

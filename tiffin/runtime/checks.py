@@ -238,6 +238,8 @@ def _names_container(mode: str) -> bool:
 def _check_limits(host: HostConfig) -> None:
     if host.shm_size < 0:
         raise InvalidArgument("SHM size can not be less than 0")
+    if not all(0 <= number < 1 << 16 for number in host.console_size):
+        raise InvalidArgument(f"invalid ConsoleSize: {list(host.console_size)}")
     if not -1000 <= host.oom_score_adj <= 1000:
         raise InvalidArgument(
             f"Invalid value {host.oom_score_adj}, range for oom score adj is [-1000, 1000]"

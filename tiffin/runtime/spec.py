@@ -119,8 +119,10 @@ def _process(workload: Workload, chosen: tuple[str, ...], security: SecurityOpti
     args = [*(config.entrypoint or ()), *(config.cmd or ())]
     if not args:
         raise InvalidArgument("no command specified")
+    rows, columns = host.console_size
     return {
         "terminal": config.tty,
+        **({"consoleSize": {"height": rows, "width": columns}} if config.tty and rows else {}),
         "user": {"uid": 0, "gid": 0},
         "args": args,
         "env": environment(config.env or (), workload.hostname, tty=config.tty),
