@@ -428,3 +428,15 @@ def test_a_terminal_has_the_size_that_was_asked_for_from_the_start(daemon: LiveD
     assert daemon.docker("logs", "sized").stdout.strip() == "33 111"
     assert inspect(daemon, "sized")["HostConfig"]["ConsoleSize"] == [33, 111]
     daemon.docker("rm", "sized")
+
+
+def test_logs_with_details_say_labels_and_environment(daemon: LiveDaemon, client: str) -> None:
+    run = daemon.client(client)
+    name = f"details-{client}"
+    run(
+        "run", "--name", name, "--label", "tier=front", "-e", "A=1", "--log-opt", "labels=tier",
+        "--log-opt", "env=A", "--log-opt", "tag={{.Name}}", "busybox", "echo", "hello",
+    )  # fmt: skip
+    assert run("logs", "--details", name).stdout == f"A=1,tag={name},tier=front hello\n"
+    assert run("logs", name).stdout == "hello\n"
+    run("rm", name)

@@ -25,6 +25,7 @@ from tiffin.api.streams import frame
 from tiffin.api.terminal import parse_detach_keys, parse_size
 from tiffin.api.versions import Version
 from tiffin.core.container import Container
+from tiffin.core.logextras import prefix
 from tiffin.core.timestamps import parse_time, rfc3339_fixed
 from tiffin.core.workload import Attachment
 from tiffin.engine.containers import LogOptions
@@ -108,7 +109,10 @@ class ContainerStreamRoutes:
         container = self._containers.get(request.parameters["id"])
         lines = self._containers.logs(container.id, options)
         chunks = _log_chunks(
-            lines, timestamps=query.boolean("timestamps"), framed=not container.config.tty
+            lines,
+            timestamps=query.boolean("timestamps"),
+            details=prefix(container) if query.boolean("details") else b"",
+            framed=not container.config.tty,
         )
         return Stream(chunks, stream_type(request, tty=container.config.tty))
 
@@ -124,10 +128,10 @@ async def _exit_document(
 
 
 async def _log_chunks(
-    lines: AsyncIterator[Any], *, timestamps: bool, framed: bool
+    lines: AsyncIterator[Any], *, timestamps: bool, details: bytes, framed: bool
 ) -> AsyncIterator[bytes]:
     async for line in lines:
-        data = line.data
+        data = details + line.data
         if timestamps:
             data = f"{rfc3339_fixed(line.time_ns)} ".encode() + data
         yield frame(line.stream, data) if framed else data

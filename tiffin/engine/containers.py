@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, suppress
 
 import msgspec
 
-from tiffin.core import lifecycle
+from tiffin.core import lifecycle, logextras
 from tiffin.core.container import Container, HostConfig, Status
 from tiffin.core.image import ContainerConfig
 from tiffin.core.lifecycle import Action
@@ -187,8 +187,9 @@ class Containers:
         if driver not in ("", "json-file", "none"):
             raise InvalidArgument(f"logger: no log driver named '{driver}' is registered")
         for key in options:
-            if key not in ("max-size", "max-file"):
+            if key not in ("max-size", "max-file") and key not in logextras.OPTIONS:
                 raise InvalidArgument(f"unknown log opt '{key}' for json-file log driver")
+        logextras.check_extras(options)
         if "max-size" in options and options["max-size"] != "-1":
             parse_size(options["max-size"])
         if not options.get("max-file", "1").isdecimal() or options.get("max-file") == "0":
