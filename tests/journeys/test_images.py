@@ -70,6 +70,14 @@ def test_a_broken_build_names_file_and_line_and_leaves_nothing(
     assert run("ps", "-aq").stdout == ""
 
 
+def test_from_alone_is_the_base_itself_under_another_name(daemon: LiveDaemon, client: str) -> None:
+    run = daemon.client(client)
+    base = run("inspect", "-f", "{{.Id}}", "busybox").stdout
+    run("build", "-t", f"same-{client}", "-", input="FROM busybox AS one\nFROM one\n")
+    assert run("inspect", "-f", "{{.Id}}", f"same-{client}").stdout == base
+    run("rmi", f"same-{client}")
+
+
 def test_stages_and_targets(daemon: LiveDaemon, client: str, context: Path) -> None:
     run = daemon.client(client)
     (context / "Dockerfile").write_text(

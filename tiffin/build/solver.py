@@ -39,6 +39,7 @@ class Progress:
     document: ImageConfig
     chain_id: str | None
     image_id: str  # of the document; "" for scratch with nothing in it
+    is_base: bool = False  # nothing was done to the image of FROM
 
     def after(self, outcome: Outcome, recollection: Recollection, epoch_ns: int | None) -> Progress:
         created_ns = recollection.created_ns if epoch_ns is None else epoch_ns
@@ -164,7 +165,7 @@ class Solver:
             return Progress(state, with_fields(empty, config=state.config), None, "")
         image = await self._host.base(origin.image, origin.platform, transcript.put_now)
         state = initial_state(image.config.config or ContainerConfig(), image.config.author)
-        return Progress(state, image.config, image.chain_id, image.image_id)
+        return Progress(state, image.config, image.chain_id, image.image_id, is_base=True)
 
     async def _triggers(
         self, stage: StagePlan, progress: Progress, transcript: Transcript

@@ -73,6 +73,8 @@ class BuildImages(BaseImages, Protocol):
         """Make the image and its tags; its id."""
         ...
 
+    async def tag(self, source: str, repository: str, tag: str = "") -> None: ...
+
     async def sweep(self) -> None:
         """Remove layers and blobs that nothing reaches."""
         ...
@@ -193,7 +195,7 @@ class Builds:
     ) -> AsyncIterator[Message]:
         if not result.image_id:
             raise InvalidArgument("No image was generated. Is your Dockerfile empty?")
-        image_id = await self._images.create_from_build(result.document, result.chain_id, tags)
+        image_id = await self._image(result, tags)
         if options.quiet:
             yield {"stream": f"{image_id}\n"}
             return
@@ -203,6 +205,14 @@ class Builds:
         yield {"stream": f"Successfully built {image_id.removeprefix('sha256:')[:12]}\n"}
         for tag in tags:
             yield {"stream": f"Successfully tagged {tag}\n"}
+
+    async def _image(self, result: Progress, tags: tuple[str, ...]) -> str:
+        """FROM alone is the base under more names: its config keeps its bytes, and so its ID."""
+        if not result.is_base:
+            return await self._images.create_from_build(result.document, result.chain_id, tags)
+        for tag in tags:
+            await self._images.tag(result.image_id, tag)
+        return result.image_id
 
     def _host(self, options: BuildOptions) -> MachineHost:
         settings = StepSettings(options.host_config, options.platform, options.pull, options.auth)

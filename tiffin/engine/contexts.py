@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import logging
 import os
 import socket
 import threading
@@ -16,8 +17,11 @@ from collections.abc import AsyncIterator, Coroutine
 from typing import Any, BinaryIO, cast
 
 from tiffin.engine.buildhost import finish
+from tiffin.errors import TiffinError
 from tiffin.storage import jail, unpack
 from tiffin.storage.store import Storage
+
+log = logging.getLogger(__name__)
 
 SPARE_SECONDS = 60.0
 
@@ -110,7 +114,13 @@ class Receivers:
     async def _fill(self) -> None:
         if self._spare is not None:
             return
-        made = await asyncio.to_thread(Receiver, self._storage)
+        try:
+            made = await asyncio.to_thread(Receiver, self._storage)
+        except (TiffinError, OSError) as error:
+            log.info(
+                "no receiver made ahead: %s", error
+            )  # the next build tries again, and says why
+            return
         if self._spare is not None or self._closed:
             await made.close()
         else:
