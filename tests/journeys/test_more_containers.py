@@ -440,3 +440,26 @@ def test_logs_with_details_say_labels_and_environment(daemon: LiveDaemon, client
     assert run("logs", "--details", name).stdout == f"A=1,tag={name},tier=front hello\n"
     assert run("logs", name).stdout == "hello\n"
     run("rm", name)
+
+
+def test_a_websocket_carries_both_directions(daemon: LiveDaemon) -> None:
+    daemon.docker("run", "-di", "--name", "socketed", "busybox", "cat")
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(30)
+        connection.connect(daemon.socket)
+        request = (
+            "GET /containers/socketed/attach/ws?stream=1&stdin=1&stdout=1 HTTP/1.1\r\n"
+            "Host: d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        connection.sendall(request.encode())
+        stream = connection.makefile("rb")
+        head = b"".join(iter(stream.readline, b"\r\n"))
+        assert head.startswith(b"HTTP/1.1 101 ")
+        assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in head
+        connection.sendall(b"\x82\x86\0\0\0\0hello\n")
+        assert stream.read(8) == b"\x82\x06hello\n"
+        connection.sendall(b"\x88\x80\0\0\0\0")
+        assert stream.read() == b"\x88\x02\x03\xe8"
+    assert inspect(daemon, "socketed")["State"]["Running"]
+    daemon.docker("rm", "-f", "socketed")

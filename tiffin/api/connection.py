@@ -229,7 +229,9 @@ class Connection(asyncio.Protocol):
             query=Query(query),
             headers=headers,
             body=RequestBody(self._next_event, self._continue),
-            hijack=lambda content_type: self._hijack("upgrade" in headers, content_type),
+            hijack=lambda content_type, lines=(): self._hijack(
+                "upgrade" in headers, content_type, lines
+            ),
         )
 
     async def _next_event(self) -> Event:
@@ -391,11 +393,15 @@ class Connection(asyncio.Protocol):
 
     # Hijacking.
 
-    async def _hijack(self, upgrade: bool, content_type: str) -> HijackedConnection:
+    async def _hijack(
+        self, upgrade: bool, content_type: str, handshake: tuple[str, ...]
+    ) -> HijackedConnection:
         """Answer 101 or a bare 200 and part with the connection. Raises ClientGone."""
         await self._skip_body()
         lines = [f"Content-Type: {content_type}"]
-        if upgrade:
+        if handshake:
+            lines = ["HTTP/1.1 101 Switching Protocols", *handshake]
+        elif upgrade:
             lines = ["HTTP/1.1 101 UPGRADED", *lines, "Connection: Upgrade", "Upgrade: tcp"]
         else:
             lines = ["HTTP/1.1 200 OK", *lines]

@@ -88,7 +88,8 @@ class Request:
     query: Query
     headers: Mapping[str, str]  # names in lower case
     body: Body
-    hijack: Callable[[str], Awaitable[HijackedConnection]]  # takes the stream's content type
+    # Takes the stream's content type, and the header lines of another protocol's handshake.
+    hijack: Callable[..., Awaitable[HijackedConnection]]
     version: Version = NEWEST
     id: str = ""
     parameters: dict[str, str] = field(default_factory=dict)

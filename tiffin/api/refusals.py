@@ -49,7 +49,6 @@ def refusals() -> list[Route]:
         Route("POST", "/swarm/join", no_swarm),
         Route("POST", "/swarm/leave", not_in_swarm),
         Route("POST", "/swarm/unlock", not_in_swarm),
-        Route("GET", "/containers/{id}/attach/ws", not_yet),
         Route("GET", "/images/search", not_yet),
         Route("GET", "/plugins", no_plugins),
         Route("GET", "/plugins/privileges", no_plugin_support),

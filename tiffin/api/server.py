@@ -17,6 +17,7 @@ from tiffin.api.router import Route, Router
 from tiffin.api.statistics import StatisticsRoutes
 from tiffin.api.system import SystemRoutes
 from tiffin.api.volumes import VolumeRoutes
+from tiffin.api.websocket import WebsocketRoutes
 
 if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
@@ -30,6 +31,7 @@ def routes(engine: Engine) -> list[Route]:
         *ContainerStreamRoutes(engine).routes(),
         *ContainerFileRoutes(engine).routes(),
         *StatisticsRoutes(engine).routes(),
+        *WebsocketRoutes(engine).routes(),
         *ExecRoutes(engine).routes(),
         *ImageRoutes(engine).routes(),
         *BuildRoutes(engine).routes(),
