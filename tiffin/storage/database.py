@@ -65,6 +65,42 @@ class LayerBlob(NamedTuple):
     size: int
 
 
+class Reserve:
+    """Room on a full disk for the log of a deletion, without which nothing could be given back.
+
+    A file of no use, given up when a deletion finds the disk full, made again when there is room.
+    """
+
+    BYTES = 1 << 20
+    ENOUGH = 4 * BYTES
+
+    def __init__(self, path: str):
+        self._path = path
+        self._is_there = False
+
+    def restore(self) -> None:
+        if self._free() < self.ENOUGH:
+            self._is_there = os.path.exists(self._path)
+            return
+        with contextlib.suppress(OSError), open(self._path, "ab") as file:
+            os.posix_fallocate(file.fileno(), 0, self.BYTES)
+            self._is_there = True
+
+    def make_room(self) -> None:
+        """Before a deletion: some microseconds unless the disk is full, or was."""
+        free = self._free()
+        if self._is_there and free < self.BYTES:
+            self._is_there = False
+            with contextlib.suppress(OSError):
+                os.unlink(self._path)
+        elif not self._is_there and free >= self.ENOUGH:
+            self.restore()
+
+    def _free(self) -> int:
+        status = os.statvfs(os.path.dirname(self._path) or ".")
+        return status.f_bavail * status.f_frsize
+
+
 class Database:
     """Open with a path; `settle` may be set afterwards."""
 
@@ -73,6 +109,8 @@ class Database:
         self._lock = threading.RLock()
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self.settle: Callable[[], None] = lambda: None
+        self._reserve = Reserve(path + "-reserve")
+        self._reserve.restore()
         with _as_failures("open"):
             self._connection.execute("PRAGMA journal_mode = WAL")
             # Checkpoints cost an fsync, so they happen in `checkpoint`, not on a container's start.
@@ -137,6 +175,7 @@ class Database:
 
     def delete_image(self, image_id: str) -> None:
         """With its tags and repo digests."""
+        self._reserve.make_room()
         with self._transaction(durable=True):
             for table, column in (("tags", "image_id"), ("repo_digests", "image_id")):
                 self._execute(f"DELETE FROM {table} WHERE {column} = ?", image_id)  # noqa: S608
@@ -317,10 +356,14 @@ class Database:
             return self._connection.execute(query, values).fetchall()
 
     def _write(self, query: str, *values: object) -> None:
+        if query.startswith("DELETE"):
+            self._reserve.make_room()
         with self._lock, _as_failures("write"):
             self._connection.execute(query, values)
 
     def _write_durably(self, query: str, *values: object) -> None:
+        if query.startswith("DELETE"):
+            self._reserve.make_room()
         with self._transaction(durable=True):
             self._execute(query, *values)
 
