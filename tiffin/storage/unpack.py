@@ -336,7 +336,8 @@ class Unpacker:
     def _attributes(self, parent: int, name: bytes, entry: tar.Entry) -> None:
         if (entry.uid, entry.gid) != self._born_as:
             os.chown(name, entry.uid, entry.gid, dir_fd=parent, follow_symlinks=False)
-            if entry.kind != tar.SYMLINK:
+            # chmod follows links, and in a tree in use somebody may put one there meanwhile.
+            if entry.kind != tar.SYMLINK and not self._in_use:
                 os.chmod(name, entry.mode, dir_fd=parent)
         times = (entry.mtime_ns, entry.mtime_ns)
         os.utime(name, ns=times, dir_fd=parent, follow_symlinks=False)
