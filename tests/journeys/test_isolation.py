@@ -156,6 +156,8 @@ def test_the_usual_devices_are_there_and_work(daemon: LiveDaemon, client: str) -
         "run", "--rm", "-u", "33", "busybox", "sh", "-c", script, check=False
     )
     *names, zero, random = finished.stdout.split()
+    if os.path.exists("/proc/kcore"):  # a link to it, as in Docker
+        names.remove("core")
     assert names == sorted(
         "fd full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero".split()
     )
