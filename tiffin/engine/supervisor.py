@@ -28,7 +28,14 @@ from tiffin.engine.events import Events
 from tiffin.engine.idranges import IdRanges
 from tiffin.engine.ports import ContainerRuntime
 from tiffin.engine.waiting import ExitResult, Waiters
-from tiffin.errors import CannotStart, Conflict, InvalidArgument, NotFound, TiffinError
+from tiffin.errors import (
+    CannotStart,
+    Conflict,
+    EngineFailure,
+    InvalidArgument,
+    NotFound,
+    TiffinError,
+)
 from tiffin.storage.snapshots import SnapshotStore
 
 log = logging.getLogger(__name__)
@@ -357,7 +364,7 @@ class Supervisor:
             if container.host_config.auto_remove and not restarts and not self._closing:
                 container = self._catalog.show_state(container, state)
             else:
-                container = await self._catalog.put_state(container, state)
+                container = await self._record_exit(container, state)
         self._on_container_end(container.id)
         if ended.oom_killed:
             self._emit(container, "oom")
@@ -369,6 +376,14 @@ class Supervisor:
         self._waiters.ended(container.id, ExitResult(ended.exit_code))
         if container.host_config.auto_remove:
             await self._remove_after_exit(container.id)
+
+    async def _record_exit(self, container: Container, state: State) -> Container:
+        """On a full disk in memory alone: who waits for the end is told all the same."""
+        try:
+            return await self._catalog.put_state(container, state)
+        except EngineFailure as error:
+            log.error("exit not kept container=%s: %s", container.id, error.message)  # noqa: TRY400
+            return self._catalog.show_state(container, state)
 
     async def _release(self, container: Container) -> None:
         """Give back what a running container holds."""

@@ -191,6 +191,25 @@ def test_an_exit_is_recorded_and_told_to_who_waits(play: Callable[[Scene], None]
     play(scene)
 
 
+def test_an_exit_on_a_full_disk_is_told_all_the_same(
+    play: Callable[[Scene], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        await world.supervisor.start("web")
+        waiting = world.supervisor.wait("web")
+
+        def refuse(_: Container) -> None:
+            raise EngineFailure("cannot write the database: no space left on device")
+
+        monkeypatch.setattr(world.database, "put_container", refuse)
+        world.runtime.end(ID, 4)
+        assert (await waiting).exit_code == 4
+        assert world.state().status is Status.EXITED
+
+    play(scene)
+
+
 def test_a_client_that_waits_and_leaves_leaves_nothing(play: Callable[[Scene], None]) -> None:
     async def scene(world: World) -> None:
         await world.add()
