@@ -90,8 +90,8 @@ def read_host_config(document: Any) -> HostConfig:
             raise InvalidArgument(f"invalid JSON: {field} is out of range")
     return msgspec.structs.replace(
         host,
-        # CLIs write "no limit" as 0 or -1.
-        pids_limit=None if host.pids_limit in (0, -1) else host.pids_limit,
+        # The docker CLI always writes a 0, which must leave our default in force; -1 lifts it.
+        pids_limit=None if host.pids_limit == 0 else host.pids_limit,
     )
 
 

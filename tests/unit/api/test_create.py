@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from tiffin.api.container_json import UNSUPPORTED_HOST_FIELDS
-from tiffin.api.create import read_create
+from tiffin.api.create import read_create, read_host_config
 from tiffin.api.versions import NEWEST, Version
 from tiffin.errors import InvalidArgument, Unsupported
 
@@ -106,3 +106,8 @@ def test_several_endpoints_are_refused_in_the_words_of_the_version() -> None:
 def test_a_wrong_shape_is_a_400(document: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgument):
         read_create(document, NEWEST)
+
+
+@pytest.mark.parametrize(("given", "kept"), [(0, None), (-1, -1), (5, 5)])
+def test_no_limit_of_processes_is_asked_for_by_minus_one(given: int, kept: int | None) -> None:
+    assert read_host_config({"PidsLimit": given}).pids_limit == kept
