@@ -68,5 +68,6 @@ class Handler(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    server = ThreadingHTTPServer(("", 3000), Handler)
     print("Listening on port 3000", flush=True)
-    ThreadingHTTPServer(("", 3000), Handler).serve_forever()
+    server.serve_forever()
