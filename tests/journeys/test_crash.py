@@ -35,7 +35,8 @@ def test_containers_logs_and_ports_survive_a_killed_daemon(daemon: LiveDaemon) -
         assert answer.read() == b"hi\n"
     daemon.start()
     assert daemon.docker("inspect", "-f", "{{.State.Pid}}", "web").stdout == pid
-    daemon.docker("exec", "web", "rm", "/i")
+    # Without it there is no container for long: whether `rm` outlives its own work is a race.
+    daemon.docker("exec", "-d", "web", "rm", "/i")
     assert daemon.docker("wait", "web").stdout == "0\n"
     lines = daemon.docker("logs", "web").stdout.split()
     assert lines == [str(number + 1) for number in range(len(lines))]
