@@ -15,7 +15,7 @@ from tiffin.core.image import ImageConfig, chain_id, decode_config
 from tiffin.core.reference import Reference, parse
 from tiffin.core.timestamps import parse_time
 from tiffin.errors import InvalidArgument, NotFound
-from tiffin.storage import failpoints
+from tiffin.kernel import failpoints
 from tiffin.storage.database import ImageRow
 from tiffin.storage.store import Storage
 

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
@@ -28,26 +28,24 @@ from tiffin.core.workload import Attachment, Created, ExecProcess, Exit, Workloa
 from tiffin.errors import CannotStart, Conflict, EngineFailure, InvalidArgument, Unavailable
 from tiffin.kernel import cgroup, seccomp, syscalls
 from tiffin.runtime import capabilities, host, limits, messages, operations, spec
+from tiffin.runtime.connection import (
+    REQUEST_DEADLINE_SECONDS,
+    Connection,
+    ShimFailed,
+    ShimGone,
+    checked,
+    settle,
+)
 from tiffin.runtime.facts import HostFacts
 from tiffin.runtime.messages import Message
+from tiffin.runtime.wording import CREATE_FAILED, cannot_exec, cannot_start
 
 log = logging.getLogger(__name__)
-_T = TypeVar("_T")
 
 CREATE_DEADLINE_SECONDS = 30.0
 START_DEADLINE_SECONDS = 60.0
-REQUEST_DEADLINE_SECONDS = 10.0
 KILL_DEADLINE_SECONDS = 10.0
 
-_CREATE_FAILED = (
-    "failed to create task for container: failed to create shim task: "
-    "OCI runtime create failed: unable to start container process: "
-)
-_EXEC_FAILED = "OCI runtime exec failed: exec failed: unable to start container process: "
-_MOUNT_HINT = (
-    ": Are you trying to mount a directory onto a file (or vice-versa)? "
-    "Check if the specified host path exists and is the expected type"
-)
 _USUAL_NAMESPACES = ("cgroup", "ipc", "mount", "network", "pid", "uts")
 _ZYGOTE = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
@@ -55,120 +53,10 @@ _ZYGOTE = (
 )
 
 
-class ShimFailed(Exception):
-    """A shim said no. `report` is runtime.init's: message, operation, errno, exit_code."""
-
-    def __init__(self, report: dict[str, Any]) -> None:
-        super().__init__(report.get("message", ""))
-        self.report = report
-
-
-class ShimGone(Exception):
-    """The connection to a shim has ended before it answered."""
-
-
-class _Connection:
-    """Requests and events over one socket to a shim or the zygote."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        connection.setblocking(False)
-        self.socket = connection
-        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.on_event: Callable[[Message], None] = lambda _message: None
-        self._waiting: dict[int, asyncio.Future[Message]] = {}
-        self._last_id = 0
-        self._sending = asyncio.Lock()
-        asyncio.get_running_loop().add_reader(connection.fileno(), self._on_readable)
-
-    def _on_readable(self) -> None:
-        while not self.ended.done():
-            try:
-                message, descriptors = messages.receive(self.socket)
-            except BlockingIOError:
-                return
-            except (messages.ConnectionEnded, OSError, ValueError):
-                self.close()
-                return
-            messages.close_all(descriptors)
-            self._take(message)
-
-    def _take(self, message: Message) -> None:
-        if "id" not in message:
-            self.on_event(message)
-            return
-        waiting = self._waiting.pop(message["id"], None)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(message)
-
-    def next_id(self) -> tuple[int, asyncio.Future[Message]]:
-        self._last_id += 1
-        answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        self._waiting[self._last_id] = answer
-        return self._last_id, answer
-
-    async def request(
-        self,
-        op: str,
-        fields: Message | None = None,
-        descriptors: Sequence[int] = (),
-        *,
-        deadline: float = REQUEST_DEADLINE_SECONDS,
-    ) -> Message:
-        """The answer. Raises ShimFailed, ShimGone, TimeoutError."""
-        if self.ended.done():
-            raise ShimGone
-        number, answer = self.next_id()
-        try:
-            async with asyncio.timeout(deadline):
-                await self.send({"id": number, "op": op, **(fields or {})}, descriptors)
-                return checked(await answer)
-        finally:
-            self._waiting.pop(number, None)
-
-    async def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
-        async with self._sending:
-            while True:
-                try:
-                    messages.send(self.socket, message, list(descriptors))
-                except BlockingIOError:
-                    await self._writable()
-                except (messages.ConnectionEnded, OSError) as error:
-                    raise ShimGone from error
-                else:
-                    return
-
-    async def _writable(self) -> None:
-        loop = asyncio.get_running_loop()
-        ready = loop.create_future()
-        fd = self.socket.fileno()
-        loop.add_writer(fd, lambda: _settle(ready, None))
-        try:
-            await ready
-        finally:
-            loop.remove_writer(fd)
-
-    def close(self) -> None:
-        if self.ended.done():
-            return
-        asyncio.get_running_loop().remove_reader(self.socket.fileno())
-        self.socket.close()
-        self.ended.set_result(None)
-        for answer in self._waiting.values():
-            if not answer.done():
-                answer.set_exception(ShimGone())
-                answer.exception()  # whoever waited may have gone: that is no news
-
-
-def checked(answer: Message) -> Message:
-    if "failed" in answer:
-        raise ShimFailed(answer["failed"])
-    return answer
-
-
 class _Shim:
     """What the daemon knows of one shim."""
 
-    def __init__(self, container_id: str, connection: _Connection) -> None:
+    def __init__(self, container_id: str, connection: Connection) -> None:
         self.container_id = container_id
         self.connection = connection
         self.group: cgroup.Cgroup | None = None
@@ -196,7 +84,7 @@ class Runtime:
         self._cgroup_root = cgroup_root
         self._interpreter = interpreter
         self._probe_directory = probe_directory or self._run_root
-        self._zygote: _Connection | None = None
+        self._zygote: Connection | None = None
         self._opened = False
         self._zygote_process: subprocess.Popen[bytes] | None = None
         self._starting_zygote = asyncio.Lock()
@@ -242,7 +130,7 @@ class Runtime:
             with contextlib.suppress(OSError):
                 os.rmdir(directory)
 
-    async def _ensure_zygote(self) -> _Connection:
+    async def _ensure_zygote(self) -> Connection:
         async with self._starting_zygote:
             if self._zygote is None or self._zygote.ended.done():
                 self._zygote = await self._start_zygote()
@@ -257,7 +145,7 @@ class Runtime:
         if self._zygote is not None:
             await self._zygote.send({"spare": operations.birth_flags(linux)})
 
-    async def _start_zygote(self) -> _Connection:
+    async def _start_zygote(self) -> Connection:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         package_parent = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
         command = [self._interpreter, "-I", "-S", "-X", "utf8", "-c", _ZYGOTE]
@@ -272,9 +160,9 @@ class Runtime:
                 stdout=subprocess.DEVNULL,  # shims would hold the daemon's open, for years
                 start_new_session=True,
             )
-        connection = _Connection(ours)
+        connection = Connection(ours)
         ready: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        connection.on_event = lambda message: _settle(ready, message)
+        connection.on_event = lambda message: settle(ready, message)
         try:
             async with asyncio.timeout(CREATE_DEADLINE_SECONDS):
                 await asyncio.wait((ready, connection.ended), return_when=asyncio.FIRST_COMPLETED)
@@ -287,11 +175,11 @@ class Runtime:
 
     async def _ask_zygote(
         self, message: Message, descriptors: Sequence[int] = ()
-    ) -> tuple[_Connection, asyncio.Future[Message]]:
+    ) -> tuple[Connection, asyncio.Future[Message]]:
         """Have it fork somebody: the connection to that, and the answer to come."""
         zygote = await self._ensure_zygote()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        connection = _Connection(ours)
+        connection = Connection(ours)
         number, answer = connection.next_id()
         try:
             with theirs:
@@ -381,7 +269,7 @@ class Runtime:
         shim.connection.close()
         await asyncio.to_thread(self._clean, shim.container_id, shim.group)
 
-    def _adopt(self, container_id: str, connection: _Connection) -> _Shim:
+    def _adopt(self, container_id: str, connection: Connection) -> _Shim:
         shim = _Shim(container_id, connection)
         self._shims[container_id] = shim
         connection.on_event = lambda message: self._on_event(shim, message)
@@ -405,7 +293,7 @@ class Runtime:
         if isinstance(error, ShimFailed):
             raise cannot_start(error.report) from error
         if isinstance(error, ShimGone):
-            raise CannotStart(f"{_CREATE_FAILED}the shim died: unknown", operation=what) from error
+            raise CannotStart(f"{CREATE_FAILED}the shim died: unknown", operation=what) from error
         if isinstance(error, TimeoutError):
             raise Unavailable(f"the container's shim did not {what} it in time") from error
         raise error
@@ -682,7 +570,7 @@ class Runtime:
         shim.running = True
         return Created(shim.pid, shim.start_ticks)
 
-    def _connect(self, container_id: str) -> _Connection | None:
+    def _connect(self, container_id: str) -> Connection | None:
         """To a living shim's socket, by its directory: an address holds 108 bytes, a path more."""
         try:
             directory = os.open(self._directory(container_id), os.O_PATH | os.O_DIRECTORY)
@@ -697,11 +585,11 @@ class Runtime:
             return None
         finally:
             os.close(directory)
-        return _Connection(connection)
+        return Connection(connection)
 
-    async def _hello(self, connection: _Connection) -> Message | None:
+    async def _hello(self, connection: Connection) -> Message | None:
         first: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        connection.on_event = lambda message: _settle(first, message)
+        connection.on_event = lambda message: settle(first, message)
         await asyncio.wait(
             (first, connection.ended),
             timeout=REQUEST_DEADLINE_SECONDS,
@@ -785,11 +673,6 @@ def _client_of(attachment: Attachment, early: bytes) -> Message:
     }
 
 
-def _settle(future: asyncio.Future[_T], value: _T) -> None:
-    if not future.done():
-        future.set_result(value)
-
-
 def exit_of(container_id: str, message: Message) -> Exit:
     return Exit(
         container_id=container_id,
@@ -799,31 +682,6 @@ def exit_of(container_id: str, message: Message) -> Exit:
         oom_killed=message["oom_killed"],
         finished_ns=message["finished_ns"],
     )
-
-
-def cannot_start(report: dict[str, Any]) -> CannotStart:
-    """Docker's words: its CLI chooses 126 or 127 by them."""
-    operation, number = report.get("operation", ""), report.get("errno", 0)
-    if operation == "find user":
-        return CannotStart(report["message"], operation=operation)
-    message = f"{_CREATE_FAILED}{report['message']}: unknown"
-    if number == errno.ENOTDIR and not operation.startswith("exec"):
-        message += _MOUNT_HINT
-    return CannotStart(
-        message, operation=operation, errno=number, exit_code=report.get("exit_code", 128)
-    )
-
-
-def cannot_exec(report: dict[str, Any]) -> CannotStart | Conflict:
-    operation, number = report.get("operation", ""), report.get("errno", 0)
-    if number == errno.ESRCH and operation == "exec":
-        return Conflict(report["message"])
-    exit_code = report.get("exit_code", 126)
-    if operation == "find user":
-        return CannotStart(report["message"], operation=operation, exit_code=126)
-    message = f"{_EXEC_FAILED}{report['message']}: unknown"
-    exit_code = exit_code if exit_code in (126, 127) else 126
-    return CannotStart(message, operation=operation, errno=number, exit_code=exit_code)
 
 
 def _kill_orphans(pid: int, start_ticks: int, group: cgroup.Cgroup | None) -> None:

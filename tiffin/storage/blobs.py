@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from tiffin.core.image import MAX_DOCUMENT_BYTES, Descriptor, Digest, is_digest
 from tiffin.errors import EngineFailure, InvalidArgument, NotFound
-from tiffin.storage import failpoints
+from tiffin.kernel import failpoints
 
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 _EMPTY_INDEX = (

@@ -23,7 +23,8 @@ from typing import Any, BinaryIO, NamedTuple
 from tiffin.core.image import Descriptor, digest_of
 from tiffin.core.workload import Overlay
 from tiffin.errors import Conflict, EngineFailure, NotFound
-from tiffin.storage import failpoints, jail, layers, overlay, unpack
+from tiffin.kernel import failpoints
+from tiffin.storage import jail, layers, overlay, unpack
 from tiffin.storage.blobs import BlobStore, ContentMismatch
 from tiffin.storage.database import Database, SnapshotRow
 from tiffin.storage.directories import Directories

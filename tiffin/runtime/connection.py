@@ -1,0 +1,131 @@
+"""Requests and events over one socket to a shim or to the zygote, as the daemon has them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from tiffin.runtime import messages
+from tiffin.runtime.messages import Message
+
+_T = TypeVar("_T")
+
+REQUEST_DEADLINE_SECONDS = 10.0
+
+
+class ShimFailed(Exception):
+    """A shim said no. `report` is runtime.init's: message, operation, errno, exit_code."""
+
+    def __init__(self, report: dict[str, Any]) -> None:
+        super().__init__(report.get("message", ""))
+        self.report = report
+
+
+class ShimGone(Exception):
+    """The connection to a shim has ended before it answered."""
+
+
+class Connection:
+    """Requests and events over one socket to a shim or the zygote."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        self.socket = connection
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.on_event: Callable[[Message], None] = lambda _message: None
+        self._waiting: dict[int, asyncio.Future[Message]] = {}
+        self._last_id = 0
+        self._sending = asyncio.Lock()
+        asyncio.get_running_loop().add_reader(connection.fileno(), self._on_readable)
+
+    def _on_readable(self) -> None:
+        while not self.ended.done():
+            try:
+                message, descriptors = messages.receive(self.socket)
+            except BlockingIOError:
+                return
+            except (messages.ConnectionEnded, OSError, ValueError):
+                self.close()
+                return
+            messages.close_all(descriptors)
+            self._take(message)
+
+    def _take(self, message: Message) -> None:
+        if "id" not in message:
+            self.on_event(message)
+            return
+        waiting = self._waiting.pop(message["id"], None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(message)
+
+    def next_id(self) -> tuple[int, asyncio.Future[Message]]:
+        self._last_id += 1
+        answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._waiting[self._last_id] = answer
+        return self._last_id, answer
+
+    async def request(
+        self,
+        op: str,
+        fields: Message | None = None,
+        descriptors: Sequence[int] = (),
+        *,
+        deadline: float = REQUEST_DEADLINE_SECONDS,
+    ) -> Message:
+        """The answer. Raises ShimFailed, ShimGone, TimeoutError."""
+        if self.ended.done():
+            raise ShimGone
+        number, answer = self.next_id()
+        try:
+            async with asyncio.timeout(deadline):
+                await self.send({"id": number, "op": op, **(fields or {})}, descriptors)
+                return checked(await answer)
+        finally:
+            self._waiting.pop(number, None)
+
+    async def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        async with self._sending:
+            while True:
+                try:
+                    messages.send(self.socket, message, list(descriptors))
+                except BlockingIOError:
+                    await self._writable()
+                except (messages.ConnectionEnded, OSError) as error:
+                    raise ShimGone from error
+                else:
+                    return
+
+    async def _writable(self) -> None:
+        loop = asyncio.get_running_loop()
+        ready = loop.create_future()
+        fd = self.socket.fileno()
+        loop.add_writer(fd, lambda: settle(ready, None))
+        try:
+            await ready
+        finally:
+            loop.remove_writer(fd)
+
+    def close(self) -> None:
+        if self.ended.done():
+            return
+        asyncio.get_running_loop().remove_reader(self.socket.fileno())
+        self.socket.close()
+        self.ended.set_result(None)
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(ShimGone())
+                answer.exception()  # whoever waited may have gone: that is no news
+
+
+def checked(answer: Message) -> Message:
+    if "failed" in answer:
+        raise ShimFailed(answer["failed"])
+    return answer
+
+
+def settle(future: asyncio.Future[_T], value: _T) -> None:
+    """Set a result, unless there is one already."""
+    if not future.done():
+        future.set_result(value)

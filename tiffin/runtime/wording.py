@@ -1,0 +1,43 @@
+"""What a shim reports as failed, in Docker's words."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+from tiffin.errors import CannotStart, Conflict
+
+CREATE_FAILED = (
+    "failed to create task for container: failed to create shim task: "
+    "OCI runtime create failed: unable to start container process: "
+)
+_EXEC_FAILED = "OCI runtime exec failed: exec failed: unable to start container process: "
+_MOUNT_HINT = (
+    ": Are you trying to mount a directory onto a file (or vice-versa)? "
+    "Check if the specified host path exists and is the expected type"
+)
+
+
+def cannot_start(report: dict[str, Any]) -> CannotStart:
+    """Its CLI chooses 126 or 127 by them."""
+    operation, number = report.get("operation", ""), report.get("errno", 0)
+    if operation == "find user":
+        return CannotStart(report["message"], operation=operation)
+    message = f"{CREATE_FAILED}{report['message']}: unknown"
+    if number == errno.ENOTDIR and not operation.startswith("exec"):
+        message += _MOUNT_HINT
+    return CannotStart(
+        message, operation=operation, errno=number, exit_code=report.get("exit_code", 128)
+    )
+
+
+def cannot_exec(report: dict[str, Any]) -> CannotStart | Conflict:
+    operation, number = report.get("operation", ""), report.get("errno", 0)
+    if number == errno.ESRCH and operation == "exec":
+        return Conflict(report["message"])
+    exit_code = report.get("exit_code", 126)
+    if operation == "find user":
+        return CannotStart(report["message"], operation=operation, exit_code=126)
+    message = f"{_EXEC_FAILED}{report['message']}: unknown"
+    exit_code = exit_code if exit_code in (126, 127) else 126
+    return CannotStart(message, operation=operation, errno=number, exit_code=exit_code)
