@@ -28,6 +28,7 @@ PURE_CORE_FORBIDS = {"os", "socket", "time", "random", "asyncio", "subprocess", 
 FORKED = [
     "zygote",
     "shim",
+    "birth",
     "maker",
     "init",
     "launch",

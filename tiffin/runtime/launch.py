@@ -2,7 +2,8 @@
 
 New namespaces come with the clone itself. To join another's, a short-lived process in between
 enters them first and clones from there, and tells the pid of the result. The maker is the shim's
-child, and so is, by CLONE_PARENT, whatever it clones, and whatever that clones.
+child, and so is, by CLONE_PARENT, whatever it clones, and whatever that clones. The command line,
+which is nobody's maker, keeps its children (`adopter` 0).
 """
 
 from __future__ import annotations
@@ -21,24 +22,28 @@ from tiffin.runtime.rootfs import Failed
 _JOINED_KINDS = operations.CLONE_FLAGS
 
 
-def unborn(flags: int, channel: socket, last_capability: int) -> int:
+def unborn(
+    flags: int, channel: socket, last_capability: int, adopter: int = syscalls.CLONE_PARENT
+) -> int:
     """Clone a first process that waits on `channel` to be told what for: its pid."""
-    pid = syscalls.clone3(flags | syscalls.CLONE_PARENT)
+    pid = syscalls.clone3(flags | adopter)
     if pid == 0:
         act = lambda: init.first_process(channel, last_capability)  # noqa: E731
         init.guarded(channel, act, lingers=True)
     return pid
 
 
-def first_process(linux: Config, channel: socket, last_capability: int) -> int:
+def first_process(
+    linux: Config, channel: socket, last_capability: int, adopter: int = syscalls.CLONE_PARENT
+) -> int:
     """Clone the container's init: its pid, or 0 where the process in between will tell it."""
     flags = operations.birth_flags(linux)
     joined = operations.joined_namespaces(linux)
     if not joined:
-        return unborn(flags, channel, last_capability)
+        return unborn(flags, channel, last_capability, adopter)
     namespaces = _open_namespaces(joined)
     try:
-        if syscalls.clone3(syscalls.CLONE_PARENT) == 0:
+        if syscalls.clone3(adopter) == 0:
             act = lambda: _born_in(channel, flags, namespaces, last_capability)  # noqa: E731
             init.guarded(channel, act, lingers=True)
     finally:

@@ -14,8 +14,8 @@ import os
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_SEQPACKET, socket
 
 from tiffin.kernel import syscalls
-from tiffin.kernel.cgroup import Cgroup, Layout
-from tiffin.runtime import init, launch, logs, messages, operations, rootfs, streams
+from tiffin.runtime import launch, logs, messages, operations, rootfs, streams
+from tiffin.runtime.birth import Birth, Host, report_of
 from tiffin.runtime.init import Failure
 from tiffin.runtime.messages import Message
 from tiffin.runtime.operations import Config
@@ -30,18 +30,6 @@ EXIT_FILE = "exit.json"
 STATE_FILE = "state.json"
 REQUEST_FILE = "request.json"  # what the daemon asked for: the config, for execs
 CONTROL_SOCKET = "control.sock"
-
-
-class Host:
-    """What the zygote found out for all its shims."""
-
-    __slots__ = ("boot_id", "last_capability", "layout", "oom_score")
-
-    def __init__(self, layout: Layout, boot_id: str, last_capability: int, oom_score: str) -> None:
-        self.layout = layout
-        self.boot_id = boot_id
-        self.last_capability = last_capability
-        self.oom_score = oom_score
 
 
 class Unborn:
@@ -87,31 +75,22 @@ _SAMPLE: Config = {
 }
 
 
-class Maker:
+class Maker(Birth):
     """`data` is the daemon's create; the first of the descriptors is its connection."""
 
     def __init__(
         self, data: bytes, descriptors: list[int], host: Host, unborn: Unborn | None = None
     ) -> None:
-        self._data = data
-        self._host = host
-        self._unborn = unborn
         request = messages.decode(data)
+        super().__init__(request["config"], host, syscalls.CLONE_PARENT)
+        self._data = data
+        self._unborn = unborn
         self._request_id: int = request["id"]
         self._id: str = request["container_id"]
         self._directory: str = request["directory"]
-        self._config: Config = request["config"]
-        self._linux: Config = self._config.get("linux") or {}
-        self._extra: Config = self._config.get("tiffin") or {}
-        self._process: Config = self._config["process"]
         self._connection = socket(fileno=descriptors.pop(0))
         self._hold = descriptors
-        self._ids = rootfs.Ids(self._linux.get("uidMappings") or [], -1)
         self._plan = operations.Plan()
-        self._cgroup: Cgroup | None = None
-        self._channel: socket | None = None
-        self._pid = 0
-        self._start_ticks = 0
         self._answered = False
         self._given: dict[str, int] = {}  # what the shim will hold
         self._child_ends: list[int] = []
@@ -121,44 +100,38 @@ class Maker:
         report = None
         try:
             self._make()
-        except Failure as failure:
-            report = failure.report
-        except rootfs.Failed as failed:
-            report = init.failure_of(failed.operation, failed.error).report
-        except operations.InvalidConfig as invalid:
-            report = Failure(str(invalid), "plan").report
-        except OSError as error:
-            report = init.failure_of(str(error.strerror), error).report
+        except (Failure, rootfs.Failed, operations.InvalidConfig, OSError) as error:
+            report = report_of(error)
         self._hand_over(heir, report)
 
     def _make(self) -> None:
-        self._launch()
-        self._name_ids()
+        self.launch()
+        self.name_ids()
         # Init makes what it can by itself while we make the rest, and the daemon connects it.
-        self._tell_init(self._data)
+        self.tell_init(self._data)
         self._answer()
         self._prepare()
-        self._make_cgroup()
+        self.make_cgroup()
         self._make_stdio()
         self._give_stdio()
-        self._send_mounts()
+        self.send_mounts(self._plan, self._directory)
         self._write_file(REQUEST_FILE, self._data)
         self._write_file(STATE_FILE, messages.encode(self._state()))
 
     def _hand_over(self, heir: socket, report: Message | None) -> None:
-        channel = self._channel.fileno() if self._channel is not None else -1
+        channel = self.channel.fileno() if self.channel is not None else -1
         given = {"connection": self._connection.fileno(), "channel": channel, **self._given}
         names = [name for name, fd in given.items() if fd >= 0]
         message: Message = {
             **self._state(),
             "directory": self._directory,
-            "ids": self._ids.extents,
+            "ids": self.ids.extents,
             "kinds": operations.clone_flags(
-                [n["type"] for n in self._linux.get("namespaces") or []]
+                [n["type"] for n in self.linux.get("namespaces") or []]
             ),
-            "own_pids": "pid" in operations.new_namespaces(self._linux),
-            "stdin": self._extra.get("stdin") or {},
-            "log": self._extra.get("log") or {},
+            "own_pids": "pid" in operations.new_namespaces(self.linux),
+            "stdin": self.extra.get("stdin") or {},
+            "log": self.extra.get("log") or {},
             "failed": report,
             "request_id": 0 if self._answered else self._request_id,
             "given": names,
@@ -171,7 +144,7 @@ class Maker:
     def _prepare(self) -> None:
         os.makedirs(self._directory, 0o700, exist_ok=True)
         self._listen()
-        self._plan = operations.plan(self._config)
+        self._plan = operations.plan(self.config)
 
     def _listen(self) -> None:
         # By a relative name: the path may be longer than the 108 bytes that an address has.
@@ -193,113 +166,56 @@ class Maker:
         finally:
             os.chdir("/")
 
-    def _launch(self) -> None:
+    def launch(self) -> None:
         """Clone the first process, or take the one that waits for us."""
-        if self._unborn is not None and self._unborn.fits(self._linux):
-            self._pid, self._channel = self._unborn.pid, self._unborn.channel
+        if self._unborn is not None and self._unborn.fits(self.linux):
+            self.pid, self.channel = self._unborn.pid, self._unborn.channel
             return
         if self._unborn is not None:
             self._unborn.end()
-        self._channel, theirs = messages.pair()
-        try:
-            self._pid = launch.first_process(self._linux, theirs, self._host.last_capability)
-        finally:
-            theirs.close()
-        if not self._pid:
-            self._pid = self._await_pid()
+        super().launch()
 
-    def _await_pid(self) -> int:
-        """From the process in between."""
-        assert self._channel is not None
-        try:
-            message, _descriptors = messages.receive(self._channel)
-        except messages.ConnectionEnded as ended:
-            raise Failure("joining namespaces failed", "join namespaces") from ended
-        if "failed" in message:
-            report = message["failed"]
-            raise Failure(report["message"], report["operation"], report["errno"])
-        return int(message["pid"])
-
-    def _name_ids(self) -> None:
-        """Maps and limits: from here on the namespaces are of use to others."""
-        self._given["pidfd"] = os.pidfd_open(self._pid)
-        self._start_ticks = syscalls.start_ticks(self._pid)
-        if "user" in operations.new_namespaces(self._linux):
-            launch.write_maps(self._pid, self._linux)
-        launch.set_limits(self._pid, self._process, self._host.oom_score)
-        self._given["mount_namespace"] = self._open_namespace("mnt")
-        if operations.has_own_ids(self._linux):
-            path = dict(operations.joined_namespaces(self._linux)).get("user", "")
-            self._ids.namespace = self._open_namespace("user", path)
-            self._given["user_namespace"] = self._ids.namespace
-
-    def _open_namespace(self, name: str, path: str = "") -> int:
-        return os.open(path or f"/proc/{self._pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    def name_ids(self) -> None:
+        super().name_ids()
+        self._given["pidfd"] = self.pidfd
+        self._given["mount_namespace"] = self.open_namespace("mnt")
+        if self.ids.namespace >= 0:
+            self._given["user_namespace"] = self.ids.namespace
 
     def _answer(self) -> None:
-        answer = {"id": self._request_id, "pid": self._pid, "start_ticks": self._start_ticks}
+        answer = {"id": self._request_id, "pid": self.pid, "start_ticks": self.start_ticks}
         self._answered = True
         try:
             messages.send(self._connection, answer)
         except messages.ConnectionEnded:
             return  # the shim will see it too
 
-    def _make_cgroup(self) -> None:
-        path = self._linux.get("cgroupsPath")
-        if not path or not self._host.layout.version:
-            return
-        names = self._controllers()
-        layout = self._host.layout
-        group = Cgroup(layout, path, names) if names else Cgroup(layout, path)
-        try:
-            group.create(self._linux.get("resources"))
-        except OSError as error:
-            raise rootfs.Failed(
-                "error setting cgroup config for procHooks process", error
-            ) from error
-        self._cgroup = group
-
-    def _controllers(self) -> tuple[str, ...]:
-        return tuple((self._extra.get("cgroup") or {}).get("controllers") or ())
-
     def _make_stdio(self) -> None:
-        log: Config = self._extra.get("log") or {}
+        log: Config = self.extra.get("log") or {}
         if log.get("path"):
             try:
                 self._given["log"] = logs.open_log(log["path"])
             except OSError as error:
                 raise rootfs.Failed(f"open log {log['path']}", error) from error
-        if not self._process.get("terminal"):
-            asked: Config = self._extra.get("stdin") or {}
-            owner = self._ids.on_host(0) if self._ids.extents else -1
+        if not self.process.get("terminal"):
+            asked: Config = self.extra.get("stdin") or {}
+            owner = self.ids.on_host(0) if self.ids.extents else -1
             ours, self._child_ends = streams.make_pipes(stdin=bool(asked.get("open")), owner=owner)
             self._given.update(zip(("stdin", "stdout", "stderr"), ours, strict=True))
 
     def _give_stdio(self) -> None:
-        joins = self._cgroup.open_join() if self._cgroup is not None else []
+        joins = self.cgroup.open_join() if self.cgroup is not None else []
         message = messages.encode({"stdio": len(self._child_ends)})
-        self._tell_init(message, [*self._child_ends, *joins])
-
-    def _send_mounts(self) -> None:
-        detached = rootfs.detach(self._plan.detached, self._ids, self._directory)
-        for first in range(0, len(detached), 200):
-            self._tell_init(b'{"slots":true}', detached[first : first + 200])
-
-    def _tell_init(self, data: bytes, descriptors: list[int] | None = None) -> None:
-        assert self._channel is not None
-        try:
-            messages.send_packet(self._channel, data, descriptors or [])
-        except messages.ConnectionEnded:
-            return  # what it died of is told by its own report, or its end
+        self.tell_init(message, [*self._child_ends, *joins])
 
     def _state(self) -> Message:
         return {
             "container_id": self._id,
             "status": "created",
-            "pid": self._pid,
-            "start_ticks": self._start_ticks,
-            "cgroup": self._linux.get("cgroupsPath") or "",
-            "controllers": list(self._controllers()),
+            "pid": self.pid,
+            "start_ticks": self.start_ticks,
+            "cgroup": self.linux.get("cgroupsPath") or "",
+            "controllers": list(self.controllers()),
             "exit": None,
             "execs": [],
         }

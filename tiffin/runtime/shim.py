@@ -20,10 +20,11 @@ from _socket import socket
 from tiffin.kernel import syscalls
 from tiffin.kernel.cgroup import Cgroup
 from tiffin.runtime import init, launch, maker, messages, rootfs
+from tiffin.runtime.birth import Host
 from tiffin.runtime.init import ExecBirth, Failure, Program
 from tiffin.runtime.logs import LogWriter
 from tiffin.runtime.loop import READ, WRITE, Loop
-from tiffin.runtime.maker import CONTROL_SOCKET, EXIT_FILE, REQUEST_FILE, STATE_FILE, Host
+from tiffin.runtime.maker import CONTROL_SOCKET, EXIT_FILE, REQUEST_FILE, STATE_FILE
 from tiffin.runtime.messages import Message
 from tiffin.runtime.operations import Config
 from tiffin.runtime.streams import Client, Streams, make_pipes

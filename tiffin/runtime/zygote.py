@@ -19,7 +19,7 @@ from _socket import socket
 
 from tiffin.kernel import cgroup, mounts, syscalls
 from tiffin.runtime import messages, shim
-from tiffin.runtime.maker import Host
+from tiffin.runtime.birth import Host
 from tiffin.runtime.messages import Message
 
 TYPE_CHECKING = False
