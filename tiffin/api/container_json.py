@@ -17,6 +17,7 @@ from tiffin.core.container import Container, Endpoint, Health, HostConfig, Mount
 from tiffin.core.humanize import human_duration
 from tiffin.core.image import ContainerConfig
 from tiffin.core.timestamps import rfc3339
+from tiffin.core.verdict import Verdict
 
 DEFAULT_RUNTIME = "tiffin"
 STORAGE_DRIVER = "overlay2"
@@ -204,6 +205,8 @@ def summary_json(
     if not version.before("1.52"):
         health = container.state.health or Health("none")
         value["Health"] = {"Status": health.status, "FailingStreak": health.failing_streak}
+    if container.state.verdict is not None:
+        value["Verdict"] = verdict_json(container.state.verdict)
     if sizes is not None:
         value["SizeRw"], value["SizeRootFs"] = sizes
     return value
@@ -227,7 +230,20 @@ def state_json(state: State) -> dict[str, Any]:
     }
     if state.health is not None:
         value["Health"] = health_json(state.health)
+    if state.verdict is not None:
+        value["Verdict"] = verdict_json(state.verdict)
     return value
+
+
+def verdict_json(verdict: Verdict) -> dict[str, str]:
+    """Beyond Docker: other clients skip a field that they do not know."""
+    return {
+        "Cause": verdict.cause.value,
+        "By": verdict.by.value,
+        "Signal": verdict.signal,
+        "Verb": verdict.verb,
+        "Text": verdict.text,
+    }
 
 
 def health_json(health: Health) -> dict[str, Any]:

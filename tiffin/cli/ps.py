@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tiffin.cli.listing import Field, Record
 
 COLUMNS = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
+_VERDICT_WIDTH = 60
 
 
 def identity(record: Record, short: bool) -> str:
@@ -104,6 +105,21 @@ def _port_range(address: str, kind: str, first: int, last: int) -> str:
     return f"{_host_port(address, shown)}->{shown}/{kind}" if address else f"{shown}/{kind}"
 
 
+def verdict(record: Record, _: bool = True) -> str:
+    """Why it ended, as our daemon tells it."""
+    return str((record.get("Verdict") or {}).get("Text", ""))
+
+
+def status(record: Record, _: bool) -> str:
+    """In the table: with the verdict, unless the exit code says it all."""
+    text = str(record.get("Status", ""))
+    found = record.get("Verdict") or {}
+    # `Exited (0) 2 hours ago`; what runs has no verdict, what did not start is `Created`.
+    if not found or (found.get("By") == "program" and found.get("Cause") == "exit"):
+        return text
+    return f"{text}: {ellipsis(verdict(record), _VERDICT_WIDTH)}"
+
+
 def created_at(record: Record, _: bool = True) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S %z %Z", time.localtime(record.get("Created", 0)))
 
@@ -126,6 +142,7 @@ FIELDS: dict[str, Field] = {
     "Ports": ("PORTS", ports),
     "State": ("STATE", lambda record, _: record.get("State", "")),
     "Status": ("STATUS", lambda record, _: record.get("Status", "")),
+    "Verdict": ("VERDICT", verdict),
     "Size": ("SIZE", size),
     "Labels": ("LABELS", lambda record, _: labels_text(record.get("Labels"))),
     "Mounts": ("MOUNTS", mounts),
@@ -164,7 +181,9 @@ def ps(client: Client, arguments: Arguments) -> None:
         show_ids(records, identity, short)
     else:
         columns = (*COLUMNS, "Size") if with_size else COLUMNS
-        show_list(records, FIELDS, columns, form, short=short)
+        # A template's .Status is Docker's: programs read it.
+        fields = FIELDS | {"Status": ("STATUS", status)} if form in ("", "table") else FIELDS
+        show_list(records, fields, columns, form, short=short)
 
 
 PS = Command(

@@ -10,6 +10,7 @@ from enum import StrEnum
 import msgspec
 
 from tiffin.core.image import ContainerConfig
+from tiffin.core.verdict import Asked, Verdict
 
 
 class Status(StrEnum):
@@ -207,6 +208,7 @@ class Health(msgspec.Struct, frozen=True):
     status: str  # starting, healthy, unhealthy
     failing_streak: int = 0
     log: tuple[Probe, ...] = ()  # the latest last
+    was_healthy: bool = False  # at any time of this run
 
 
 class State(msgspec.Struct, frozen=True):
@@ -227,6 +229,8 @@ class State(msgspec.Struct, frozen=True):
     stopped_by_user: bool = False
     restart_count: int = 0
     health: Health | None = None  # None: nobody checks it
+    asked: Asked | None = None  # of this run; None: nothing
+    verdict: Verdict | None = None  # on the last end
 
 
 class Container(msgspec.Struct, frozen=True):

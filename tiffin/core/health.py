@@ -46,13 +46,13 @@ def after(health: Health, probe: Probe, check: Healthcheck, started_ns: int) -> 
     """The health after one more probe."""
     log = (*health.log, probe)[-KEPT_PROBES:]
     if probe.exit_code == 0:
-        return Health(HEALTHY, 0, log)
+        return Health(HEALTHY, 0, log, was_healthy=True)
     young = probe.start_ns - started_ns < check.start_period
     if health.status == STARTING and young:
         return msgspec.structs.replace(health, log=log)
     streak = health.failing_streak + 1
     ill = streak >= (check.retries or DEFAULT_RETRIES)
-    return Health(UNHEALTHY if ill else health.status, streak, log)
+    return Health(UNHEALTHY if ill else health.status, streak, log, health.was_healthy)
 
 
 def pause_ns(health: Health, check: Healthcheck, started_ns: int, now_ns: int) -> int:

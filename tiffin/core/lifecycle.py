@@ -1,7 +1,7 @@
 """The life of a container as one table, and the two decisions taken without a user.
 
 `transition` says what a verb does in a state, in Docker's words where it is refused.
-`after_exit` is the restart policy; `reconcile` is what a starting daemon makes of what it finds.
+`restarts` is the restart policy; `reconcile` is what a starting daemon makes of what it finds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from enum import StrEnum
 import msgspec
 
 from tiffin.core.container import Container, RestartPolicy, State, Status
-from tiffin.core.health import at_end
+from tiffin.core.health import UNHEALTHY, at_end
+from tiffin.core.verdict import Verdict, of_exit, of_failed_start, of_lost_shim
 from tiffin.core.workload import Created, Exit
 from tiffin.errors import Conflict, InvalidArgument, NotModified
 
@@ -133,10 +134,19 @@ def started(state: State, created: Created, now_ns: int, boot_id: str) -> State:
         started_ns=now_ns,
         finished_ns=0,
         stopped_by_user=False,
+        asked=None,
+        verdict=None,
     )
 
 
-def ended(state: State, exit_code: int, finished_ns: int, *, oom_killed: bool = False) -> State:
+def ended(
+    state: State,
+    exit_code: int,
+    finished_ns: int,
+    *,
+    oom_killed: bool = False,
+    verdict: Verdict | None = None,
+) -> State:
     """The state after the process is gone: its id range, addresses and ports are given back."""
     return msgspec.structs.replace(
         state,
@@ -146,6 +156,7 @@ def ended(state: State, exit_code: int, finished_ns: int, *, oom_killed: bool = 
         exit_code=exit_code,
         oom_killed=oom_killed,
         finished_ns=finished_ns,
+        verdict=verdict,
         health=at_end(state.health),
         id_range=None,
         endpoints=tuple(
@@ -158,10 +169,31 @@ def ended(state: State, exit_code: int, finished_ns: int, *, oom_killed: bool = 
     )
 
 
+def restarting(state: State) -> State:
+    """The state of what has ended, until it is started again."""
+    return msgspec.structs.replace(
+        state, status=Status.RESTARTING, restart_count=state.restart_count + 1
+    )
+
+
+def after(state: State, seen: Exit) -> State:
+    """The state after an end that was seen."""
+    verdict = of_exit(
+        seen.exit_code, seen.signal, seen.finished_ns, state.asked, oom_killed=seen.oom_killed
+    )
+    return ended(
+        state,
+        seen.exit_code,
+        seen.finished_ns,
+        oom_killed=seen.oom_killed,
+        verdict=of_lost_shim() if seen.shim_died else verdict,
+    )
+
+
 def failed_start(state: State, exit_code: int, error: str) -> State:
     """A container that did not come up is as it was, with the reason."""
     return msgspec.structs.replace(
-        ended(state, exit_code, state.finished_ns),
+        ended(state, exit_code, state.finished_ns, verdict=of_failed_start(error)),
         status=Status.EXITED if state.started_ns else Status.CREATED,
         error=error,
     )
@@ -178,10 +210,44 @@ def restarts(policy: RestartPolicy, state: State) -> bool:
         return False
     if policy.name in ("always", "unless-stopped"):
         return True
-    if policy.name == "on-failure" and state.exit_code != 0:
-        limit = policy.maximum_retry_count
-        return limit == 0 or state.restart_count < limit
+    if policy.name in _COUNTED and (state.exit_code != 0 or ended_unhealthy(state)):
+        return _may_retry(policy, state)
     return False
+
+
+ON_UNHEALTHY = "on-unhealthy"  # beyond Docker: on-failure, and when its health check gives it up
+_COUNTED = ("on-failure", ON_UNHEALTHY)
+
+
+def _may_retry(policy: RestartPolicy, state: State) -> bool:
+    limit = policy.maximum_retry_count
+    return limit == 0 or state.restart_count < limit
+
+
+def ended_unhealthy(state: State) -> bool:
+    """Whether the engine has ended this run for its health."""
+    return state.asked is not None and state.asked.verb == "unhealthy"
+
+
+def gives_up_unhealthy(policy: RestartPolicy, state: State) -> bool:
+    """Whether the engine ends what runs now, to start it again. Not once its retries are spent."""
+    return (
+        policy.name == ON_UNHEALTHY
+        and state.status is Status.RUNNING
+        and state.health is not None
+        and state.health.status == UNHEALTHY
+        and _may_retry(policy, state)
+    )
+
+
+def counted_uptime(state: State) -> float:
+    """Seconds of good life of the run that has ended, by which the back-off is measured.
+
+    One that the engine gave up and that never was healthy had none, however long it took to tell.
+    """
+    if ended_unhealthy(state) and not (state.health and state.health.was_healthy):
+        return 0.0
+    return (state.finished_ns - state.started_ns) / 1e9
 
 
 def restarts_with_daemon(policy: RestartPolicy, state: State) -> bool:
@@ -201,10 +267,10 @@ def next_backoff(previous_seconds: float, uptime_seconds: float) -> float:
 
 def check_restart_policy(policy: RestartPolicy, *, auto_remove: bool) -> None:
     """Raises InvalidArgument in Docker's words."""
-    known = ("", "no", "always", "unless-stopped", "on-failure")
+    known = ("", "no", "always", "unless-stopped", *_COUNTED)
     if policy.name not in known:
         raise InvalidArgument(f"invalid restart policy '{policy.name}'")
-    if policy.maximum_retry_count and policy.name != "on-failure":
+    if policy.maximum_retry_count and policy.name not in _COUNTED:
         raise InvalidArgument(
             f"maximum retry count cannot be used with restart policy '{policy.name or 'no'}'"
         )
@@ -227,10 +293,13 @@ class Recovery(StrEnum):
 
 
 def reconcile(container: Container, observed: Created | Exit | None) -> Recovery:
-    """From the last known state and what the runtime observes now to what must happen."""
+    """From the last known state and what the runtime observes now to what must happen.
+
+    What was between two tries of its restart policy is kept so: the daemon goes on with that.
+    """
     status = container.state.status
     if status is Status.REMOVING:
         return Recovery.FINISH_REMOVAL
-    if status not in (Status.RUNNING, Status.PAUSED, Status.RESTARTING):
+    if status not in LIVE:
         return Recovery.KEEP
     return Recovery.RECONNECT if isinstance(observed, Created) else Recovery.MARK_EXITED

@@ -19,6 +19,18 @@ _ALIASES = {"IOT": "ABRT", "CLD": "CHLD", "POLL": "IO"}
 _RTMIN, _RTMAX = 34, 64
 
 
+_NAMES = {number: name for name, number in NUMBERS.items()}
+
+
+def signal_name(number: int) -> str:
+    """ "SIGTERM" of 15, "SIGRTMIN+3" of 37; "signal 99" for what has no name."""
+    if number in _NAMES:
+        return f"SIG{_NAMES[number]}"
+    if _RTMIN <= number <= _RTMAX:
+        return f"SIGRTMIN+{number - _RTMIN}".removesuffix("+0")
+    return f"signal {number}"
+
+
 def parse_signal(text: str) -> int:
     """The number of a signal. Raises InvalidArgument in Docker's words."""
     word = text.strip().upper().removeprefix("SIG")

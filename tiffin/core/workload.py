@@ -88,3 +88,4 @@ class Exit(msgspec.Struct, frozen=True):
     signal: int
     oom_killed: bool
     finished_ns: int
+    shim_died: bool = False  # then the engine has killed it

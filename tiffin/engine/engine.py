@@ -29,6 +29,7 @@ from tiffin.engine.settings import Settings
 from tiffin.engine.stepnetwork import AttachedSteps
 from tiffin.engine.supervisor import Supervisor
 from tiffin.engine.system import HostInfo, boot_id, read_host
+from tiffin.engine.unhealthy import UnhealthyRestarts
 from tiffin.engine.volumes import Volumes
 from tiffin.network.bridge import Bridge
 from tiffin.registry.client import RegistryClient
@@ -137,6 +138,8 @@ class Engine:
         probes = ExecProbes(self.processes, self.runtime)
         self._health = HealthChecks(catalog, events, probes.run)
         self._closing.push_async_callback(self._health.close)
+        self._unhealthy = UnhealthyRestarts(catalog, events, supervisor.end_unhealthy)
+        self._closing.push_async_callback(self._unhealthy.close)
         self.builds = Builds(
             storage,
             self.images,
@@ -153,6 +156,7 @@ class Engine:
         self._health.resume()
         await self._sweep()
         await self._supervisor.restart_policies()
+        self._unhealthy.resume()
 
     async def _sweep(self) -> None:
         """Take away what no row knows: shims of unfinished starts and steps, snapshots, links."""

@@ -21,6 +21,7 @@ from tiffin.core import health, lifecycle
 from tiffin.core.container import Container, IdRange, State, Status
 from tiffin.core.lifecycle import Action, Recovery
 from tiffin.core.signals import parse_signal
+from tiffin.core.verdict import ENDING, SIGKILL, Asked, By, of_unseen_end
 from tiffin.core.workload import Attachment, Created, Exit, LogTarget, Workload
 from tiffin.engine.attachments import Attachments, Guest
 from tiffin.engine.catalog import Catalog
@@ -91,13 +92,18 @@ class Supervisor:
         """Raises NotModified when it runs, CannotStart when it does not come up."""
         container = self._catalog.get(reference)
         # A client that goes away does not leave half a start behind: the start goes on.
-        return await asyncio.shield(self._keep(self._start(container.id)))
+        return await asyncio.shield(self._keep(self._start(container.id, restarts=0)))
 
-    async def _start(self, container_id: str) -> Container:
+    async def _start(self, container_id: str, *, restarts: int | None = None) -> Container:
+        """`restarts`: how many its policy has made; None is as many as before."""
         async with self._catalog.lock(container_id):
             container = self._catalog.get(container_id)
             lifecycle.transition(container, Action.START)
             self._cancel_restart(container_id)
+            if restarts is not None:
+                self._backoff_seconds.pop(container_id, None)
+                state = msgspec.structs.replace(container.state, restart_count=restarts)
+                container = msgspec.structs.replace(container, state=state)
             try:
                 container = await self._bring_up(container)
             except TiffinError as error:
@@ -230,27 +236,51 @@ class Supervisor:
         self, reference: str, *, signal: str | None = None, timeout: int | None = None
     ) -> None:
         """Ask, wait, then kill. `timeout`: seconds, -1 for ever. Raises NotModified."""
-        container = await self._settled(reference)
+        await self._stop(await self._settled(reference), "stop", signal, timeout)
+
+    async def _stop(
+        self, container: Container, verb: str, signal: str | None, timeout: int | None
+    ) -> None:
         lifecycle.transition(container, Action.STOP)
-        await self._mark_stopped(container.id)
+        number = _stop_signal(container, signal)
+        await self._mark_stopped(container.id, _asked(verb, number))
         if container.state.status is Status.RESTARTING:
             return
-        number = parse_signal(signal or container.config.stop_signal or "SIGTERM")
-        patience = timeout if timeout is not None else container.config.stop_timeout
-        await self._end(container, number, DEFAULT_STOP_SECONDS if patience is None else patience)
+        await self._end(container, number, _patience(container, timeout))
         self._emit(container, "stop")
 
     async def end_for_removal(self, container: Container) -> None:
         """Kill what runs, or is about to run again, without asking first."""
-        await self._mark_stopped(container.id)
-        await self._end(container, 9, KILL_DEADLINE_SECONDS)
+        await self._mark_stopped(container.id, _asked("removal", SIGKILL))
+        await self._end(container, SIGKILL, KILL_DEADLINE_SECONDS)
 
-    async def _mark_stopped(self, container_id: str) -> None:
+    async def end_unhealthy(self, container_id: str) -> None:
+        """Stop what its health check has given up; the restart policy starts it again."""
+        async with self._catalog.lock(container_id):
+            container = self._catalog.find_id(container_id)
+            if container is None or not lifecycle.gives_up_unhealthy(
+                container.host_config.restart_policy, container.state
+            ):
+                return
+            number = _stop_signal(container)
+            asked = _asked("unhealthy", number, By.ENGINE)
+            await self._note_asked(container, asked)
+        await self._end(container, number, _patience(container))
+
+    async def _note_asked(self, container: Container, asked: Asked) -> Container:
+        """So that the verdict on the end is right, also if another daemon sees it."""
+        return await self._catalog.put_state(
+            container, msgspec.structs.replace(container.state, asked=asked)
+        )
+
+    async def _mark_stopped(self, container_id: str, asked: Asked) -> None:
         """A stop by hand silences the restart policy."""
         self._cancel_restart(container_id)
         async with self._catalog.lock(container_id):
             container = self._catalog.get(container_id)
             state = msgspec.structs.replace(container.state, stopped_by_user=True)
+            if state.status in lifecycle.LIVE:
+                state = msgspec.structs.replace(state, asked=asked)
             if state.status is Status.RESTARTING:
                 state = msgspec.structs.replace(state, status=Status.EXITED)
             container = await self._catalog.put_state(container, state)
@@ -268,8 +298,16 @@ class Supervisor:
             limit = None if patience_seconds < 0 else patience_seconds
             await asyncio.wait_for(asyncio.shield(exited), limit)
         except TimeoutError:
-            await self._signal(container, 9)
+            await self._note_late(container.id)
+            await self._signal(container, SIGKILL)
             await self._await_kill(container, exited)
+
+    async def _note_late(self, container_id: str) -> None:
+        async with self._catalog.lock(container_id):
+            container = self._catalog.get(container_id)
+            asked = container.state.asked
+            if asked is not None and container.state.status in lifecycle.LIVE:
+                await self._note_asked(container, msgspec.structs.replace(asked, late=True))
 
     async def _await_kill(self, container: Container, exited: asyncio.Future[ExitResult]) -> None:
         try:
@@ -294,12 +332,17 @@ class Supervisor:
         number = parse_signal(signal)
         container = await self._settled(reference)
         lifecycle.transition(container, Action.KILL)
-        if number == 9:
-            await self._mark_stopped(container.id)
+        if number == SIGKILL:
+            await self._mark_stopped(container.id, _asked("kill", SIGKILL))
             exited = self._waiters.next_exit(container.id)
-            await self._signal(container, 9)
+            await self._signal(container, SIGKILL)
             await self._await_kill(container, exited)
             return
+        async with self._catalog.lock(container.id):
+            container = self._catalog.get(container.id)
+            before = container.state.asked
+            if container.state.status in lifecycle.LIVE and not (before and before.verb in ENDING):
+                container = await self._note_asked(container, _asked("kill", number))
         await self._signal(container, number)
 
     async def restart(
@@ -307,7 +350,7 @@ class Supervisor:
     ) -> None:
         container = self._catalog.get(reference)
         if container.state.status in lifecycle.LIVE:
-            await self.stop(container.id, signal=signal, timeout=timeout)
+            await self._stop(await self._settled(container.id), "restart", signal, timeout)
         await self.start(container.id)
         self._emit(container, "restart")
 
@@ -351,16 +394,12 @@ class Supervisor:
                 return  # a start that failed: its own undo gives everything back
             uptime_seconds = (ended.finished_ns - container.state.started_ns) / 1e9
             await self._release(container)
-            state = lifecycle.ended(
-                container.state, ended.exit_code, ended.finished_ns, oom_killed=ended.oom_killed
-            )
+            state = lifecycle.after(container.state, ended)
             restarts = not self._closing and lifecycle.restarts(
                 container.host_config.restart_policy, state
             )
             if restarts:
-                state = msgspec.structs.replace(
-                    state, status=Status.RESTARTING, restart_count=state.restart_count + 1
-                )
+                state = lifecycle.restarting(state)
             if container.host_config.auto_remove and not restarts and not self._closing:
                 container = self._catalog.show_state(container, state)
             else:
@@ -372,7 +411,7 @@ class Supervisor:
             container, "die", exitCode=str(ended.exit_code), execDuration=str(int(uptime_seconds))
         )
         if restarts:
-            self._schedule_restart(container, uptime_seconds)
+            self._schedule_restart(container, lifecycle.counted_uptime(state))
         self._waiters.ended(container.id, ExitResult(ended.exit_code))
         if container.host_config.auto_remove:
             await self._remove_after_exit(container.id)
@@ -409,7 +448,7 @@ class Supervisor:
         await asyncio.sleep(delay_seconds)
         self._restarts.pop(container_id, None)
         try:
-            await self.start(container_id)
+            await asyncio.shield(self._keep(self._start(container_id)))
         except TiffinError as error:
             log.warning("restart failed container=%s: %s", container_id, error.message)
 
@@ -479,28 +518,31 @@ class Supervisor:
     async def _mark_exited(self, container: Container, observed: Created | Exit | None) -> None:
         await self._release(container)
         if isinstance(observed, Exit):
+            state = lifecycle.after(container.state, observed)
+            if lifecycle.restarts(container.host_config.restart_policy, state):
+                state = lifecycle.restarting(state)
+        else:
+            rebooted = not self._same_boot(container.state)
             state = lifecycle.ended(
                 container.state,
-                observed.exit_code,
-                observed.finished_ns,
-                oom_killed=observed.oom_killed,
+                lifecycle.UNKNOWN_EXIT_CODE,
+                time.time_ns(),
+                verdict=of_unseen_end(rebooted=rebooted),
             )
-        else:
-            state = lifecycle.ended(container.state, lifecycle.UNKNOWN_EXIT_CODE, time.time_ns())
         container = await self._catalog.put_state(container, state)
         self._emit(container, "die", exitCode=str(state.exit_code))
         if container.host_config.auto_remove:
             await self._remove_after_exit(container.id)
 
     async def restart_policies(self) -> None:
-        """Start what its policy says runs whenever the daemon does."""
+        """Start what its policy says runs whenever the daemon does, and what was to start again."""
         for container in self._catalog.all():
             if container.state.status in lifecycle.LIVE:
                 continue
-            if lifecycle.restarts_with_daemon(
+            if container.state.status is Status.RESTARTING or lifecycle.restarts_with_daemon(
                 container.host_config.restart_policy, container.state
             ):
-                self._own(self._restart_later(container.id, 0))
+                self._restarts[container.id] = self._own(self._restart_later(container.id, 0))
 
     def _same_boot(self, state: State) -> bool:
         return state.boot_id == self._id_ranges.boot_id
@@ -543,6 +585,20 @@ class Supervisor:
         self._cleanups.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("background step failed", exc_info=task.exception())
+
+
+def _stop_signal(container: Container, given: str | None = None) -> int:
+    return parse_signal(given or container.config.stop_signal or "SIGTERM")
+
+
+def _patience(container: Container, given: int | None = None) -> int:
+    """Seconds between the stop signal and SIGKILL; negative is for ever."""
+    patience = given if given is not None else container.config.stop_timeout
+    return DEFAULT_STOP_SECONDS if patience is None else patience
+
+
+def _asked(verb: str, signal: int, by: By = By.USER) -> Asked:
+    return Asked(verb, signal, time.time_ns(), by)
 
 
 def container_attributes(container: Container) -> dict[str, str]:

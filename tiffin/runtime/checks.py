@@ -5,7 +5,9 @@ from __future__ import annotations
 from posixpath import normpath
 
 from tiffin.core.container import HostConfig, RestartPolicy, Ulimit
+from tiffin.core.health import probe_command
 from tiffin.core.image import ContainerConfig, Healthcheck
+from tiffin.core.lifecycle import ON_UNHEALTHY
 from tiffin.core.merge import check_environment
 from tiffin.core.signals import parse_signal
 from tiffin.errors import InvalidArgument
@@ -30,7 +32,7 @@ _IPC_SYSCTLS = frozenset(
 def validate(config: ContainerConfig, host_config: HostConfig, facts: HostFacts) -> None:
     """Raises InvalidArgument for what no start could get right."""
     _check_config(config)
-    _check_restart(host_config)
+    _check_restart(config, host_config)
     _check_security(host_config, facts)
     _check_memory(host_config)
     _check_cpu(host_config, facts)
@@ -91,8 +93,10 @@ def _check_healthcheck(check: Healthcheck | None) -> None:
         raise InvalidArgument("Retries in Healthcheck cannot be negative")
 
 
-def _check_restart(host: HostConfig) -> None:
+def _check_restart(config: ContainerConfig, host: HostConfig) -> None:
     policy = host.restart_policy
+    if policy.name == ON_UNHEALTHY and not probe_command(config):
+        raise InvalidArgument(f"restart policy '{ON_UNHEALTHY}' needs a health check")
     if host.auto_remove and policy.name not in ("", "no"):
         raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
     _check_restart_policy(policy)
@@ -107,7 +111,7 @@ def _check_restart_policy(policy: RestartPolicy) -> None:
                 "invalid restart policy: maximum retry count can only be used with "
                 f"'on-failure'{negative}"
             )
-    elif policy.name == "on-failure":
+    elif policy.name in ("on-failure", ON_UNHEALTHY):
         if count < 0:
             raise InvalidArgument("invalid restart policy: maximum retry count cannot be negative")
     elif policy.name or count:

@@ -471,7 +471,9 @@ class Runtime:
             log.error("shim died container=%s: killing what ran in it", shim.container_id)
             await asyncio.to_thread(_kill_orphans, shim.pid, shim.start_ticks, shim.group)
             now = time.time_ns()
-            recorded = Exit(shim.container_id, "", 137, 9, oom_killed=False, finished_ns=now)
+            recorded = Exit(
+                shim.container_id, "", 137, 9, oom_killed=False, finished_ns=now, shim_died=True
+            )
         self._note_exit(shim, recorded)
 
     async def remove(self, container_id: str) -> None:

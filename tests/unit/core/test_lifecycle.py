@@ -5,7 +5,14 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from tiffin.core.container import Container, HostConfig, RestartPolicy, State, Status
+from tiffin.core.container import (
+    Container,
+    Health,
+    HostConfig,
+    RestartPolicy,
+    State,
+    Status,
+)
 from tiffin.core.image import ContainerConfig
 from tiffin.core.lifecycle import (
     TRANSITIONS,
@@ -13,13 +20,16 @@ from tiffin.core.lifecycle import (
     Recovery,
     check_name,
     check_restart_policy,
+    counted_uptime,
     failed_start,
+    gives_up_unhealthy,
     next_backoff,
     reconcile,
     restarts,
     restarts_with_daemon,
     transition,
 )
+from tiffin.core.verdict import Asked, By
 from tiffin.core.workload import Created
 from tiffin.errors import Conflict, InvalidArgument, NotModified
 
@@ -114,6 +124,39 @@ def test_always_starts_with_the_daemon_even_after_a_stop_by_hand() -> None:
     assert not restarts_with_daemon(RestartPolicy("unless-stopped"), state)
 
 
+def test_on_unhealthy_restarts_failures_and_what_the_engine_gave_up() -> None:
+    policy = RestartPolicy("on-unhealthy", 2)
+    given_up = State(asked=Asked("unhealthy", 15, 1, By.ENGINE), restart_count=1)
+    assert restarts(policy, given_up)
+    assert restarts(policy, State(exit_code=1))
+    assert not restarts(policy, State(exit_code=0))
+    assert not restarts(policy, msgspec.structs.replace(given_up, restart_count=2))
+    assert not restarts(policy, msgspec.structs.replace(given_up, stopped_by_user=True))
+
+
+def test_an_unhealthy_container_is_given_up_as_long_as_it_may_be_retried() -> None:
+    policy = RestartPolicy("on-unhealthy", 1)
+    ill = State(status=Status.RUNNING, health=Health("unhealthy"))
+    assert gives_up_unhealthy(policy, ill)
+    assert not gives_up_unhealthy(policy, msgspec.structs.replace(ill, restart_count=1))
+    assert not gives_up_unhealthy(policy, msgspec.structs.replace(ill, health=Health("starting")))
+    assert not gives_up_unhealthy(policy, msgspec.structs.replace(ill, status=Status.PAUSED))
+    assert not gives_up_unhealthy(RestartPolicy("always"), ill)
+
+
+def test_a_run_that_never_was_healthy_does_not_reset_the_backoff() -> None:
+    given_up = State(
+        started_ns=1,
+        finished_ns=61_000_000_001,
+        asked=Asked("unhealthy", 15, 1, By.ENGINE),
+        health=Health("unhealthy"),
+    )
+    assert counted_uptime(given_up) == 0.0
+    once_well = msgspec.structs.replace(given_up, health=Health("unhealthy", was_healthy=True))
+    assert counted_uptime(once_well) == 61.0
+    assert counted_uptime(msgspec.structs.replace(given_up, asked=None)) == 61.0
+
+
 def test_backoff_doubles_to_a_minute_and_resets_after_ten_seconds_up() -> None:
     delays = [0.0]
     for _ in range(12):
@@ -139,6 +182,7 @@ def test_a_daemon_finds_what_still_runs_and_marks_what_does_not() -> None:
     assert reconcile(running, None) is Recovery.MARK_EXITED
     assert reconcile(a_container(Status.REMOVING), None) is Recovery.FINISH_REMOVAL
     assert reconcile(a_container(Status.EXITED), None) is Recovery.KEEP
+    assert reconcile(a_container(Status.RESTARTING), None) is Recovery.KEEP
 
 
 def test_a_record_survives_encoding() -> None:
