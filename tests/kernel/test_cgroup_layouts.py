@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tiffin.kernel import bpf, cgroup
+from tiffin.kernel import bpf, cgroup, cgrouplimits
 from tiffin.kernel.cgroup import Cgroup, Hierarchy, Layout
 
 V1 = """\
@@ -136,7 +136,7 @@ def test_v2_statistics_are_read(v2: Layout, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("shares", "weight"), [(2, 1), (1024, 39), (262_144, 10_000), (1, 1)])
 def test_shares_become_weights(shares: int, weight: int) -> None:
-    assert cgroup.weight_of(shares) == weight
+    assert cgrouplimits.weight_of(shares) == weight
 
 
 def test_a_program_that_allows_all_needs_no_rule_after_it() -> None:
@@ -144,3 +144,31 @@ def test_a_program_that_allows_all_needs_no_rule_after_it() -> None:
     allow = {"allow": True, "access": "rwm"}
 
     assert bpf.device_program([deny, allow]) == bpf.device_program([allow])
+
+
+def test_v2_throttles_and_weighs_disks_in_its_own_words(tmp_path: Path) -> None:
+    for name in ("io.weight", "io.max"):
+        (tmp_path / name).touch()
+    device = {"major": 8, "minor": 16}
+
+    cgrouplimits.limit_v2(
+        str(tmp_path),
+        {
+            "blockIO": {
+                "weight": 1000,
+                "weightDevice": [{**device, "weight": 10}],
+                "throttleWriteBpsDevice": [{**device, "rate": 4096}],
+            }
+        },
+    )
+
+    assert (tmp_path / "io.weight").read_text() == "default 100008:16 1"
+    assert (tmp_path / "io.max").read_text() == "8:16 wbps=4096"
+
+
+def test_v2_prefers_bfqs_weights_which_need_no_scale(tmp_path: Path) -> None:
+    (tmp_path / "io.bfq.weight").touch()
+
+    cgrouplimits.limit_v2(str(tmp_path), {"blockIO": {"weight": 300}})
+
+    assert (tmp_path / "io.bfq.weight").read_text() == "default 300"

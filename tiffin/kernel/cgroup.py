@@ -20,12 +20,21 @@ import select
 import time
 from itertools import groupby
 
-from tiffin.kernel import bpf
+from tiffin.kernel import bpf, cgrouplimits
+from tiffin.kernel.cgroupfiles import (
+    make,
+    members_of,
+    read,
+    read_or,
+    tree,
+    try_write,
+    write,
+    write_each,
+)
 
 TYPE_CHECKING = False  # mypy knows the name; every shim has this module in memory
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Iterable
     from typing import Any
 else:  # without the enumerations of the signal module
     import _signal as signal
@@ -157,7 +166,7 @@ _V1_CONTROLLERS = frozenset(
 def detect(mountinfo: str | None = None) -> Layout:
     """The layout of this host, or that of a given mountinfo text."""
     if mountinfo is None:
-        mountinfo = _read("/proc/self/mountinfo")
+        mountinfo = read("/proc/self/mountinfo")
     hierarchies: dict[tuple[str, ...], str] = {}
     unified = ""
     for line in mountinfo.splitlines():
@@ -176,7 +185,7 @@ def detect(mountinfo: str | None = None) -> Layout:
         found = tuple(Hierarchy(point, names) for names, point in hierarchies.items())
         return Layout(1, found, unified)
     if unified:
-        offered = tuple(_read_or(f"{unified}/cgroup.controllers").split())
+        offered = tuple(read_or(f"{unified}/cgroup.controllers").split())
         return Layout(2, (Hierarchy(unified, offered),), unified)
     return Layout(0, ())
 
@@ -223,11 +232,13 @@ class Cgroup:
         """Make it and its parents and set the limits. What is there already is taken over."""
         try:
             for directory in self.directories():
-                _make(directory)
+                make(directory)
             if self.layout.version == 2:
-                _enable(self.layout.unified, self.path, _wanted_v2(self.controllers))
+                wanted = cgrouplimits.wanted_v2(self.controllers)
+                cgrouplimits.enable(self.layout.unified, self.path, wanted)
             elif "cpuset" in self.controllers:
-                _inherit_cpuset(self.layout.mount_point_of("cpuset"), self.path)
+                root = self.layout.mount_point_of("cpuset")
+                cgrouplimits.inherit_cpuset(root, self.path)
             if resources:
                 self.limit(resources)
         except OSError:
@@ -271,7 +282,7 @@ class Cgroup:
     def add(self, pid: int) -> None:
         """Move a process in. Slow on v1 (an RCU grace period); a child should join by itself."""
         for directory in self.directories():
-            _write(f"{directory}/cgroup.procs", str(pid))
+            write(f"{directory}/cgroup.procs", str(pid))
 
     def with_controllers(self, names: tuple[str, ...]) -> Cgroup:
         """The same path with further controllers, those of the host."""
@@ -287,18 +298,20 @@ class Cgroup:
         for directory in others:
             # Who forks meanwhile has children outside: again, until nobody is missing.
             for _ in range(_GATHERINGS):
-                missing = set(self.pids()).difference(_members(directory))
+                missing = set(self.pids()).difference(members_of(directory))
                 if not missing:
                     break
                 for pid in missing:
-                    _try_write(f"{directory}/cgroup.procs", str(pid))
+                    try_write(f"{directory}/cgroup.procs", str(pid))
 
     # --- limits ---
 
     def limit(self, resources: dict[str, Any]) -> None:
         """Set what `resources` names; what it does not name stays."""
-        writer = _limit_v2 if self.layout.version == 2 else _limit_v1
-        writer(self, resources)
+        if self.layout.version == 2:
+            cgrouplimits.limit_v2(self.directories()[0], resources)
+        else:
+            cgrouplimits.limit_v1(self.directory, self.layout.mount_point_of, resources)
         if "devices" in resources:
             self._limit_devices(resources["devices"])
 
@@ -311,13 +324,13 @@ class Cgroup:
             return
         for allow, group in groupby(rules, key=lambda rule: bool(rule["allow"])):
             name = "devices.allow" if allow else "devices.deny"
-            _write_each(f"{directory}/{name}", map(_device_line, group))
+            write_each(f"{directory}/{name}", map(cgrouplimits.device_line, group))
 
     # --- members ---
 
     def pids(self) -> list[int]:
         """Everything in it and below it."""
-        return [pid for directory in self.directories()[:1] for pid in _members(directory)]
+        return [pid for directory in self.directories()[:1] for pid in members_of(directory)]
 
     def freeze(self, timeout_seconds: float = 10.0) -> None:
         """Stop every member; returns once all are stopped. TimeoutError leaves it thawed."""
@@ -332,27 +345,27 @@ class Cgroup:
 
     def frozen(self) -> bool:
         if self.layout.version == 2:
-            return _read_or(self.directory("freezer") + "/cgroup.freeze").strip() == "1"
+            return read_or(self.directory("freezer") + "/cgroup.freeze").strip() == "1"
         directory = self.directory("freezer")
-        return bool(directory) and _read_or(f"{directory}/freezer.state").strip() != "THAWED"
+        return bool(directory) and read_or(f"{directory}/freezer.state").strip() != "THAWED"
 
     def _freezer(self, *, frozen: bool, deadline: float) -> None:
         directory = self.directory("freezer")
         if not directory:
             raise OSError(errno.ENOTSUP, "no freezer controller", self.path)
         if self.layout.version == 2:
-            _write(f"{directory}/cgroup.freeze", "1" if frozen else "0")
+            write(f"{directory}/cgroup.freeze", "1" if frozen else "0")
             _wait_event(f"{directory}/cgroup.events", "frozen", "1" if frozen else "0", deadline)
             return
         state = "FROZEN" if frozen else "THAWED"
         file = f"{directory}/freezer.state"
-        _write(file, state)
+        write(file, state)
         # v1 has no event: FREEZING becomes FROZEN when somebody looks.
         nap = 0.2
-        while _read(file).strip() != state:
+        while read(file).strip() != state:
             _check_deadline(deadline, file)
             nap = _nap(nap)
-            _write(file, state)
+            write(file, state)
 
     def kill(self, timeout_seconds: float = 10.0) -> None:
         """SIGKILL every member, forks included, and wait until all have ended; else TimeoutError.
@@ -370,7 +383,7 @@ class Cgroup:
     def _kill_v2(self, deadline: float) -> None:
         directory = self.directories()[0]
         try:
-            _write(f"{directory}/cgroup.kill", "1")
+            write(f"{directory}/cgroup.kill", "1")
         except FileNotFoundError:  # before Linux 5.14
             self._kill_each(deadline)
         _wait_event(f"{directory}/cgroup.events", "populated", "0", deadline)
@@ -381,8 +394,8 @@ class Cgroup:
             return
         limit = self.directory("pids")
         if limit:
-            for member in _tree(limit):
-                _try_write(f"{member}/pids.max", "0")  # nobody forks any more
+            for member in tree(limit):
+                try_write(f"{member}/pids.max", "0")  # nobody forks any more
         self._kill_each(deadline)
 
     def _kill_each(self, deadline: float) -> None:
@@ -406,8 +419,8 @@ class Cgroup:
         """How many members the kernel has killed for want of memory."""
         directory = self.directory("memory")
         if self.layout.version == 2:
-            return _pairs(_read_or(f"{directory}/memory.events")).get("oom_kill", 0)
-        return _pairs(_read_or(f"{directory}/memory.oom_control")).get("oom_kill", 0)
+            return _pairs(read_or(f"{directory}/memory.events")).get("oom_kill", 0)
+        return _pairs(read_or(f"{directory}/memory.oom_control")).get("oom_kill", 0)
 
     def statistics(self) -> Statistics:
         if self.layout.version == 2:
@@ -423,169 +436,8 @@ class Cgroup:
         """
         deadline = time.monotonic() + timeout_seconds
         for directory in self.directories():
-            for member in reversed(_tree(directory)):
+            for member in reversed(tree(directory)):
                 _remove_directory(member, deadline)
-
-
-# --- limits, v1 ---------------------------------------------------------------------------------
-
-
-def _limit_v1(group: Cgroup, resources: dict[str, Any]) -> None:
-    memory = group.directory("memory")
-    if memory and (asked := resources.get("memory")):
-        _limit_memory_v1(memory, asked)
-    asked = resources.get("cpu") or {}
-    if directory := group.directory("cpu"):
-        _write_named(
-            directory,
-            asked,
-            (
-                ("shares", "cpu.shares"),
-                ("period", "cpu.cfs_period_us"),
-                ("quota", "cpu.cfs_quota_us"),
-            ),
-        )
-    if directory := group.directory("cpuset"):
-        _write_named(directory, asked, (("cpus", "cpuset.cpus"), ("mems", "cpuset.mems")))
-    pids = resources.get("pids")
-    if pids and (directory := group.directory("pids")):
-        _write(f"{directory}/pids.max", _pids_max(pids["limit"]))
-
-
-def _limit_memory_v1(directory: str, asked: dict[str, int]) -> None:
-    limit, swap = asked.get("limit"), asked.get("swap")
-    pairs: list[tuple[str, int]] = []
-    if limit is not None:
-        pairs.append(("memory.limit_in_bytes", limit))
-    if swap is not None and os.path.exists(f"{directory}/memory.memsw.limit_in_bytes"):
-        pairs.append(("memory.memsw.limit_in_bytes", swap))
-    try:
-        for name, value in pairs:
-            _write(f"{directory}/{name}", str(value))
-    except OSError as error:
-        if error.errno != errno.EINVAL or len(pairs) < 2:
-            raise
-        # memory may not exceed memory+swap at any moment: raising a limit goes the other way round.
-        for name, value in reversed(pairs):
-            _write(f"{directory}/{name}", str(value))
-    if asked.get("reservation"):
-        _write(f"{directory}/memory.soft_limit_in_bytes", str(asked["reservation"]))
-
-
-def _device_line(rule: dict[str, Any]) -> str:
-    kind = rule.get("type") or "a"
-    if kind == "a":
-        return "a"
-    major, minor = (_star(rule.get(name)) for name in ("major", "minor"))
-    return f"{kind} {major}:{minor} {rule.get('access') or 'rwm'}"
-
-
-def _star(number: int | None) -> str:
-    return "*" if number is None or number < 0 else str(number)
-
-
-def _inherit_cpuset(root: str, path: str) -> None:
-    """v1: a new cpuset is empty and admits nobody until it has cpus and nodes of its parent's."""
-    if root:
-        _fill(root + path, root, "cpuset.cpus")
-        _fill(root + path, root, "cpuset.mems")
-
-
-def _fill(directory: str, root: str, name: str) -> str:
-    value = _read(f"{directory}/{name}").strip()
-    if value or directory == root:
-        return value
-    value = _fill(os.path.dirname(directory), root, name)
-    _write(f"{directory}/{name}", value)
-    return value
-
-
-# --- limits, v2 ---------------------------------------------------------------------------------
-
-
-def _wanted_v2(controllers: tuple[str, ...]) -> tuple[str, ...]:
-    renamed = {"cpuacct": "cpu", "blkio": "io", "devices": "", "freezer": ""}
-    return tuple(dict.fromkeys(filter(None, (renamed.get(name, name) for name in controllers))))
-
-
-def _enable(root: str, path: str, wanted: tuple[str, ...]) -> None:
-    """v2: a controller works in a cgroup when every ancestor hands it down."""
-    parts = path.strip("/").split("/")[:-1]
-    directory = root
-    for part in ["", *parts]:
-        directory = f"{directory}/{part}" if part else directory
-        offered = _read(f"{directory}/cgroup.controllers").split()
-        handed = _read(f"{directory}/cgroup.subtree_control").split()
-        missing = [f"+{name}" for name in wanted if name in offered and name not in handed]
-        if missing:
-            _hand_down(directory, " ".join(missing))
-
-
-def _hand_down(directory: str, change: str) -> None:
-    try:
-        _write(f"{directory}/cgroup.subtree_control", change)
-    except OSError as error:
-        if error.errno != errno.EBUSY:
-            raise
-        # "No internal processes": in another engine's container the root of our view has members.
-        # They move to a leaf beside ours, as every engine in an engine does.
-        leaf = f"{directory}/init"
-        _make(leaf)
-        for pid in _read(f"{directory}/cgroup.procs").split():
-            _try_write(f"{leaf}/cgroup.procs", pid)
-        _write(f"{directory}/cgroup.subtree_control", change)
-
-
-def _limit_v2(group: Cgroup, resources: dict[str, Any]) -> None:
-    directory = group.directories()[0]
-    if asked := resources.get("memory"):
-        _limit_memory_v2(directory, asked)
-    if asked := resources.get("cpu"):
-        _limit_cpu_v2(directory, asked)
-    if asked := resources.get("pids"):
-        _write(f"{directory}/pids.max", _pids_max(asked["limit"]))
-
-
-def _limit_memory_v2(directory: str, asked: dict[str, int]) -> None:
-    limit, swap = asked.get("limit"), asked.get("swap")
-    if limit is not None:
-        _write(f"{directory}/memory.max", _max(limit))
-    if swap is not None and os.path.exists(f"{directory}/memory.swap.max"):
-        # OCI's swap is memory+swap, v2's is swap alone.
-        value = _max(swap) if swap < 0 or limit is None else str(swap - limit)
-        _write(f"{directory}/memory.swap.max", value)
-    if asked.get("reservation"):
-        _write(f"{directory}/memory.low", str(asked["reservation"]))
-
-
-def _limit_cpu_v2(directory: str, asked: dict[str, Any]) -> None:
-    if "quota" in asked or "period" in asked:
-        quota = _max(int(asked.get("quota", -1)))
-        _write(f"{directory}/cpu.max", f"{quota} {asked.get('period', 100_000)}")
-    if asked.get("shares"):
-        _write(f"{directory}/cpu.weight", str(weight_of(asked["shares"])))
-    _write_named(directory, asked, (("cpus", "cpuset.cpus"), ("mems", "cpuset.mems")))
-
-
-def weight_of(shares: int) -> int:
-    """v2's cpu.weight (1 to 10,000) for v1's cpu.shares (2 to 262,144), as runc 1.1 converts."""
-    shares = min(max(shares, 2), 262_144)
-    return 1 + (shares - 2) * 9999 // 262_142
-
-
-def _max(number: int) -> str:
-    return "max" if number < 0 else str(number)
-
-
-def _pids_max(limit: int) -> str:
-    return "max" if limit <= 0 else str(limit)
-
-
-def _write_named(directory: str, asked: dict[str, Any], names: tuple[tuple[str, str], ...]) -> None:
-    for key, file in names:
-        value = asked.get(key)
-        if value not in (None, "", 0):
-            _write(f"{directory}/{file}", str(value))
 
 
 # --- numbers ------------------------------------------------------------------------------------
@@ -595,21 +447,21 @@ def _statistics_v1(group: Cgroup) -> Statistics:
     memory, cpu, pids = (group.directory(name) for name in ("memory", "cpu", "pids"))
     accounting = group.directory("cpuacct")
     limit = _number(f"{memory}/memory.limit_in_bytes")
-    ticks = _pairs(_read_or(f"{accounting}/cpuacct.stat"))
-    throttling = _pairs(_read_or(f"{cpu}/cpu.stat")) if cpu else {}
+    ticks = _pairs(read_or(f"{accounting}/cpuacct.stat"))
+    throttling = _pairs(read_or(f"{cpu}/cpu.stat")) if cpu else {}
     return Statistics(
         MemoryStatistics(
             _number(f"{memory}/memory.usage_in_bytes"),
             _number(f"{memory}/memory.max_usage_in_bytes"),
             0 if limit >= _UNLIMITED_FROM else limit,
             _number(f"{memory}/memory.failcnt"),
-            _pairs(_read_or(f"{memory}/memory.stat")),
+            _pairs(read_or(f"{memory}/memory.stat")),
         ),
         CPUStatistics(
             _number(f"{accounting}/cpuacct.usage"),
             ticks.get("user", 0) * 1_000_000_000 // _USER_HZ,
             ticks.get("system", 0) * 1_000_000_000 // _USER_HZ,
-            tuple(map(int, _read_or(f"{accounting}/cpuacct.usage_percpu").split())),
+            tuple(map(int, read_or(f"{accounting}/cpuacct.usage_percpu").split())),
             throttling.get("nr_periods", 0),
             throttling.get("nr_throttled", 0),
             throttling.get("throttled_time", 0),
@@ -619,14 +471,14 @@ def _statistics_v1(group: Cgroup) -> Statistics:
 
 
 def _statistics_v2(directory: str) -> Statistics:
-    cpu = _pairs(_read_or(f"{directory}/cpu.stat"))
+    cpu = _pairs(read_or(f"{directory}/cpu.stat"))
     return Statistics(
         MemoryStatistics(
             _number(f"{directory}/memory.current"),
             _number(f"{directory}/memory.peak"),
             _number(f"{directory}/memory.max"),
-            _pairs(_read_or(f"{directory}/memory.events")).get("max", 0),
-            _pairs(_read_or(f"{directory}/memory.stat")),
+            _pairs(read_or(f"{directory}/memory.events")).get("max", 0),
+            _pairs(read_or(f"{directory}/memory.stat")),
         ),
         CPUStatistics(
             cpu.get("usage_usec", 0) * 1000,
@@ -652,7 +504,7 @@ def _pairs(text: str) -> dict[str, int]:
 
 def _number(path: str) -> int:
     """0 for "max" and for a file that is not there."""
-    text = _read_or(path).strip()
+    text = read_or(path).strip()
     return int(text) if text.isdigit() else 0
 
 
@@ -719,7 +571,7 @@ def _remove_directory(directory: str, deadline: float) -> None:
 
 def _wait_members(directory: str, deadline: float) -> bool:
     """Wait for one member to end; False where no member can be seen."""
-    for pid in map(int, _read_or(f"{directory}/cgroup.procs").split()):
+    for pid in map(int, read_or(f"{directory}/cgroup.procs").split()):
         try:
             handle = os.pidfd_open(pid)
         except OSError:
@@ -741,74 +593,3 @@ def _nap(milliseconds: float) -> float:
     """Where the kernel offers no event: give way, longer each time. Returns the next length."""
     select.select([], [], [], milliseconds / 1000)
     return min(milliseconds * 2, _EVENT_WAIT_MS)
-
-
-# --- files --------------------------------------------------------------------------------------
-
-
-def _tree(directory: str) -> list[str]:
-    """A directory and all below it, parents first; empty where it is not there."""
-    try:
-        with os.scandir(directory) as entries:
-            below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-    except FileNotFoundError:
-        return []
-    return [directory, *(path for child in below for path in _tree(child))]
-
-
-def _members(directory: str) -> list[int]:
-    found: list[int] = []
-    for member in _tree(directory):
-        found += map(int, _read_or(f"{member}/cgroup.procs").split())
-    return found
-
-
-def _make(directory: str) -> None:
-    try:
-        os.mkdir(directory, 0o755)
-    except FileExistsError:
-        return
-    except FileNotFoundError:
-        os.makedirs(directory, 0o755, exist_ok=True)
-
-
-def _write(path: str, text: str) -> None:
-    _write_each(path, (text,))
-
-
-def _write_each(path: str, texts: Iterable[str]) -> None:
-    """Each in a write(2) of its own: that is what the kernel's files take."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        for text in texts:
-            try:
-                os.write(descriptor, text.encode())
-            except OSError as error:
-                raise OSError(error.errno, f"{error.strerror}: write {text!r}", path) from error
-    finally:
-        os.close(descriptor)
-
-
-def _try_write(path: str, text: str) -> None:
-    try:
-        _write(path, text)
-    except OSError:
-        return
-
-
-def _read(path: str) -> str:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        chunks = []
-        while chunk := os.read(descriptor, 65536):
-            chunks.append(chunk)
-    finally:
-        os.close(descriptor)
-    return b"".join(chunks).decode()
-
-
-def _read_or(path: str, default: str = "") -> str:
-    try:
-        return _read(path)
-    except OSError:
-        return default
