@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import pytest
 
-from tiffin.kernel import cgroup
+from tiffin.kernel import cgroup, cgroupfiles
 from tiffin.kernel.cgroup import Cgroup, Hierarchy, Layout
 
 pytestmark = pytest.mark.root
@@ -349,3 +349,65 @@ def outcome_of(group: Cgroup, action: Callable[[], object]) -> int:
     for file in files:
         os.close(file)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+V1_ONLY = pytest.mark.skipif(HOST.version != 1, reason="the host's cgroups are v2")
+
+
+@pytest.fixture
+def governed() -> Iterator[Cgroup]:
+    """A cgroup of the host's with all controllers that have limits."""
+    parent = f"/tiffin-limits-{os.getpid()}"
+    made = Cgroup(HOST, f"{parent}/web", (*cgroup.BASE_CONTROLLERS, "cpu", "blkio"))
+    made.create()
+    yield made
+    made.kill()
+    Cgroup(HOST, parent, made.controllers).remove()
+
+
+def _first_disk() -> tuple[int, int]:
+    for name in sorted(os.listdir("/sys/block")):
+        with open(f"/sys/block/{name}/dev", encoding="ascii") as file:
+            major, minor = file.read().split(":")
+        return int(major), int(minor)
+    pytest.skip("no block device here")
+
+
+@V1_ONLY
+def test_swappiness_and_the_oom_killer_are_set(governed: Cgroup) -> None:
+    governed.limit({"memory": {"swappiness": 7, "disableOOMKiller": True}})
+
+    directory = governed.directory("memory")
+    assert cgroupfiles.read(f"{directory}/memory.swappiness") == "7\n"
+    assert "oom_kill_disable 1" in cgroupfiles.read(f"{directory}/memory.oom_control")
+
+
+@V1_ONLY
+def test_the_use_of_a_disk_is_throttled(governed: Cgroup) -> None:
+    major, minor = _first_disk()
+    device = {"major": major, "minor": minor}
+
+    governed.limit(
+        {
+            "blockIO": {
+                "throttleReadBpsDevice": [{**device, "rate": 4096}],
+                "throttleWriteIOPSDevice": [{**device, "rate": 5}],
+            }
+        }
+    )
+
+    directory = governed.directory("blkio")
+    read_bps = cgroupfiles.read(f"{directory}/blkio.throttle.read_bps_device")
+    assert read_bps == f"{major}:{minor} 4096\n"
+    write_iops = cgroupfiles.read(f"{directory}/blkio.throttle.write_iops_device")
+    assert write_iops == f"{major}:{minor} 5\n"
+
+
+@pytest.mark.skipif(
+    not os.path.exists(f"{HOST.mount_point_of('cpu')}/cpu.rt_runtime_us"),
+    reason="the kernel has no groups of realtime tasks",
+)
+def test_realtime_is_handed_down_from_above(governed: Cgroup) -> None:
+    governed.limit({"cpu": {"realtimePeriod": 1_000_000, "realtimeRuntime": 1000}})
+
+    assert cgroupfiles.read(f"{governed.directory('cpu')}/cpu.rt_runtime_us") == "1000\n"

@@ -47,54 +47,14 @@ _READ_ONLY = (
 
 # Docker's HostConfig fields that tiffin refuses unless they hold one of these values.
 UNSUPPORTED_HOST_FIELDS: dict[str, tuple[Any, ...]] = {
-    "BlkioDeviceReadBps": (),
-    "BlkioDeviceReadIOps": (),
-    "BlkioDeviceWriteBps": (),
-    "BlkioDeviceWriteIOps": (),
-    "BlkioWeight": (),
-    "BlkioWeightDevice": (),
     "Cgroup": (),
-    "CpuCount": (),
-    "CpuPercent": (),
-    "CpuRealtimePeriod": (),
-    "CpuRealtimeRuntime": (),
-    "DeviceRequests": (),
-    "IOMaximumBandwidth": (),
-    "IOMaximumIOps": (),
-    "Isolation": ("default",),
-    "KernelMemory": (),
-    "KernelMemoryTCP": (),
     "Links": (),
-    "MemorySwappiness": (-1,),
-    "OomKillDisable": (),
     "StorageOpt": (),
-    "VolumeDriver": ("local",),
 }
 # Said by the docker CLI about itself: accepted, and of no consequence.
 IGNORED_HOST_FIELDS = frozenset({"ContainerIDFile"})
 
-_HOST_DEFAULTS: dict[str, Any] = {
-    "ContainerIDFile": "",
-    "VolumeDriver": "",
-    "Cgroup": "",
-    "Links": None,
-    "Isolation": "",
-    "BlkioWeight": 0,
-    "BlkioWeightDevice": [],
-    "BlkioDeviceReadBps": [],
-    "BlkioDeviceWriteBps": [],
-    "BlkioDeviceReadIOps": [],
-    "BlkioDeviceWriteIOps": [],
-    "CpuRealtimePeriod": 0,
-    "CpuRealtimeRuntime": 0,
-    "DeviceRequests": None,
-    "MemorySwappiness": None,
-    "OomKillDisable": None,
-    "CpuCount": 0,
-    "CpuPercent": 0,
-    "IOMaximumIOps": 0,
-    "IOMaximumBandwidth": 0,
-}
+_HOST_DEFAULTS: dict[str, Any] = {"ContainerIDFile": "", "Cgroup": ""}
 _NULL_WHEN_EMPTY = (
     "Binds",
     "VolumesFrom",
@@ -104,8 +64,19 @@ _NULL_WHEN_EMPTY = (
     "GroupAdd",
     "SecurityOpt",
     "DeviceCgroupRules",
+    "DeviceRequests",
+    "Links",
 )
-_OMIT_WHEN_EMPTY = ("Mounts", "Tmpfs", "Sysctls", "Annotations", "Init")
+_OMIT_WHEN_EMPTY = (
+    "Mounts",
+    "Tmpfs",
+    "Sysctls",
+    "Annotations",
+    "Init",
+    "StorageOpt",
+    "KernelMemory",
+    "KernelMemoryTCP",
+)
 _CONFIG_OMIT_WHEN_EMPTY = (
     "ExposedPorts",
     "Healthcheck",

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from tiffin.api.container_json import IGNORED_HOST_FIELDS, UNSUPPORTED_HOST_FIELDS
+from tiffin.api.container_json import UNSUPPORTED_HOST_FIELDS
 from tiffin.api.decode import decode, find_key
 from tiffin.api.versions import Version
 from tiffin.core.container import HostConfig
@@ -18,9 +18,7 @@ from tiffin.core.image import ContainerConfig
 from tiffin.core.update import Update
 from tiffin.errors import InvalidArgument, Unsupported
 
-_SUPPORTED = {field.encode_name.lower() for field in msgspec.structs.fields(HostConfig)}
 _REFUSED = {name.lower(): name for name in UNSUPPORTED_HOST_FIELDS}
-_INERT = {name.lower() for name in IGNORED_HOST_FIELDS}
 _INT64 = 2**63 - 1
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -85,14 +83,25 @@ def read_host_config(document: Any) -> HostConfig:
     for key, value in document.items():
         _check_host_field(key, value)
     host = decode(document, HostConfig, "$.HostConfig")
-    for field in ("memory", "memory_swap", "memory_reservation", "nano_cpus", "shm_size"):
-        if abs(getattr(host, field)) > _INT64:
-            raise InvalidArgument(f"invalid JSON: {field} is out of range")
+    _check_numbers(host)
+    swappiness = host.memory_swappiness
     return msgspec.structs.replace(
         host,
+        memory_swappiness=None if swappiness == -1 else swappiness,
         # The docker CLI always writes a 0, which must leave our default in force; -1 lifts it.
         pids_limit=None if host.pids_limit == 0 else host.pids_limit,
     )
+
+
+def _check_numbers(host: HostConfig) -> None:
+    """As Go: what does not fit 64 bits is no number of these."""
+    for field in msgspec.structs.fields(HostConfig):
+        value = getattr(host, field.name)
+        if isinstance(value, int) and not -_INT64 - 1 <= value <= _INT64:
+            raise InvalidArgument(
+                f"invalid JSON: cannot unmarshal number {value} into "
+                f"HostConfig.{field.encode_name} of type int64"
+            )
 
 
 def read_update(document: dict[str, Any]) -> Update:
@@ -105,18 +114,15 @@ def read_update(document: dict[str, Any]) -> Update:
     for key, value in document.items():
         if key.lower() in changeable:
             wanted[key] = value
-        elif key.lower() not in _SUPPORTED:
+        else:
             _check_host_field(key, value)
     return Update.of(decode(wanted, HostConfig))
 
 
 def _check_host_field(key: str, value: Any) -> None:
-    folded = key.lower()
-    if folded in _SUPPORTED or folded in _INERT:
-        return
-    name = _REFUSED.get(folded)
+    name = _REFUSED.get(key.lower())
     if name is None:
-        return  # not Docker's either: as Go, ignore it
+        return  # obeyed, inert, or not Docker's either: as Go, ignore it
     if value and value not in UNSUPPORTED_HOST_FIELDS[name]:
         raise Unsupported(f"HostConfig.{name} is not supported by tiffin")
 

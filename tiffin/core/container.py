@@ -52,6 +52,28 @@ class DeviceMapping(msgspec.Struct, frozen=True, rename="pascal"):
     cgroup_permissions: str = ""
 
 
+class WeightDevice(msgspec.Struct, frozen=True, rename="pascal"):
+    path: str = ""
+    weight: int = 0
+
+
+class ThrottleDevice(msgspec.Struct, frozen=True, rename="pascal"):
+    """A device's limit: bytes or operations a second."""
+
+    path: str = ""
+    rate: int = 0
+
+
+class DeviceRequest(msgspec.Struct, frozen=True, rename="pascal"):
+    """What `--gpus` asks a device driver for; none is registered here."""
+
+    driver: str = ""
+    count: int = 0
+    device_ids: tuple[str, ...] = msgspec.field(name="DeviceIDs", default=())
+    capabilities: tuple[tuple[str, ...], ...] = ()
+    options: dict[str, str] = {}
+
+
 class BindOptions(msgspec.Struct, frozen=True, rename="pascal"):
     propagation: str = ""
     non_recursive: bool = False
@@ -90,7 +112,11 @@ def _host_name(field: str) -> str:
         "dns_search": "DnsSearch",
         "nano_cpus": "NanoCpus",
         "uts_mode": "UTSMode",
-        "blkio_weight": "BlkioWeight",
+        "blkio_device_read_iops": "BlkioDeviceReadIOps",
+        "blkio_device_write_iops": "BlkioDeviceWriteIOps",
+        "kernel_memory_tcp": "KernelMemoryTCP",
+        "io_maximum_iops": "IOMaximumIOps",
+        "io_maximum_bandwidth": "IOMaximumBandwidth",
     }
     return special.get(field) or "".join(part.capitalize() for part in field.split("_"))
 
@@ -140,15 +166,37 @@ class HostConfig(msgspec.Struct, frozen=True, rename=_host_name):
     memory: int = 0
     memory_swap: int = 0
     memory_reservation: int = 0
+    memory_swappiness: int | None = None
+    oom_kill_disable: bool | None = None
+    kernel_memory: int = 0
+    kernel_memory_tcp: int = 0
     nano_cpus: int = 0
     cpu_shares: int = 0
     cpu_period: int = 0
     cpu_quota: int = 0
     cpuset_cpus: str = ""
     cpuset_mems: str = ""
+    cpu_realtime_period: int = 0
+    cpu_realtime_runtime: int = 0
+    blkio_weight: int = 0
+    blkio_weight_device: tuple[WeightDevice, ...] = ()
+    blkio_device_read_bps: tuple[ThrottleDevice, ...] = ()
+    blkio_device_write_bps: tuple[ThrottleDevice, ...] = ()
+    blkio_device_read_iops: tuple[ThrottleDevice, ...] = ()
+    blkio_device_write_iops: tuple[ThrottleDevice, ...] = ()
     pids_limit: int | None = None
     annotations: dict[str, str] = {}
     console_size: tuple[int, int] = (0, 0)  # rows and columns that a terminal starts with
+    volume_driver: str = ""
+    storage_opt: dict[str, str] = {}  # {"size": "10G"}
+    links: tuple[str, ...] = ()  # "container:alias", on the default bridge
+    device_requests: tuple[DeviceRequest, ...] = ()
+    isolation: str = ""
+    # Windows has these; here they are refused or discarded with a warning.
+    cpu_count: int = 0
+    cpu_percent: int = 0
+    io_maximum_iops: int = 0
+    io_maximum_bandwidth: int = 0
 
 
 class Mount(msgspec.Struct, frozen=True, rename="pascal"):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tiffin.core.container import HostConfig, RestartPolicy
+from tiffin.core.container import HostConfig, RestartPolicy, ThrottleDevice, WeightDevice
 from tiffin.errors import InvalidArgument
 
 
@@ -23,6 +23,14 @@ class Update(msgspec.Struct, frozen=True):
     cpu_quota: int = 0
     cpuset_cpus: str = ""
     cpuset_mems: str = ""
+    cpu_realtime_period: int = 0
+    cpu_realtime_runtime: int = 0
+    blkio_weight: int = 0
+    blkio_weight_device: tuple[WeightDevice, ...] = ()
+    blkio_device_read_bps: tuple[ThrottleDevice, ...] = ()
+    blkio_device_write_bps: tuple[ThrottleDevice, ...] = ()
+    blkio_device_read_iops: tuple[ThrottleDevice, ...] = ()
+    blkio_device_write_iops: tuple[ThrottleDevice, ...] = ()
     pids_limit: int | None = None
     restart_policy: RestartPolicy = RestartPolicy()
 

@@ -34,6 +34,7 @@ from tiffin.engine.naming import new_id, new_name
 from tiffin.engine.networks import Networks
 from tiffin.engine.ports import ContainerRuntime
 from tiffin.engine.processes import Processes
+from tiffin.engine.settling import settle
 from tiffin.engine.statistics import Gauges
 from tiffin.engine.supervisor import (
     EarlyClient,
@@ -45,6 +46,8 @@ from tiffin.engine.top import Table, process_table
 from tiffin.engine.waiting import ExitResult
 from tiffin.errors import Conflict, EngineFailure, InvalidArgument, NotFound, Unsupported
 from tiffin.runtime import spec
+from tiffin.runtime.devices import numbers
+from tiffin.runtime.limits import limited_devices
 from tiffin.runtime.logreader import LogLine, read_log
 from tiffin.storage.snapshots import SnapshotStore
 
@@ -133,6 +136,8 @@ class Containers:
         if not ((merged.entrypoint or ()) + (merged.cmd or ())):
             raise InvalidArgument("no command specified")
         spec.validate(merged, host_config, self._facts)
+        numbers(limited_devices(host_config))
+        host_config, warnings = settle(host_config, self._facts, self._catalog)
         container_id = new_id()
         chosen = lifecycle.check_name(name) if name else new_name(self._catalog.names())
         self._catalog.claim_name(chosen, container_id)
@@ -159,7 +164,7 @@ class Containers:
             container = await self._catalog.put(container)
             undo.pop_all()
         self._emit(container, "create")
-        return container, spec.warnings(host_config, self._facts)
+        return container, warnings
 
     def _check(self, config: ContainerConfig, host: HostConfig) -> None:
         if not config.image:
@@ -239,7 +244,7 @@ class Containers:
                 words = f"Cannot update container {container.id}: {error.message}"
                 raise type(error)(words) from error
         self._emit(container, "update")
-        return spec.warnings(wanted.alone(), self._facts)
+        return spec.adapt(wanted.alone(), self._facts)[1]
 
     async def _update(self, container: Container, wanted: Update) -> Container:
         if container.state.status in (Status.REMOVING, Status.DEAD):

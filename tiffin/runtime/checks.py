@@ -1,4 +1,4 @@
-"""What cannot be run here, told at creation: errors and warnings in Docker's words. PURE."""
+"""What cannot be run here, told at creation: errors in Docker's words. PURE."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tiffin.core.signals import parse_signal
 from tiffin.errors import InvalidArgument
 from tiffin.runtime import capabilities, devices, seccomp_profile
 from tiffin.runtime.facts import HostFacts
+from tiffin.runtime.resources import check_resources
 from tiffin.runtime.security import parse_security_options
 
-MIN_MEMORY = 6 * 1024 * 1024
 MAX_HOSTNAME = 64  # HOST_NAME_MAX
 _MILLISECOND_NS = 1_000_000
 
@@ -34,19 +34,12 @@ def validate(config: ContainerConfig, host_config: HostConfig, facts: HostFacts)
     _check_config(config)
     _check_restart(config, host_config)
     _check_security(host_config, facts)
-    _check_memory(host_config)
-    _check_cpu(host_config, facts)
-    _check_cpuset(host_config, facts)
+    check_resources(host_config, facts)
     _check_modes(config, host_config)
     _check_limits(host_config)
     _check_paths(host_config)
     _check_sysctls(host_config)
     _check_network(config, host_config)
-
-
-def warnings(host_config: HostConfig, facts: HostFacts) -> list[str]:
-    """What was asked and will not be: the container is created without it."""
-    return [*_memory_warnings(host_config, facts), *_other_warnings(host_config, facts)]
 
 
 # --- errors ---------------------------------------------------------------------------------------
@@ -138,84 +131,6 @@ def _check_security(host: HostConfig, facts: HostFacts) -> None:
         access = mapping.cgroup_permissions
         if access.strip("rwm") or len(set(access)) != len(access):
             raise InvalidArgument(f"invalid device mode: {access}")
-
-
-def _check_memory(host: HostConfig) -> None:
-    memory, swap, reservation = host.memory, host.memory_swap, host.memory_reservation
-    if memory != 0 and memory < MIN_MEMORY:
-        raise InvalidArgument("Minimum memory limit allowed is 6MB")
-    if memory > 0 and 0 < swap < memory:
-        raise InvalidArgument(
-            "Minimum memoryswap limit should be larger than memory limit, see usage"
-        )
-    if memory == 0 and swap > 0:
-        raise InvalidArgument(
-            "You should always set the Memory limit when using Memoryswap limit, see usage"
-        )
-    if 0 < reservation < MIN_MEMORY:
-        raise InvalidArgument("Minimum memory reservation allowed is 6MB")
-    if 0 < memory < reservation:
-        raise InvalidArgument(
-            "Minimum memory limit can not be less than memory reservation limit, see usage"
-        )
-
-
-def _check_cpu(host: HostConfig, facts: HostFacts) -> None:
-    if host.nano_cpus > 0 and host.cpu_period > 0:
-        raise InvalidArgument("Conflicting options: Nano CPUs and CPU Period cannot both be set")
-    if host.nano_cpus > 0 and host.cpu_quota > 0:
-        raise InvalidArgument("Conflicting options: Nano CPUs and CPU Quota cannot both be set")
-    if host.nano_cpus > 0 and "cpu" not in facts.controllers:
-        raise InvalidArgument(
-            "NanoCPUs can not be set, as your kernel does not support CPU CFS scheduler "
-            "or the cgroup is not mounted"
-        )
-    if host.nano_cpus < 0 or host.nano_cpus > facts.cpus * 1_000_000_000:
-        raise InvalidArgument(
-            f"Range of CPUs is from 0.01 to {facts.cpus}.00, "
-            f"as there are only {facts.cpus} CPUs available"
-        )
-    if host.cpu_shares < 0:
-        raise InvalidArgument(
-            f"invalid CPU shares ({host.cpu_shares}): value must be a positive integer"
-        )
-    if host.cpu_period != 0 and not 1000 <= host.cpu_period <= 1_000_000:
-        raise InvalidArgument(
-            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"
-        )
-    if 0 < host.cpu_quota < 1000:
-        raise InvalidArgument("CPU cfs quota can not be less than 1ms (i.e. 1000)")
-
-
-def _check_cpuset(host: HostConfig, facts: HostFacts) -> None:
-    for what, asked, offered, label in (
-        ("cpus", host.cpuset_cpus, facts.cpuset_cpus, "CPUs"),
-        ("mems", host.cpuset_mems, facts.cpuset_mems, "memory nodes"),
-    ):
-        if not asked:
-            continue
-        try:
-            wanted = parse_list(asked)
-        except ValueError as error:
-            raise InvalidArgument(
-                f"Invalid value {asked} for cpuset {what}: invalid format: {asked}"
-            ) from error
-        if not wanted <= parse_list(offered):
-            raise InvalidArgument(
-                f"Requested {label} are not available - requested {asked}, available: {offered}"
-            )
-
-
-def parse_list(text: str) -> frozenset[int]:
-    """The numbers of the kernel's list format: "0-3,8". ValueError for anything else."""
-    found: set[int] = set()
-    for part in filter(None, text.strip().split(",")):
-        first, dash, last = part.partition("-")
-        end = int(last if dash else first)
-        if end > 8192 or int(first) < 0:
-            raise ValueError(text)
-        found.update(range(int(first), end + 1))
-    return frozenset(found)
 
 
 def _check_modes(config: ContainerConfig, host: HostConfig) -> None:
@@ -325,65 +240,3 @@ def _check_network(config: ContainerConfig, host: HostConfig) -> None:
     for given, what in conflicts:
         if given:
             raise InvalidArgument(f"conflicting options: {what}")
-
-
-# --- warnings -------------------------------------------------------------------------------------
-
-
-def _memory_warnings(host: HostConfig, facts: HostFacts) -> list[str]:
-    found = []
-    accounted = "memory" in facts.controllers
-    missing = "or the cgroup is not mounted."
-    if host.memory > 0 and not accounted:
-        found.append(
-            f"Your kernel does not support memory limit capabilities {missing} "
-            "Limitation discarded."
-        )
-    elif host.memory > 0 and host.memory_swap != -1 and not facts.swap_accounted:
-        found.append(
-            f"Your kernel does not support swap limit capabilities {missing} "
-            "Memory limited without swap."
-        )
-    if host.memory_reservation > 0 and not accounted:
-        found.append(
-            f"Your kernel does not support memory soft limit capabilities {missing} "
-            "Limitation discarded."
-        )
-    return found
-
-
-def _other_warnings(host: HostConfig, facts: HostFacts) -> list[str]:
-    have = facts.controllers
-    asked = (
-        (
-            (host.pids_limit or 0) > 0 and "pids" not in have,
-            (
-                "Your kernel does not support PIDs limit capabilities or the cgroup is not "
-                "mounted. PIDs limit discarded."
-            ),
-        ),
-        (
-            host.cpu_shares > 0 and "cpu" not in have,
-            (
-                "Your kernel does not support CPU shares or the cgroup is not mounted. "
-                "Shares discarded."
-            ),
-        ),
-        (
-            bool(host.cpu_period or host.cpu_quota) and "cpu" not in have,
-            "Your kernel does not support CPU CFS scheduler. CPU period/quota discarded.",
-        ),
-        (
-            bool(host.cpuset_cpus or host.cpuset_mems) and "cpuset" not in have,
-            "Your kernel does not support cpuset or the cgroup is not mounted. Cpuset discarded.",
-        ),
-        (
-            host.network_mode == "host" and bool(host.port_bindings),
-            "Published ports are discarded when using host network mode",
-        ),
-        (
-            host.cgroupns_mode == "private" and not facts.cgroup_namespaces,
-            "Your kernel does not support cgroup namespaces.  Cgroup namespace setting discarded.",
-        ),
-    )
-    return [text for applies, text in asked if applies]

@@ -27,7 +27,7 @@ from tiffin.core.container import HostConfig
 from tiffin.core.workload import Attachment, Created, ExecProcess, Exit, Workload
 from tiffin.errors import CannotStart, Conflict, EngineFailure, InvalidArgument, Unavailable
 from tiffin.kernel import cgroup, seccomp, syscalls
-from tiffin.runtime import capabilities, host, limits, messages, operations, spec
+from tiffin.runtime import capabilities, devices, host, limits, messages, operations, spec
 from tiffin.runtime.connection import (
     REQUEST_DEADLINE_SECONDS,
     Connection,
@@ -388,7 +388,8 @@ class Runtime:
         shim = self._get(container_id)
         if shim.group is None:
             raise EngineFailure("there are no cgroups to limit it by")
-        resources = limits.resources(host, self.facts)
+        numbers = devices.numbers(limits.limited_devices(host))
+        resources = limits.resources(host, self.facts, numbers=numbers)
         del resources["devices"]
         group = shim.group.with_controllers(tuple(limits.controllers(host, self.facts)))
         try:

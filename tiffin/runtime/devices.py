@@ -149,6 +149,21 @@ def _below(directory: str, target: str) -> list[Node]:
     return nodes
 
 
+def numbers(paths: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """Major and minor of each. Raises InvalidArgument for what is no device of this host."""
+    found = {}
+    for path in paths:
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            raise InvalidArgument(f"stat {path}: {why}") from error
+        if not (stat.S_ISBLK(status.st_mode) or stat.S_ISCHR(status.st_mode)):
+            raise InvalidArgument(f"stat {path}: not a device node")
+        found[path] = os.major(status.st_rdev), os.minor(status.st_rdev)
+    return found
+
+
 # Of the host's /dev a privileged container has its own of these.
 _OWN = ("pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev", "console", "ptmx")
 

@@ -22,6 +22,7 @@ class HostFacts(msgspec.Struct, frozen=True):
     apparmor: bool = False
     selinux: bool = False
     swap_accounted: bool = True
+    features: frozenset[str] = frozenset()  # of its cgroups: see runtime.host
     cpus: int = 1
     cpuset_cpus: str = "0"
     cpuset_mems: str = "0"
@@ -41,3 +42,4 @@ class Observed(msgspec.Struct, frozen=True):
 
     devices: tuple[Node, ...] = ()
     owners: frozenset[int] = frozenset()  # ids that own bind sources
+    numbers: dict[str, tuple[int, int]] = {}  # major and minor of devices whose use is limited

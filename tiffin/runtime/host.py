@@ -10,7 +10,7 @@ from tiffin.core.container import Mount
 from tiffin.core.workload import Workload
 from tiffin.errors import CannotStart
 from tiffin.kernel import cgroup
-from tiffin.runtime import capabilities, devices, paths
+from tiffin.runtime import capabilities, devices, limits, paths
 from tiffin.runtime.facts import HostFacts, Observed
 
 _SHARED = frozenset({"shared", "rshared"})
@@ -34,6 +34,7 @@ def read_facts(cgroup_root: str, *, user_namespaces: bool) -> HostFacts:
         apparmor=_read("/sys/module/apparmor/parameters/enabled").startswith("Y"),
         selinux=os.path.exists("/sys/fs/selinux/enforce"),
         swap_accounted=_swap_accounted(layout),
+        features=_features(layout),
         cpus=cpus,
         cpuset_cpus=_read("/sys/devices/system/cpu/online").strip() or f"0-{cpus - 1}",
         cpuset_mems=_read("/sys/devices/system/node/online").strip() or "0",
@@ -50,7 +51,11 @@ def observe(workload: Workload) -> Observed:
     for mount in workload.mounts:
         _check_propagation(mount)
     owners = () if workload.id_range is None else _owners(workload)
-    return Observed(devices=devices.find(workload.host_config), owners=frozenset(owners))
+    return Observed(
+        devices=devices.find(workload.host_config),
+        owners=frozenset(owners),
+        numbers=devices.numbers(limits.limited_devices(workload.host_config)),
+    )
 
 
 def _owners(workload: Workload) -> list[int]:
@@ -126,6 +131,34 @@ def _swap_accounted(layout: cgroup.Layout) -> bool:
     if layout.version == 2:
         return "memory" in layout.controllers and os.path.exists("/proc/swaps")
     return False
+
+
+# What v1 may lack, by a file of its controller; v2 has neither of the first four.
+_FEATURES_V1 = (
+    ("swappiness", "memory", "memory.swappiness"),
+    ("oom-kill-disable", "memory", "memory.oom_control"),
+    ("kernel-tcp", "memory", "memory.kmem.tcp.limit_in_bytes"),
+    ("cpu-realtime", "cpu", "cpu.rt_period_us"),
+    ("blkio-weight", "blkio", "blkio.weight"),
+    ("blkio-weight", "blkio", "blkio.bfq.weight"),
+    ("blkio-weight-device", "blkio", "blkio.weight_device"),
+    ("blkio-weight-device", "blkio", "blkio.bfq.weight_device"),
+    ("blkio-read-bps", "blkio", "blkio.throttle.read_bps_device"),
+    ("blkio-write-bps", "blkio", "blkio.throttle.write_bps_device"),
+    ("blkio-read-iops", "blkio", "blkio.throttle.read_iops_device"),
+    ("blkio-write-iops", "blkio", "blkio.throttle.write_iops_device"),
+)
+
+
+def _features(layout: cgroup.Layout) -> frozenset[str]:
+    if layout.version == 2:
+        io = "io" in layout.controllers
+        return frozenset(name for name, kind, _ in _FEATURES_V1 if kind == "blkio" and io)
+    return frozenset(
+        name
+        for name, controller, file in _FEATURES_V1
+        if (root := layout.mount_point_of(controller)) and os.path.exists(f"{root}/{file}")
+    )
 
 
 # --- files ----------------------------------------------------------------------------------------

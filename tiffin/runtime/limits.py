@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tiffin.core.container import HostConfig
+from tiffin.core.container import HostConfig, ThrottleDevice
 from tiffin.runtime import devices
 from tiffin.runtime.facts import HostFacts
 
@@ -16,8 +16,16 @@ DEFAULT_PIDS_LIMIT = 4096
 CPU_PERIOD_US = 100_000
 
 
-def resources(host: HostConfig, facts: HostFacts, nodes: Iterable[devices.Node] = ()) -> Config:
-    """linux.resources: limits that this host can keep (`warnings` tells of the others)."""
+def resources(
+    host: HostConfig,
+    facts: HostFacts,
+    nodes: Iterable[devices.Node] = (),
+    numbers: Mapping[str, tuple[int, int]] | None = None,
+) -> Config:
+    """linux.resources: limits that this host can keep (runtime.discards tells of the others).
+
+    `numbers`: major and minor of each of `limited_devices`.
+    """
     found: Config = {"devices": devices.rules(host, nodes)}
     if memory := _memory(host, facts):
         found["memory"] = memory
@@ -25,6 +33,8 @@ def resources(host: HostConfig, facts: HostFacts, nodes: Iterable[devices.Node] 
         found["cpu"] = cpu
     if "pids" in facts.controllers:
         found["pids"] = {"limit": pids_limit(host)}
+    if disk := _disk(host, facts, numbers or {}):
+        found["blockIO"] = disk
     return found
 
 
@@ -46,6 +56,12 @@ def _memory(host: HostConfig, facts: HostFacts) -> Config:
             found["swap"] = host.memory_swap or host.memory * 2
     if host.memory_reservation > 0:
         found["reservation"] = host.memory_reservation
+    if host.memory_swappiness is not None and "swappiness" in facts.features:
+        found["swappiness"] = host.memory_swappiness
+    if host.oom_kill_disable and "oom-kill-disable" in facts.features:
+        found["disableOOMKiller"] = True
+    if host.kernel_memory_tcp > 0 and "kernel-tcp" in facts.features:
+        found["kernelTCP"] = host.kernel_memory_tcp
     return found
 
 
@@ -56,9 +72,53 @@ def _cpu(host: HostConfig, facts: HostFacts) -> Config:
             found["period"] = CPU_PERIOD_US
             found["quota"] = host.nano_cpus * CPU_PERIOD_US // 1_000_000_000
         found.update(_given(shares=host.cpu_shares, period=host.cpu_period, quota=host.cpu_quota))
+    if "cpu-realtime" in facts.features:
+        found.update(
+            _given(
+                realtimePeriod=host.cpu_realtime_period, realtimeRuntime=host.cpu_realtime_runtime
+            )
+        )
     if "cpuset" in facts.controllers:
         found.update(_given(cpus=host.cpuset_cpus, mems=host.cpuset_mems))
     return found
+
+
+# OCI's name, our field, what it needs of the kernel.
+_THROTTLES = (
+    ("throttleReadBpsDevice", "blkio_device_read_bps", "blkio-read-bps"),
+    ("throttleWriteBpsDevice", "blkio_device_write_bps", "blkio-write-bps"),
+    ("throttleReadIOPSDevice", "blkio_device_read_iops", "blkio-read-iops"),
+    ("throttleWriteIOPSDevice", "blkio_device_write_iops", "blkio-write-iops"),
+)
+
+
+def _disk(host: HostConfig, facts: HostFacts, numbers: Mapping[str, tuple[int, int]]) -> Config:
+    found: Config = {}
+    if host.blkio_weight and "blkio-weight" in facts.features:
+        found["weight"] = host.blkio_weight
+    if host.blkio_weight_device and "blkio-weight-device" in facts.features:
+        found["weightDevice"] = [
+            {**_numbered(device.path, numbers), "weight": device.weight}
+            for device in host.blkio_weight_device
+        ]
+    for name, field, feature in _THROTTLES:
+        limits: tuple[ThrottleDevice, ...] = getattr(host, field)
+        if limits and feature in facts.features:
+            found[name] = [
+                {**_numbered(limit.path, numbers), "rate": limit.rate} for limit in limits
+            ]
+    return found
+
+
+def _numbered(path: str, numbers: Mapping[str, tuple[int, int]]) -> dict[str, int]:
+    major, minor = numbers[path]
+    return {"major": major, "minor": minor}
+
+
+def limited_devices(host: HostConfig) -> list[str]:
+    """Paths of the devices whose use is limited."""
+    throttled = (limit for _, field, _ in _THROTTLES for limit in getattr(host, field))
+    return [device.path for device in (*host.blkio_weight_device, *throttled)]
 
 
 def _given(**values: int | str) -> Mapping[str, int | str]:
@@ -76,4 +136,6 @@ def controllers(host: HostConfig, facts: HostFacts) -> list[str]:
         wanted += ["cpu", "cpuset"]
     if facts.cgroup_version == 2:
         return [*wanted, "blkio"]  # counts what disks do, for `stats`; here it costs no time
+    if host.blkio_weight or limited_devices(host):
+        wanted.append("blkio")
     return [name for name in wanted if name in facts.controllers]

@@ -46,19 +46,20 @@ from tiffin.core.container import HostConfig, Mount, Ulimit
 from tiffin.core.workload import Workload
 from tiffin.errors import InvalidArgument
 from tiffin.runtime import capabilities, devices, limits, paths, seccomp_profile
-from tiffin.runtime.checks import validate, warnings
+from tiffin.runtime.checks import validate
+from tiffin.runtime.discards import adapt
 from tiffin.runtime.facts import HostFacts, Observed
 from tiffin.runtime.security import SecurityOptions, parse_security_options
 
 __all__ = [
     "HostFacts",
     "Observed",
+    "adapt",
     "cgroups_path",
     "environment",
     "plan",
     "validate",
     "wants_host_users",
-    "warnings",
 ]
 
 OCI_VERSION = "1.1.0"
@@ -302,7 +303,7 @@ def _linux(
     nodes = [*devices.DEFAULT_NODES, *({**node} for node in seen.devices)]
     linux: Config = {
         "namespaces": _namespaces(workload, facts, mapped=bool(id_map)),
-        "resources": limits.resources(host, facts, seen.devices),
+        "resources": limits.resources(host, facts, seen.devices, seen.numbers),
         "devices": list(_once(nodes)),
         "maskedPaths": _masked(host, facts, security),
         "readonlyPaths": _read_only(host, security),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tiffin.api.create import read_update
-from tiffin.core.container import HostConfig, RestartPolicy
+from tiffin.core.container import HostConfig, RestartPolicy, ThrottleDevice
 from tiffin.core.update import Update, updated
 from tiffin.errors import InvalidArgument, Unsupported
 
@@ -65,5 +65,12 @@ def test_a_body_is_read_as_go_writes_it() -> None:
 
 
 def test_what_is_not_supported_is_refused_by_name() -> None:
-    with pytest.raises(Unsupported, match=r"HostConfig\.BlkioWeight"):
-        read_update({"BlkioWeight": 300})
+    with pytest.raises(Unsupported, match=r"HostConfig\.Cgroup"):
+        read_update({"Cgroup": "container:x"})
+
+
+def test_what_disks_are_used_may_change_too() -> None:
+    body = {"BlkioWeight": 300, "BlkioDeviceReadBps": [{"Path": "/dev/sda", "Rate": 1024}]}
+    assert read_update(body) == Update(
+        blkio_weight=300, blkio_device_read_bps=(ThrottleDevice("/dev/sda", 1024),)
+    )

@@ -5,9 +5,10 @@ import pytest
 from tiffin.core.container import HostConfig, PortBinding, RestartPolicy, Ulimit
 from tiffin.core.image import ContainerConfig, Healthcheck
 from tiffin.errors import InvalidArgument
-from tiffin.runtime.checks import parse_list
+from tiffin.runtime.discards import adapt
 from tiffin.runtime.facts import HostFacts
-from tiffin.runtime.spec import validate, warnings
+from tiffin.runtime.resources import parse_list
+from tiffin.runtime.spec import validate
 
 FACTS = HostFacts(
     controllers=frozenset({"memory", "cpu", "cpuset", "pids", "devices", "freezer"}),
@@ -16,6 +17,10 @@ FACTS = HostFacts(
 )
 BARE = HostFacts(controllers=frozenset(), swap_accounted=False)
 MB = 1024 * 1024
+
+
+def warnings(asked: HostConfig, facts: HostFacts) -> list[str]:
+    return adapt(asked, facts)[1]
 
 
 def host(**fields: object) -> HostConfig:
