@@ -27,7 +27,16 @@ from tiffin.core.container import HostConfig
 from tiffin.core.workload import Attachment, Created, ExecProcess, Exit, Workload
 from tiffin.errors import CannotStart, Conflict, EngineFailure, InvalidArgument, Unavailable
 from tiffin.kernel import cgroup, seccomp, syscalls
-from tiffin.runtime import capabilities, devices, host, limits, messages, operations, spec
+from tiffin.runtime import (
+    capabilities,
+    devices,
+    host,
+    interpreter,
+    limits,
+    messages,
+    operations,
+    spec,
+)
 from tiffin.runtime.connection import (
     REQUEST_DEADLINE_SECONDS,
     Connection,
@@ -152,14 +161,19 @@ class Runtime:
         with theirs:
             if self._zygote_process is not None:
                 self._zygote_process.poll()  # bury the one that died
-            # By the loop's own thread: the zygote dies with the thread that started it.
-            self._zygote_process = subprocess.Popen(  # noqa: ASYNC220
-                [*command, package_parent, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,  # shims would hold the daemon's open, for years
-                start_new_session=True,
-            )
+            program = interpreter.opened(self._interpreter)
+            try:
+                # By the loop's own thread: the zygote dies with the thread that started it.
+                self._zygote_process = subprocess.Popen(  # noqa: ASYNC220
+                    [*command, package_parent, str(theirs.fileno())],
+                    executable=f"/proc/self/fd/{program}",
+                    pass_fds=[theirs.fileno(), program],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,  # shims would hold the daemon's open, for years
+                    start_new_session=True,
+                )
+            finally:
+                os.close(program)
         connection = Connection(ours)
         ready: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         connection.on_event = lambda message: settle(ready, message)

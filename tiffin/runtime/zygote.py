@@ -36,6 +36,7 @@ def main(descriptor: int) -> None:
     """Serve the daemon at the other end of `descriptor` until it is gone."""
     connection = socket(fileno=descriptor)
     os.set_inheritable(descriptor, False)
+    syscalls.close_all_but([descriptor])  # what we were executed from is inherited too
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     syscalls.set_process_name("tiffin-zygote")
