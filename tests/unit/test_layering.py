@@ -34,6 +34,7 @@ FORKED = [
     "launch",
     "rootfs",
     "operations",
+    "targets",
     "users",
     "streams",
     "loop",

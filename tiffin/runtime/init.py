@@ -18,7 +18,7 @@ import stat
 from _socket import socket
 
 from tiffin.kernel import mounts, syscalls
-from tiffin.runtime import messages, operations, users
+from tiffin.runtime import messages, operations, targets, users
 from tiffin.runtime.operations import Config, Operation
 
 TYPE_CHECKING = False
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 else:  # without the enumerations of the signal module
     import _signal as signal
 
-_IN_ROOT = mounts.RESOLVE_IN_ROOT | mounts.RESOLVE_NO_MAGICLINKS
-_MAX_LINKS = 40
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 EXIT_NOT_FOUND = 127
@@ -108,7 +106,8 @@ class Root:
         self.slots: list[int] = []  # the shim's detached mounts
         self._made: dict[int, int] = {}  # ours, by their operation, until they are attached
         self.fd = -1  # the root directory, through which all targets are resolved
-        self.proc_device = -1  # st_dev of our procfs
+        self.proc = -1  # our procfs: the one whose paths are masked
+        self.proc_device = -1  # its st_dev
         self.sys_controls = -1  # /proc/sys, before it becomes read-only
         self.null = -1  # our /dev/null
         self.terminals = -1  # our devpts
@@ -128,8 +127,21 @@ class Root:
         """The detached mount; the caller closes it."""
         return self._made.pop(id(operation))
 
+    def keep(self, operation: operations.MountFileSystem, mounted: int) -> bool:
+        """Take what is needed again later."""
+        if operation.kind == "proc" and operation.target == "/proc":
+            self.proc = mounted
+            self.proc_device = os.fstat(mounted).st_dev
+            flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+            self.sys_controls = os.open("sys", flags, dir_fd=mounted)
+            return True
+        if operation.kind == "devpts":
+            self.terminals = mounted
+            return True
+        return False
+
     def close(self) -> None:
-        for fd in (self.fd, self.null, self.terminals, self.empty, *self.slots):
+        for fd in (self.fd, self.proc, self.null, self.terminals, self.empty, *self.slots):
             if fd >= 0:
                 os.close(fd)
         self.slots.clear()
@@ -163,7 +175,7 @@ def _attach(root: Root, operation: Operation) -> None:
     assert isinstance(operation, operations.Attach)
     tree = root.slots[operation.slot]
     directory = stat.S_ISDIR(os.fstat(tree).st_mode)
-    target = open_target(root.fd, operation.target, directory=directory)
+    target = _open_target(root, operation, operation.target, directory=directory)
     try:
         _check_target(root, target, operation.target, directory=directory)
         mounts.move_mount(tree, target)
@@ -171,6 +183,26 @@ def _attach(root: Root, operation: Operation) -> None:
         os.close(target)
     if operation.target == "/dev":
         root.null = os.open("null", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=tree)
+
+
+# A link in their place would be followed anew at each step, and may have been turned by then.
+_ORDINARY = frozenset(("/proc", "/sys", "/sys/fs/cgroup", "/dev", "/dev/console"))
+
+
+def _open_target(root: Root, operation: Operation, path: str, *, directory: bool) -> int:
+    if path not in _ORDINARY:
+        return targets.open_target(root.fd, path, directory=directory)
+    try:
+        return targets.open_target(root.fd, path, directory=directory, resolve=targets.ORDINARY)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        what = operation.describe()
+        raise Failure(
+            f"error during container init: {what}: {path} is, or lies behind, a symbolic link",
+            what,
+            errno.ELOOP,
+        ) from error
 
 
 def _check_target(root: Root, target: int, path: str, *, directory: bool) -> None:
@@ -187,19 +219,13 @@ def _mount_file_system(root: Root, operation: Operation) -> None:
     mounted = root.take(operation)
     kept = False
     try:
-        target = open_target(root.fd, operation.target, directory=True)
+        target = _open_target(root, operation, operation.target, directory=True)
         try:
             _check_target(root, target, operation.target, directory=True)
             mounts.move_mount(mounted, target)
         finally:
             os.close(target)
-        if operation.kind == "proc":
-            root.proc_device = os.fstat(mounted).st_dev
-            flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
-            root.sys_controls = os.open("sys", flags, dir_fd=mounted)
-        if operation.kind == "devpts":
-            root.terminals = mounted
-            kept = True
+        kept = root.keep(operation, mounted)
     finally:
         if not kept:
             os.close(mounted)
@@ -227,7 +253,7 @@ def make_file_system(kind: str, attributes: int, data: list[tuple[str, str]]) ->
 
 def _mount_cgroups(root: Root, operation: Operation) -> None:
     assert isinstance(operation, operations.MountCgroups)
-    target = open_target(root.fd, operation.target, directory=True)
+    target = _open_target(root, operation, operation.target, directory=True)
     try:
         if operation.hierarchies is None:
             _mount_on(
@@ -287,13 +313,14 @@ def _open_console(root: Root, operation: Operation) -> None:
     root.console = adopt_terminal(root.channel, master, operation.rows, operation.columns)
     tree = mounts.open_tree(root.console, "", mounts.OPEN_TREE_CLONE | mounts.AT_EMPTY_PATH)
     try:
-        target = open_target(root.fd, "/dev/console", directory=False)
-        _mount_on(target, tree)
-        tree = -1
-        os.close(target)
+        target = _open_target(root, operation, "/dev/console", directory=False)
+        try:
+            _check_target(root, target, "/dev/console", directory=False)
+            mounts.move_mount(tree, target)
+        finally:
+            os.close(target)
     finally:
-        if tree >= 0:
-            os.close(tree)
+        os.close(tree)
 
 
 def adopt_terminal(channel: socket, master: int, rows: int, columns: int) -> int:
@@ -317,9 +344,19 @@ def _pivot_root(root: Root, _operation: Operation) -> None:
     os.chdir("/")
 
 
+def _open_existing(root: Root, path: str) -> int:
+    """What is to be masked or made read-only; -1 where it is not there.
+
+    Of our own procfs, wherever that is by now.
+    """
+    if root.proc >= 0 and path.startswith("/proc/"):
+        return targets.open_existing(root.proc, path.removeprefix("/proc/"), targets.BELOW)
+    return targets.open_existing(root.fd, path)
+
+
 def _make_read_only(root: Root, operation: Operation) -> None:
     assert isinstance(operation, operations.MakeReadOnly)
-    path = _open_existing(root.fd, operation.path)
+    path = _open_existing(root, operation.path)
     if path < 0:
         return
     try:
@@ -336,7 +373,7 @@ def _make_read_only(root: Root, operation: Operation) -> None:
 
 def _mask(root: Root, operation: Operation) -> None:
     assert isinstance(operation, operations.Mask)
-    path = _open_existing(root.fd, operation.path)
+    path = _open_existing(root, operation.path)
     if path < 0:
         return
     try:
@@ -363,7 +400,7 @@ def _mask_directory(root: Root, path: int) -> None:
 
 def _null(root: Root) -> int:
     if root.null < 0:
-        root.null = mounts.openat2(root.fd, "/dev/null", os.O_PATH, resolve=_IN_ROOT)
+        root.null = mounts.openat2(root.fd, "/dev/null", os.O_PATH, resolve=targets.IN_ROOT)
     status = os.fstat(root.null)
     # A link or a file in its place would show what is to be hidden, or more (CVE-2025-31133).
     if not stat.S_ISCHR(status.st_mode) or status.st_rdev != os.makedev(1, 3):
@@ -387,62 +424,6 @@ _APPLY: dict[type[Operation], Callable[[Root, Operation], None]] = {
     operations.Mask: _mask,
     operations.MakeRootReadOnly: _make_root_read_only,
 }
-
-
-# --- paths in the root --------------------------------------------------------------------------
-
-
-def open_target(root: int, path: str, *, directory: bool) -> int:
-    """A mount target below `root` (O_PATH), made where missing; links stay inside."""
-    for _ in range(_MAX_LINKS):
-        try:
-            return _resolve(root, path)
-        except FileNotFoundError:
-            path = _make_target(root, path, directory=directory)
-    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-
-
-def _make_target(root: int, path: str, *, directory: bool) -> str:
-    """Make the last part of `path`; where that is a dangling link, nothing but where it leads."""
-    parent, _, name = path.rstrip("/").rpartition("/")
-    if name in ("", ".", ".."):
-        raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-    above = open_target(root, parent or "/", directory=True)
-    try:
-        link = _read_link(above, name)
-        if link:
-            return link if link.startswith("/") else f"{parent}/{link}"
-        if directory:
-            os.mkdir(name, 0o755, dir_fd=above)
-        else:
-            flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_WRONLY
-            os.close(os.open(name, flags, 0o644, dir_fd=above))
-    finally:
-        os.close(above)
-    return path
-
-
-def _read_link(directory: int, name: str) -> str:
-    try:
-        return os.readlink(name, dir_fd=directory)
-    except OSError:
-        return ""
-
-
-def _resolve(root: int, path: str) -> int:
-    while True:
-        try:
-            return mounts.openat2(root, path, os.O_PATH, resolve=_IN_ROOT)
-        except BlockingIOError:  # raced a rename
-            continue
-
-
-def _open_existing(root: int, path: str) -> int:
-    """-1 where there is no such path."""
-    try:
-        return _resolve(root, path)
-    except (FileNotFoundError, NotADirectoryError):
-        return -1
 
 
 # --- becoming the program -----------------------------------------------------------------------
