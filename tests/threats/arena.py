@@ -1,0 +1,67 @@
+"""Where attacks are tried: a runtime as it is, and one with a named defence taken away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from tests.kernel.runtime_bench import Bench, opened
+from tiffin.runtime import client, spec
+
+_T = TypeVar("_T")
+CHECKOUT = Path(__file__).resolve().parents[2]
+Attack = Callable[[Bench], Awaitable[_T]]
+Change = Callable[[dict[str, Any]], None]
+
+
+def outcome(attack: Attack[_T], *, without: str = "", plan: Change | None = None) -> _T:
+    """What `attack` achieves on a runtime of its own.
+
+    `without` names weaknesses of tests.threats.weakened (several with commas between); `plan`
+    changes the OCI config of every container: a defence that is planned is taken out there.
+    """
+
+    async def main() -> _T:
+        async with opened() as bench:
+            return await attack(bench)
+
+    with _weakened(without), _planned(plan):
+        return asyncio.run(main())
+
+
+@contextlib.contextmanager
+def _weakened(names: str) -> Iterator[None]:
+    if not names:
+        yield
+        return
+    boot = (
+        "import sys; sys.path.insert(0, sys.argv[1]); "
+        f"sys.path.insert(0, {str(CHECKOUT)!r}); "
+        "from tests.threats.weakened import main; "
+        f"main({names!r}, int(sys.argv[2]))"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "_ZYGOTE", boot)
+        yield
+
+
+@contextlib.contextmanager
+def _planned(change: Change | None) -> Iterator[None]:
+    if change is None:
+        yield
+        return
+    true_plan = spec.plan
+
+    def weak(*arguments: Any) -> dict[str, Any]:
+        config = true_plan(*arguments)
+        change(config)
+        return config
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spec, "plan", weak)
+        yield

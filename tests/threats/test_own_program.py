@@ -1,0 +1,175 @@
+"""The engine's own program inside a container: its file, its descriptors, its memory."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+
+import pytest
+
+from tests.kernel.runtime_bench import Bench, bind
+from tests.threats.arena import outcome
+from tests.threats.weakened import LEAKED
+from tiffin.core.container import HostConfig
+from tiffin.errors import CannotStart
+from tiffin.runtime import interpreter
+
+pytestmark = pytest.mark.root
+
+
+def libraries() -> list[str]:
+    """Directories without which the host's interpreter does not run in a container."""
+    wanted = {"/lib", "/lib64", "/usr/lib", os.path.realpath(sys.base_prefix)}
+    return sorted(path for path in wanted if os.path.exists(path))
+
+
+@pytest.mark.threat("own-program")
+def test_the_engines_program_is_executed_through_a_mount_that_nobody_can_write(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An image whose program is /proc/self/exe runs the engine's own, whose file it then has in
+    hand: with the host's ids it may be written (CVE-2019-5736).
+
+    Defence: zygote, shims and first processes are executed through a read-only mount that is
+    attached nowhere (runtime.interpreter).
+    Seen to fail: with the interpreter opened by its path, the mount is the host's, writable.
+    """
+    code = "import os, sys; sys.stdout.write(str(os.statvfs('/proc/self/exe').f_flag & 1))"
+    argv = ("/proc/self/exe", "-I", "-S", "-c", code)
+    user = HostConfig(userns_mode="host")
+
+    async def attack(bench: Bench) -> str:
+        mounts = tuple(bind(path, path, rw=False) for path in libraries())
+        code, output = await bench.run(*argv, host=user, mounts=mounts)
+        assert code == 0, output
+        return output
+
+    assert outcome(attack) == "1"
+    monkeypatch.setattr(interpreter, "opened", lambda path: os.open(path, os.O_PATH))
+    assert outcome(attack) == "0"
+
+
+@pytest.mark.threat("own-program")
+def test_a_first_process_that_is_still_the_engines_cannot_be_looked_at() -> None:
+    """Who shares the pids of a container that starts sees the engine's interpreter become its
+    program, and reads or enters it through /proc (CVE-2016-9962).
+
+    Defence: PR_SET_DUMPABLE is 0 from the zygote to the exec.
+    Seen to fail: with a zygote that leaves it at 1 the link to the interpreter is read.
+    """
+
+    async def attack(bench: Bench) -> bool:
+        victim = bench.workload("true")
+        created = await bench.runtime.create(victim)  # waits, just before it becomes `true`
+        code, _ = await bench.run(
+            "readlink", "/proc/1/exe",
+            host=HostConfig(cap_add=("SYS_PTRACE",), pid_mode=f"container:{victim.id}"),
+            id_range=victim.id_range,
+            join_pids={"pid": created.pid, "user": created.pid},
+        )  # fmt: skip
+        return code == 0
+
+    assert outcome(attack) is False
+    assert outcome(attack, without="dumpable") is True
+
+
+async def _listing(bench: Bench, working_dir: str) -> str:
+    """What a program sees that is started in `working_dir`; why it is not, otherwise."""
+    try:
+        return await bench.shell("ls -a .", working_dir=working_dir)
+    except CannotStart as error:
+        return error.message
+
+
+@pytest.mark.threat("leaked-descriptors")
+def test_a_working_directory_is_no_descriptor_of_the_engines() -> None:
+    """WORKDIR /proc/self/fd/N is a directory of the host where the runtime has leaked one
+    (CVE-2024-21626).
+
+    Defence: everything is closed before the image has a say, and a working directory without a
+    name in this root (getcwd) is refused.
+    Seen to fail: with a descriptor left open, the check alone refuses; without the check too, the
+    program starts in the host's /etc.
+    """
+
+    async def attack(bench: Bench) -> str:
+        return await _listing(bench, f"/proc/self/fd/{LEAKED}")
+
+    assert "chdir to cwd" in outcome(attack)
+    assert "chdir to cwd" in outcome(attack, without="descriptors")
+    assert "os-release" in outcome(attack, without="working_directory")
+
+
+@pytest.mark.threat("leaked-descriptors")
+@pytest.mark.parametrize("by_exec", [False, True])
+def test_a_program_inherits_its_three_streams_and_nothing_else(by_exec: bool) -> None:
+    """A descriptor of the host that a program inherits is a way out (CVE-2016-9962,
+    CVE-2024-21626); an exec is a second chance to leak one.
+
+    Defence: all but the channel is closed on the way in, and close_range marks the rest
+    close-on-exec as the last thing before the exec.
+    Seen to fail: with a descriptor that is neither closed nor marked, the program lists it.
+    """
+
+    async def attack(bench: Bench) -> bool:
+        if by_exec:
+            workload = bench.workload("sleep", "1000")
+            await bench.start(workload)
+            _, peer = await bench.exec(workload, "ls", "/proc/self/fd")
+            assert peer is not None
+            seen = (await peer.frames())[1].decode()
+        else:
+            seen = await bench.shell("ls /proc/self/fd")
+        return str(LEAKED) in seen.split()
+
+    assert outcome(attack) is False
+    assert outcome(attack, without="descriptors") is False
+    assert outcome(attack, without="descriptors_through_exec") is True
+
+
+@pytest.mark.threat("leaked-descriptors")
+def test_a_program_has_a_clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the daemon was started with (proxies with passwords, tokens) is not the containers'.
+
+    Defence: the environment is the plan's, passed to execve, and nothing else.
+    Seen to fail: with the daemon's variable put into the plan it is seen.
+    """
+    monkeypatch.setenv("TIFFIN_SECRET", "token")
+
+    async def attack(bench: Bench) -> bool:
+        return "TIFFIN_SECRET" in await bench.shell("env")
+
+    assert outcome(attack) is False
+    leak = lambda config: config["process"]["env"].append("TIFFIN_SECRET=token")  # noqa: E731
+    assert outcome(attack, plan=leak) is True
+
+
+@pytest.mark.threat("imports-inside")
+def test_nothing_of_the_image_is_imported_or_loaded() -> None:
+    """A helper that loads code after it has entered a container loads the container's
+    (CVE-2019-14271).
+
+    Defence: the zygote has imported everything and clears its path; passwd is parsed by hand. The
+    map of a first process that waits in its root names no file of that root.
+    Seen to fail: a process that has loaded a library from its root has it in its map (the program
+    itself, once it is executed).
+    """
+
+    async def attack(bench: Bench) -> tuple[set[str], set[str]]:
+        def mapped(pid: int) -> set[str]:
+            with open(f"/proc/{pid}/maps", encoding="utf-8") as file:
+                return set(re.findall(r"(/bin/busybox|/etc/\S+)$", file.read(), re.MULTILINE))
+
+        workload = bench.workload("sleep", "1000")
+        pid = (await bench.runtime.create(workload)).pid
+        before = mapped(pid)
+        await bench.runtime.start(workload.id)
+        _, peer = await bench.exec(workload, "true")  # so that the program has been executed
+        assert peer is not None
+        await peer.read()
+        return before, mapped(pid)
+
+    before, after = outcome(attack)
+    assert before == set()
+    assert after == {"/bin/busybox"}
