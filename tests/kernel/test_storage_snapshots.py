@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import gzip
 import hashlib
@@ -21,9 +20,8 @@ import zstandard
 
 from tests.busybox import busybox_tar
 from tests.unit.storage.archives import archive, device, directory, file, hard_link, symlink
-from tiffin.core.image import OCI_LAYER, Descriptor, digest_of
+from tiffin.core.image import OCI_LAYER, digest_of
 from tiffin.errors import Conflict, EngineFailure, InvalidArgument, NotFound
-from tiffin.kernel import mounts
 from tiffin.storage import overlay
 from tiffin.storage.layers import ADDED, DELETED, MODIFIED, Change
 from tiffin.storage.snapshots import Committed, SnapshotStore
@@ -660,50 +658,6 @@ def test_without_a_reboot_unsettled_layers_are_believed(storage: Storage) -> Non
         assert again.snapshots.exists(unsettled.chain_id)
     finally:
         again.close()
-
-
-# A full disk
-
-
-@contextlib.contextmanager
-def small_disk(directory: Path, size: str) -> Iterator[None]:
-    context = mounts.fsopen("tmpfs")
-    mounts.fsconfig_string(context, "size", size)
-    mounts.fsconfig_create(context)
-    mount = mounts.fsmount(context)
-    os.close(context)
-    mounts.move_mount(mount, mounts.AT_FDCWD, str(directory))
-    os.close(mount)
-    try:
-        yield
-    finally:
-        mounts.umount(str(directory), mounts.MNT_DETACH)
-
-
-def test_a_full_disk_is_named_and_nothing_stays(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    archive_file = tmp_path / "layer"
-    data = archive(file("big", os.urandom(8_000_000)), file("after"))
-    archive_file.write_bytes(data)
-    with small_disk(disk, "4m"):
-        storage = Storage.open(str(disk / "data"))
-        try:
-            source = Descriptor(OCI_LAYER, digest_of(data), len(data))
-            with (
-                archive_file.open("rb") as blob,
-                pytest.raises(EngineFailure, match="no space left on device"),
-            ):
-                storage.snapshots.unpack(blob, OCI_LAYER, None, digest_of(data), source=source)
-            with pytest.raises(EngineFailure, match="no space left on device"):
-                storage.blobs.put(data)
-            assert storage.snapshots.wait_for_trash(10)
-            assert directories(storage) == []
-            assert list(storage.blobs) == []
-            committed = unpack(storage.snapshots, archive(file("small")))
-            assert storage.snapshots.exists(committed.chain_id)
-        finally:
-            storage.close()
 
 
 # Crashes

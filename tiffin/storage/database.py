@@ -10,19 +10,23 @@ row is written, so that no row that lasts ever names a snapshot that does not.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from tiffin.core.container import Container, Volume
 from tiffin.errors import Conflict, EngineFailure
+from tiffin.storage.headroom import Headroom, leave_stand_in, remove_stand_in
+
+_log = logging.getLogger(__name__)
 
 MIGRATIONS: tuple[str, ...] = ()  # each takes the schema from version n+1 to n+2
-_WAL_BYTES = 4 * 1024 * 1024  # above this the log is worth a checkpoint
+_WRITES_A_CHECKPOINT = 400  # some megabytes of log
 _SCHEMA = os.path.join(os.path.dirname(__file__), "schema.sql")
 
 _container = msgspec.json.Decoder(Container)
@@ -65,76 +69,50 @@ class LayerBlob(NamedTuple):
     size: int
 
 
-class Reserve:
-    """Room on a full disk for the log of a deletion, without which nothing could be given back.
-
-    A file of no use, given up when a deletion finds the disk full, made again when there is room.
-    """
-
-    BYTES = 1 << 20
-    ENOUGH = 4 * BYTES
-
-    def __init__(self, path: str):
-        self._path = path
-        self._is_there = False
-
-    def restore(self) -> None:
-        if self._free() < self.ENOUGH:
-            self._is_there = os.path.exists(self._path)
-            return
-        with contextlib.suppress(OSError), open(self._path, "ab") as file:
-            os.posix_fallocate(file.fileno(), 0, self.BYTES)
-            self._is_there = True
-
-    def make_room(self) -> None:
-        """Before a deletion: some microseconds unless the disk is full, or was."""
-        free = self._free()
-        if self._is_there and free < self.BYTES:
-            self._is_there = False
-            with contextlib.suppress(OSError):
-                os.unlink(self._path)
-        elif not self._is_there and free >= self.ENOUGH:
-            self.restore()
-
-    def _free(self) -> int:
-        status = os.statvfs(os.path.dirname(self._path) or ".")
-        return status.f_bavail * status.f_frsize
-
-
 class Database:
     """Open with a path; `settle` may be set afterwards."""
 
     def __init__(self, path: str):
         self._path = path
         self._lock = threading.RLock()
+        remove_stand_in(path)
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self.settle: Callable[[], None] = lambda: None
-        self._reserve = Reserve(path + "-reserve")
-        self._reserve.restore()
+        self._writes = 0  # since the last checkpoint
+        self._headroom = Headroom(self._connection, path)
         with _as_failures("open"):
             self._connection.execute("PRAGMA journal_mode = WAL")
-            # Checkpoints cost an fsync, so they happen in `checkpoint`, not on a container's start.
+            # Checkpoints cost an fsync, so they happen beside, not on a container's start.
             self._connection.execute("PRAGMA wal_autocheckpoint = 0")
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._migrate()
 
-    def close(self) -> None:
-        with self._lock, contextlib.suppress(sqlite3.Error):
-            self.checkpoint()
-            self._connection.close()
-
-    def checkpoint(self) -> None:
-        """Move the write-ahead log into the database file."""
+    def take_headroom(self) -> None:
+        """Room for the rows of what exists, whatever becomes of the disk. Takes some 10 ms."""
         with self._lock, _as_failures("write"):
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            if not self._headroom.take():
+                _log.warning("the disk is full: until there is room, rows may not be kept")
+        self.checkpoint_beside(after_writes=0)
 
-    def checkpoint_beside(self) -> None:
-        """The same where the log has grown, on another connection: nobody waits for its fsyncs."""
-        with contextlib.suppress(OSError, sqlite3.Error):
-            if os.stat(self._path + "-wal").st_size < _WAL_BYTES:
-                return
-            with contextlib.closing(sqlite3.connect(self._path)) as connection:
-                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    def close(self) -> None:
+        with self._lock:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            leave_stand_in(self._path)
+
+    def checkpoint_beside(self, *, after_writes: int = _WRITES_A_CHECKPOINT) -> None:
+        """Move the log into the file on another connection: nobody waits for its fsyncs.
+
+        Only when `after_writes` or more have come since the last one.
+        """
+        if self._writes < after_writes:
+            return
+        self._writes = 0
+        with (
+            contextlib.suppress(OSError, sqlite3.Error),
+            contextlib.closing(sqlite3.connect(self._path)) as connection,
+        ):
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     # meta
 
@@ -175,11 +153,12 @@ class Database:
 
     def delete_image(self, image_id: str) -> None:
         """With its tags and repo digests."""
-        self._reserve.make_room()
-        with self._transaction(durable=True):
-            for table, column in (("tags", "image_id"), ("repo_digests", "image_id")):
-                self._execute(f"DELETE FROM {table} WHERE {column} = ?", image_id)  # noqa: S608
-            self._execute("DELETE FROM images WHERE id = ?", image_id)
+        queries = (
+            "DELETE FROM tags WHERE image_id = ?",
+            "DELETE FROM repo_digests WHERE image_id = ?",
+            "DELETE FROM images WHERE id = ?",
+        )
+        self._transact([(query, (image_id,)) for query in queries], durable=True)
 
     def put_tag(self, reference: str, image_id: str) -> None:
         self._write_durably("INSERT OR REPLACE INTO tags VALUES (?, ?)", reference, image_id)
@@ -312,9 +291,8 @@ class Database:
         self._write("DELETE FROM snapshots WHERE id = ?", snapshot_id)
 
     def settle_snapshots(self, snapshot_ids: list[int]) -> None:
-        with self._transaction():
-            for snapshot_id in snapshot_ids:
-                self._execute("UPDATE snapshots SET settled = 1 WHERE id = ?", snapshot_id)
+        query = "UPDATE snapshots SET settled = 1 WHERE id = ?"
+        self._transact([(query, (snapshot_id,)) for snapshot_id in snapshot_ids])
 
     def put_layer_blob(self, blob: LayerBlob) -> None:
         self._write("INSERT OR REPLACE INTO layer_blobs VALUES (?, ?, ?, ?)", *blob)
@@ -356,36 +334,48 @@ class Database:
             return self._connection.execute(query, values).fetchall()
 
     def _write(self, query: str, *values: object) -> None:
-        if query.startswith("DELETE"):
-            self._reserve.make_room()
         with self._lock, _as_failures("write"):
-            self._connection.execute(query, values)
+            self._with_headroom(lambda: self._connection.execute(query, values))
 
     def _write_durably(self, query: str, *values: object) -> None:
-        if query.startswith("DELETE"):
-            self._reserve.make_room()
-        with self._transaction(durable=True):
-            self._execute(query, *values)
+        self._transact([(query, values)], durable=True)
 
-    def _execute(self, query: str, *values: object) -> None:
-        self._connection.execute(query, values)
-
-    @contextlib.contextmanager
-    def _transaction(self, *, durable: bool = False) -> Iterator[None]:
+    def _transact(
+        self, statements: Sequence[tuple[str, tuple[object, ...]]], *, durable: bool = False
+    ) -> None:
+        """All of them or none."""
         with self._lock, _as_failures("write"):
             if durable:  # an fsync of the log at COMMIT, which takes all rows before it along
                 self._connection.execute("PRAGMA synchronous = FULL")
             try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                try:
-                    yield
-                except BaseException:
-                    self._connection.execute("ROLLBACK")
-                    raise
-                self._connection.execute("COMMIT")
+                self._with_headroom(lambda: self._execute_all(statements))
             finally:
                 if durable:
                     self._connection.execute("PRAGMA synchronous = NORMAL")
+
+    def _execute_all(self, statements: Sequence[tuple[str, tuple[object, ...]]]) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            for query, values in statements:
+                self._connection.execute(query, values)
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:  # some failures have rolled it back
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def _with_headroom(self, write: Callable[[], object]) -> None:
+        self._writes += 1
+        try:
+            write()
+        except sqlite3.OperationalError as error:
+            if not _is_full(error):
+                raise
+            try:
+                self._headroom.renew()
+            except sqlite3.Error:
+                raise error from None
+            write()
 
 
 @contextlib.contextmanager
@@ -395,6 +385,9 @@ def _as_failures(verb: str) -> Iterator[None]:
     except sqlite3.IntegrityError:
         raise
     except sqlite3.Error as error:
-        full = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
-        words = "no space left on device" if full else str(error)
+        words = "no space left on device" if _is_full(error) else str(error)
         raise EngineFailure(f"cannot {verb} the database: {words}") from error
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    return bool(getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL)

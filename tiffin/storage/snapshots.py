@@ -257,15 +257,15 @@ class SnapshotStore:
         Raises Conflict for a committed one that something stands on or looks at.
         """
         with self._lock:
-            row = self._active.pop(snapshot, None)
+            row = self._active.get(snapshot) or self._committed.get(snapshot)
             if row is None:
-                row = self._committed.get(snapshot)
-                if row is None:
-                    return
-                self._refuse_if_used(snapshot)
-                del self._committed[snapshot]
-            self._database.delete_snapshot(row.id)
+                return
             if row.chain_id is not None:
+                self._refuse_if_used(snapshot)
+            self._database.delete_snapshot(row.id)  # it may fail, and be tried again
+            self._active.pop(snapshot, None)
+            if row.chain_id is not None:
+                del self._committed[snapshot]
                 self._forget_layer(row)
         self._directories.throw(row.id)
         self._directories.background.do(self._database.checkpoint_beside)
@@ -515,6 +515,7 @@ class SnapshotStore:
             if record.chain_id and record.chain_id not in self._committed:
                 self._database.delete_cache(record.key)
         self._database.put_meta("boot_id", _boot_id())
+        self._directories.background.do(self._database.take_headroom)
 
 
 def parents_first(rows: Iterable[SnapshotRow]) -> list[SnapshotRow]:
