@@ -94,7 +94,7 @@ def test_rows_of_what_exists_are_kept_many_times_over(disk: Path, crashed: bool)
     if not crashed:
         database.close()
         database = Database(str(disk / "db"))
-    database.take_headroom()
+        database.take_headroom()
     fill(disk / "filler")
     for number in range(1000):  # five times what the log holds
         database.put_container(container(1, f"web{number}"))
@@ -107,7 +107,6 @@ def test_rows_of_what_exists_are_kept_many_times_over(disk: Path, crashed: bool)
 
 def test_a_database_can_be_opened_and_emptied(disk: Path) -> None:
     database = Database(str(disk / "db"))
-    database.take_headroom()
     database.put_container(container(1, "web"))
     database.close()
     fill(disk / "filler")
@@ -122,7 +121,6 @@ def test_a_database_can_be_opened_and_emptied(disk: Path) -> None:
 
 def test_what_does_not_fit_is_refused_whole(disk: Path) -> None:
     database = Database(str(disk / "db"))
-    database.take_headroom()
     fill(disk / "filler")
     with pytest.raises(EngineFailure, match="cannot write the database: no space left on device"):
         put_many(database)

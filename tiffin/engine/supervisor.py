@@ -109,6 +109,11 @@ class Supervisor:
             except TiffinError as error:
                 await self._note_failed_start(container, error)
                 raise
+            except OSError as error:  # a full disk, mostly
+                why = error.strerror or str(error)
+                failure = EngineFailure(f"cannot start container {container.name}: {why}")
+                await self._note_failed_start(container, failure)
+                raise failure from error
         self._emit(container, "start")
         return container
 
@@ -223,7 +228,7 @@ class Supervisor:
     async def _note_failed_start(self, container: Container, error: TiffinError) -> None:
         exit_code = error.exit_code if isinstance(error, CannotStart) else 128
         state = lifecycle.failed_start(container.state, exit_code, error.message)
-        container = await self._catalog.put_state(container, state)
+        container = await self._record_exit(container, state)
         self._drop_early(container.id)
         # Who asked for the start is told why; a client that also waits would say it twice.
         self._waiters.ended(container.id, ExitResult(exit_code))

@@ -86,6 +86,9 @@ class Database:
             self._connection.execute("PRAGMA wal_autocheckpoint = 0")
             self._connection.execute("PRAGMA synchronous = NORMAL")
             self._migrate()
+            is_new = not self._headroom.has_pages()
+        if is_new:
+            self.take_headroom()
 
     def take_headroom(self) -> None:
         """Room for the rows of what exists, whatever becomes of the disk. Takes some 10 ms."""

@@ -31,7 +31,7 @@ class Headroom:
         False on a disk that is full already.
         """
         try:
-            if not self._is_there():
+            if not self.has_pages() or os.path.getsize(self._log) < BYTES:
                 self._connection.execute("CREATE TABLE headroom (bytes BLOB)")
                 self._connection.execute("INSERT INTO headroom VALUES (zeroblob(?))", (BYTES,))
         except sqlite3.OperationalError:
@@ -41,10 +41,10 @@ class Headroom:
                 self._connection.execute("DROP TABLE IF EXISTS headroom")
         return True
 
-    def _is_there(self) -> bool:
-        """After a crash the log is as long as it was."""
-        free = self._connection.execute("PRAGMA freelist_count").fetchone()[0]
-        return free >= _PAGES and os.path.getsize(self._log) >= BYTES
+    def has_pages(self) -> bool:
+        """True from the first time on; after a crash the log too is as long as it was."""
+        free: int = self._connection.execute("PRAGMA freelist_count").fetchone()[0]
+        return free >= _PAGES
 
     def renew(self) -> None:
         """Move the log's pages into the file; the next write begins the log again. May raise."""
