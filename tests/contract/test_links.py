@@ -190,6 +190,18 @@ def test_the_same_number_of_another_protocol_is_free(subject: Subject, held: lis
     assert port.host_port == taken.host_port
 
 
+def test_publishing_again_replaces_what_was_published(subject: Subject, held: list[int]) -> None:
+    container = new_id()
+    one, descriptor = subject.links.reserve(asked())
+    held.append(descriptor)
+    two, descriptor = subject.links.reserve(asked(protocol="udp"))
+    held.append(descriptor)
+    subject.run(subject.links.connect(container, endpoint(), subject.pid()))
+    for ports in ([one], [one, two], [two], []):
+        subject.run(subject.links.publish(container, endpoint(), ports))
+        assert set(subject.links.published_ports().get(container, ())) == set(ports)
+
+
 def test_publishing_no_ports_is_allowed(subject: Subject) -> None:
     container = new_id()
     subject.run(subject.links.connect(container, endpoint(), subject.pid()))

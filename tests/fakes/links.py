@@ -86,6 +86,9 @@ class FakeLinks:
         self.calls.append(("publish", container_id))
         self.published[container_id] = tuple(ports)
 
+    def published_ports(self) -> dict[str, tuple[PublishedPort, ...]]:
+        return self.published
+
     def _hold(self, port: PublishedPort) -> int:
         given, kept = os.pipe()
         self._held[port] = kept

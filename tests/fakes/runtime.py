@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tiffin.core.container import HostConfig
+from tiffin.core.container import HostConfig, PublishedPort
 from tiffin.core.workload import Attachment, Created, ExecProcess, Exit, Workload
 from tiffin.errors import TiffinError
 
@@ -30,6 +30,7 @@ class FakeRuntime:
         self.attached: list[tuple[str, int]] = []
         self.groups: dict[str, Any] = {}
         self.limits: list[HostConfig] = []
+        self.kept: dict[str, tuple[PublishedPort, ...]] = {}  # by `hold`
         self._callbacks: list[Callable[[Exit], None]] = []
         self._next_pid = 1000
 
@@ -92,6 +93,13 @@ class FakeRuntime:
     async def limit(self, container_id: str, host: HostConfig) -> None:
         self._note("limit", container_id)
         self.limits.append(host)
+
+    async def hold(
+        self, container_id: str, descriptors: Sequence[int], keep: Sequence[PublishedPort]
+    ) -> None:
+        self._note("hold", container_id)
+        self.kept[container_id] = tuple(keep)
+        self.held[container_id] += [os.dup(descriptor) for descriptor in descriptors]
 
     async def pids(self, container_id: str) -> list[int]:
         return [self.alive[container_id]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.live import LiveDaemon
+from tests.patience import patient
 
 pytestmark = pytest.mark.root
 
@@ -114,3 +116,106 @@ def test_what_turns_unhealthy_is_restarted(daemon: LiveDaemon, client: str, name
     }
     refused = run("create", "--restart", "on-unhealthy", "busybox", "true", check=False)
     assert "restart policy 'on-unhealthy' needs a health check" in refused.stderr
+
+
+# -- ports of a container that runs ----------------------------------------------------------------
+
+
+def ports(daemon: LiveDaemon, name: str) -> dict[str, str]:
+    """Where each port in the container answers, as `docker port` tells it."""
+    lines = daemon.docker("port", name, check=False).stdout.splitlines()
+    found: dict[str, str] = {}
+    for line in lines:
+        inside, _, outside = line.partition(" -> ")
+        found[inside] = found.get(inside, "") + outside + " "
+    return {inside: outside.strip() for inside, outside in found.items()}
+
+
+def answer_of(port: int) -> str:
+    """What is said on a port of this host; the reason where nothing is."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), patient(10)) as connection:
+            connection.settimeout(patient(10))
+            return connection.recv(100).decode()
+    except OSError as error:
+        return type(error).__name__
+
+
+SERVER = "nc -ll -p 80 -e echo eighty & exec nc -ll -p 81 -e echo eightyone"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("0.0.0.0", 0))
+        return int(probe.getsockname()[1])
+
+
+def start_server(daemon: LiveDaemon, name: str) -> None:
+    daemon.docker("run", "-d", "--name", name, "-p", "0:80", "busybox", "sh", "-c", SERVER)
+    listening = "until netstat -ltn | grep -q :80 && netstat -ltn | grep -q :81; do :; done"
+    daemon.docker("exec", name, "sh", "-c", listening)
+
+
+def test_ports_come_and_go_while_the_container_runs(daemon: LiveDaemon, name: str) -> None:
+    start_server(daemon, name)
+    first = int(ports(daemon, name)["80/tcp"].rpartition(":")[2])
+    pid = inspect(daemon, name)["State"]["Pid"]
+    more = free_port()
+    assert daemon.tiffin("update", "-p", f"{more}:81", name).stdout == f"{name}\n"
+    assert (answer_of(first), answer_of(more)) == ("eighty\n", "eightyone\n")
+    assert ports(daemon, name)["81/tcp"] == f"0.0.0.0:{more}"
+    shown = daemon.docker("ps", "--filter", f"name={name}", "--format", "{{.Ports}}").stdout
+    assert f"0.0.0.0:{more}->81/tcp" in shown
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("0.0.0.0", more))
+
+    # A daemon that comes and goes changes nothing, and what goes is free for others at once.
+    daemon.kill9()
+    daemon.start()
+    assert answer_of(more) == "eightyone\n"
+    daemon.tiffin("update", "--publish-rm", f"{first}:80", name)
+    assert answer_of(first) == "ConnectionRefusedError"
+    with socket.socket() as other:
+        other.bind(("0.0.0.0", first))
+    assert list(ports(daemon, name)) == ["81/tcp"]
+
+    # One is turned to another port in the container, in one step.
+    daemon.tiffin("update", "--publish-rm", f"{more}", "-p", f"{more}:80", name)
+    assert answer_of(more) == "eighty\n"
+    assert inspect(daemon, name)["State"]["Pid"] == pid
+    daemon.docker("restart", "-t", "0", name)
+    assert ports(daemon, name) == {"80/tcp": f"0.0.0.0:{more}"}
+
+
+def test_a_taken_port_changes_nothing(daemon: LiveDaemon, name: str) -> None:
+    start_server(daemon, name)
+    before = inspect(daemon, name)
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        number = taken.getsockname()[1]
+        wish = ("-p", "0:81", "-p", f"{number}:81", "--publish-rm", ":80")
+        refused = daemon.tiffin("update", *wish, name, check=False)
+    assert refused.returncode == 1
+    assert f"0.0.0.0:{number}" in refused.stderr
+    assert "address already in use" in refused.stderr
+    after = inspect(daemon, name)
+    assert after["NetworkSettings"]["Ports"] == before["NetworkSettings"]["Ports"]
+    assert after["HostConfig"]["PortBindings"] == before["HostConfig"]["PortBindings"]
+    assert answer_of(int(ports(daemon, name)["80/tcp"].rpartition(":")[2])) == "eighty\n"
+
+
+def test_ports_that_cannot_change_are_refused_by_name(daemon: LiveDaemon, name: str) -> None:
+    daemon.docker("create", "--name", name, "--network", "none", "busybox", "true")
+    refused = daemon.tiffin("update", "-p", "8080:80", name, check=False)
+    assert "ports cannot be published with network mode none" in refused.stderr
+    daemon.docker("rm", name)
+    daemon.docker("create", "--name", name, "-p", "8080:80", "busybox", "true")
+    refused = daemon.tiffin("update", "--publish-rm", "8081", name, check=False)
+    assert f"container {name} does not publish port 8081" in refused.stderr
+    for words in ("a", "1:2:3:4", "", "80/"):
+        refused = daemon.tiffin("update", "--publish-rm", words, name, check=False)
+        assert refused.returncode == 1, words
+    daemon.tiffin("update", "--publish-rm", "8080", "-p", "127.0.0.1:8082:82/udp", name)
+    assert inspect(daemon, name)["HostConfig"]["PortBindings"] == {
+        "82/udp": [{"HostIp": "127.0.0.1", "HostPort": "8082"}]
+    }

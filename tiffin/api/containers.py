@@ -16,6 +16,7 @@ from tiffin.api.messages import (
     Request,
     json_response,
 )
+from tiffin.api.publishing import read_publishing
 from tiffin.api.router import Route
 from tiffin.api.selection import ContainerSelection
 from tiffin.core.container import Container
@@ -192,8 +193,10 @@ class ContainerRoutes:
         return NO_CONTENT
 
     async def update(self, request: Request) -> Answer:
-        wanted = read_update(await read_json(request))
-        warnings = await self._containers.update(request.parameters["id"], wanted)
+        document = await read_json(request)
+        warnings = await self._containers.update(
+            request.parameters["id"], read_update(document), read_publishing(document)
+        )
         return json_response({"Warnings": warnings or None})
 
     async def remove(self, request: Request) -> Answer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiffin.cli.create_body import WrongOption, parse_restart
+from tiffin.cli.create_body import WrongOption, parse_ports, parse_restart
 from tiffin.cli.failures import CommandFailed, DaemonAnswered
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import say
@@ -56,10 +56,34 @@ def update_body(arguments: Arguments) -> dict[str, Any]:
     return body
 
 
+def publishing_body(arguments: Arguments) -> dict[str, Any]:
+    """Beyond Docker: ports of a container that exists. Nothing where nothing was asked."""
+    body: dict[str, Any] = {}
+    try:
+        if published := arguments.many("publish"):
+            body["PublishAdd"] = parse_ports(published)[1]
+        if removed := arguments.many("publish-rm"):
+            body["PublishRemove"] = [parse_removal(text) for text in removed]
+    except WrongOption as error:
+        raise CommandFailed(str(error)) from error
+    return body
+
+
+def parse_removal(text: str) -> dict[str, str]:
+    """`8080`, `8080:80`, `127.0.0.1:8080:80/udp`, `:80`: a published port that there is."""
+    ports, slash, protocol = text.partition("/")
+    *address, host_port, container_port = ports.split(":") if ":" in ports else (ports, "")
+    inside = container_port + (slash + protocol if slash else "")
+    numbers = [each for each in (host_port, container_port) if each]
+    if len(address) > 1 or not numbers or not all(each.isdecimal() for each in numbers):
+        raise WrongOption(f"invalid published port: {text}")
+    return {"HostIp": "".join(address), "HostPort": host_port, "ContainerPort": inside}
+
+
 def update(client: Client, arguments: Arguments) -> None:
     if not arguments.values:
         raise CommandFailed("you must provide one or more flags when using this command")
-    body = update_body(arguments)
+    body = update_body(arguments) | publishing_body(arguments)
     warnings: list[str] = []
     errors: list[str] = []
     for name in arguments.words:
@@ -104,6 +128,8 @@ UPDATE = Command(
             "Swap limit equal to memory plus swap: -1 to enable unlimited swap",
         ),
         ("pids-limit", "", "int", "Tune container pids limit (set -1 for unlimited)"),
+        ("publish", "p", "list", "Publish a container's port(s) to the host, also while it runs"),
+        ("publish-rm", "", "list", "Take published port(s) away: [IP:]HOST_PORT[:PORT[/PROTOCOL]]"),
         ("restart", "", "string", "Restart policy to apply when a container exits"),
     ),
     least=1,

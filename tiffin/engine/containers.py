@@ -21,6 +21,7 @@ from tiffin.core.image import ContainerConfig
 from tiffin.core.lifecycle import Action
 from tiffin.core.merge import check_environment, merge
 from tiffin.core.ports import requested_ports
+from tiffin.core.publishing import Publishing
 from tiffin.core.signals import parse_signal
 from tiffin.core.update import Update, updated
 from tiffin.core.workload import Attachment
@@ -34,6 +35,7 @@ from tiffin.engine.naming import new_id, new_name
 from tiffin.engine.networks import Networks
 from tiffin.engine.ports import ContainerRuntime
 from tiffin.engine.processes import Processes
+from tiffin.engine.publishing import Publisher
 from tiffin.engine.settling import settle
 from tiffin.engine.statistics import Gauges
 from tiffin.engine.supervisor import (
@@ -81,6 +83,7 @@ class Containers:
         events: Events,
         facts: spec.HostFacts,
         directory: str,
+        publisher: Publisher,
     ) -> None:
         self._catalog = catalog
         self._supervisor = supervisor
@@ -93,6 +96,7 @@ class Containers:
         self._events = events
         self._facts = facts
         self._directory = directory
+        self._publisher = publisher
         self._copying = Copying(snapshots)
         self.gauges = Gauges(catalog, runtime)
         supervisor.remove_after_exit = self._auto_remove
@@ -233,28 +237,40 @@ class Containers:
     def wait(self, reference: str, condition: str = "") -> asyncio.Future[ExitResult]:
         return self._supervisor.wait(reference, condition)
 
-    async def update(self, reference: str, wanted: Update) -> Names:
-        """Change limits, of a running container at once, and the restart policy: warnings."""
+    async def update(
+        self, reference: str, wanted: Update, publishing: Publishing | None = None
+    ) -> Names:
+        """Change limits and ports, of a running container at once, and the policy: warnings."""
         container = self._catalog.get(reference)
-        async with self._catalog.lock(container.id):
+        async with self._catalog.lock(container.id), AsyncExitStack() as undo:
             container = self._catalog.get(container.id)
             try:
-                container = await self._update(container, wanted)
+                container = await self._update(container, wanted, publishing, undo)
             except (Conflict, InvalidArgument, EngineFailure) as error:
                 words = f"Cannot update container {container.id}: {error.message}"
                 raise type(error)(words) from error
         self._emit(container, "update")
         return spec.adapt(wanted.alone(), self._facts)[1]
 
-    async def _update(self, container: Container, wanted: Update) -> Container:
+    async def _update(
+        self,
+        container: Container,
+        wanted: Update,
+        publishing: Publishing | None,
+        undo: AsyncExitStack,
+    ) -> Container:
         if container.state.status in (Status.REMOVING, Status.DEAD):
             raise Conflict('container is marked for removal and cannot be "update"')
+        if publishing:
+            container = await self._publisher.change(container, publishing, undo)
         host = updated(container.host_config, wanted)
         spec.validate(container.config, host, self._facts)
-        if container.state.status in lifecycle.LIVE:
+        if container.state.status in lifecycle.LIVE and wanted != Update():
             await self._runtime.limit(container.id, host)
         # Who ended meanwhile waits for the lock: its record is still the one we have.
-        return await self._catalog.put(msgspec.structs.replace(container, host_config=host))
+        container = await self._catalog.put(msgspec.structs.replace(container, host_config=host))
+        undo.pop_all()
+        return container
 
     # -- names and removal -------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from tiffin.engine.images import Images
 from tiffin.engine.mounting import Mounting
 from tiffin.engine.networks import Networks
 from tiffin.engine.processes import Processes
+from tiffin.engine.publishing import Publisher
 from tiffin.engine.settings import Settings
 from tiffin.engine.stepnetwork import AttachedSteps
 from tiffin.engine.supervisor import Supervisor
@@ -122,6 +123,8 @@ class Engine:
         self._closing.push_async_callback(registry.aclose)
         self.images = Images(storage, registry, events, self._image_users)
         self.processes = Processes(catalog, self.runtime, supervisor, events)
+        publisher = Publisher(bridge, self.runtime)
+        self._publisher = publisher
         self.containers = Containers(
             catalog,
             supervisor,
@@ -134,6 +137,7 @@ class Engine:
             events,
             self.runtime.facts,
             directory,
+            publisher,
         )
         probes = ExecProbes(self.processes, self.runtime)
         self._health = HealthChecks(catalog, events, probes.run)
@@ -153,6 +157,7 @@ class Engine:
 
     async def _recover(self) -> None:
         await self._supervisor.recover()
+        await self._publisher.recover(self._catalog.live())
         self._health.resume()
         await self._sweep()
         await self._supervisor.restart_policies()

@@ -6,7 +6,7 @@ over them and over the fakes that the engine's unit tests use.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from tiffin.core.container import Endpoint, HostConfig, PublishedPort
@@ -67,6 +67,12 @@ class ContainerRuntime(Protocol):
         """Put a running container under the limits that `host` names. Raises EngineFailure."""
         ...
 
+    async def hold(
+        self, container_id: str, descriptors: Sequence[int], keep: Sequence[PublishedPort]
+    ) -> None:
+        """Have the shim hold these sockets of host ports too, and of all those of `keep` only."""
+        ...
+
     async def pids(self, container_id: str) -> list[int]:
         """Host pids of all processes in the container's cgroup."""
         ...
@@ -113,5 +119,9 @@ class Links(Protocol):
     async def publish(
         self, container_id: str, endpoint: Endpoint, ports: Sequence[PublishedPort]
     ) -> None:
-        """Direct the host ports to the endpoint."""
+        """Direct exactly these host ports to the endpoint, all or none of them."""
+        ...
+
+    def published_ports(self) -> Mapping[str, Collection[PublishedPort]]:
+        """Which host ports are directed to which container now."""
         ...

@@ -224,6 +224,9 @@ class Bridge:
         await self._run(failure, self._publish, container_id, endpoint.address, tuple(ports))
         self._ports.held_by(container_id, ports)
 
+    def published_ports(self) -> dict[str, set[PublishedPort]]:
+        return self._firewall.published()
+
     async def sweep(self, live_container_ids: Collection[str]) -> None:
         """Remove links and ports of containers that are not among the living."""
         live = frozenset(live_container_ids)
@@ -270,15 +273,15 @@ class Bridge:
             os.close(namespace)
 
     def _publish(self, container_id: str, address: str, ports: tuple[PublishedPort, ...]) -> None:
-        self._firewall.publish(container_id, address, ports)
+        gone = self._firewall.publish(container_id, address, ports)
         conntrack.forget_unredirected(ports)
+        _forget_redirected(gone)
 
     def _disconnect(self, container_id: str) -> None:
         gone = self._firewall.unpublish(container_id)
         with self._lock:
             links.unplug(self._opened, links.name_of(container_id))
-        for address in {address for address, port in gone if port.protocol == "udp"}:
-            conntrack.forget_redirected(address)
+        _forget_redirected(gone)
 
     async def _delete(self, container_id: str) -> None:
         try:
@@ -316,6 +319,11 @@ class Bridge:
             return await loop.run_in_executor(self._threads, work, *args)
         except OSError as error:
             raise EngineFailure(f"{failure}: {error.strerror or error}") from error
+
+
+def _forget_redirected(gone: Sequence[tuple[str, PublishedPort]]) -> None:
+    for address in {address for address, port in gone if port.protocol == "udp"}:
+        conntrack.forget_redirected(address)
 
 
 def _ensure_setting(path: str, value: str) -> None:

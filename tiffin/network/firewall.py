@@ -120,21 +120,26 @@ class Firewall:
             self._rebuild()
             return True
 
-    def publish(self, container_id: str, address: str, ports: Iterable[PublishedPort]) -> None:
-        """Direct the ports to the container. All or none."""
+    def publish(
+        self, container_id: str, address: str, ports: Iterable[PublishedPort]
+    ) -> list[tuple[str, PublishedPort]]:
+        """Direct exactly these ports to the container, all or none: (address, port) taken away."""
         with self._lock:
             wanted = {Element.of(address, port) for port in ports}
-            stale = self._claimed({(element.map, element.key) for element in wanted})
+            before = self._elements.get(container_id, set())
+            new, gone = wanted - before, before - wanted
+            stale = gone | self._claimed({(element.map, element.key) for element in new})
             changes = [self._removal(element) for element in stale]
-            changes += [self._addition(container_id, element) for element in wanted]
+            changes += [self._addition(container_id, element) for element in new]
             try:
                 self._transact(changes)
             except FileNotFoundError:  # no table: flushed, and the monitor did not hear it yet
                 self._drop_claims(stale)
                 self._rebuild()
-                self._transact([self._addition(container_id, element) for element in wanted])
+                self._transact([self._addition(container_id, element) for element in new])
             self._drop_claims(stale)
-            self._elements.setdefault(container_id, set()).update(wanted)
+            self._elements.setdefault(container_id, set()).update(new)
+            return [(element.address, element.port) for element in gone]
 
     def unpublish(self, container_id: str) -> list[tuple[str, PublishedPort]]:
         """Take the container's ports away: the (container address, port) pairs. Idempotent."""

@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from tiffin.core.container import HostConfig
+from tiffin.core.container import HostConfig, PublishedPort
 from tiffin.core.workload import Attachment, Created, ExecProcess, Exit, Workload
 from tiffin.errors import CannotStart, Conflict, EngineFailure, InvalidArgument, Unavailable
 from tiffin.kernel import cgroup, seccomp, syscalls
@@ -412,6 +412,20 @@ class Runtime:
             await asyncio.to_thread(group.limit, resources)
         except OSError as error:
             raise EngineFailure(f"failed to write limits: {error}") from error
+
+    async def hold(
+        self, container_id: str, descriptors: Sequence[int], keep: Sequence[PublishedPort]
+    ) -> None:
+        shim = self._get(container_id)
+        names = [[port.protocol, port.host_ip, port.host_port] for port in keep]
+        try:
+            await self._ask(shim, "hold", {"keep": names}, descriptors)
+        except EngineFailure as error:
+            if "unknown request" not in error.message:
+                raise
+            raise Conflict(
+                f"container {container_id} was started by an older release: restart it first"
+            ) from error
 
     async def _widen(self, shim: _Shim, group: cgroup.Cgroup) -> None:
         """On v1 a container is only where it had limits at its start: into the others as well."""

@@ -6,7 +6,7 @@ at birth, and RUN_ROOT/<id>/control.sock for later daemons. How the container en
 exit.json, by rename, before anybody is told. It leaves once that is done and every attached client
 has its output.
 
-Requests (see runtime.messages): start, attach, exec, resize, kill, widen, state. Events: exit.
+Requests (see runtime.messages): start, attach, exec, resize, kill, widen, hold, state. Event: exit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from _socket import socket
 
 from tiffin.kernel import syscalls
 from tiffin.kernel.cgroup import Cgroup
-from tiffin.runtime import init, launch, maker, messages, rootfs
+from tiffin.runtime import heldports, init, launch, maker, messages, rootfs
 from tiffin.runtime.birth import Host
 from tiffin.runtime.init import ExecBirth, Failure, Program
 from tiffin.runtime.logs import LogWriter
@@ -409,6 +409,13 @@ class Shim:
         self._cgroup = self._find_cgroup()
         control.send({"id": message["id"]})
 
+    def _hold_ports(self, control: Control, message: Message, descriptors: list[int]) -> None:
+        """The container's published ports have changed."""
+        self._hold += descriptors
+        descriptors.clear()
+        heldports.retain(self._hold, message["keep"])
+        control.send({"id": message["id"]})
+
     def _tell_state(self, control: Control, message: Message, _descriptors: list[int]) -> None:
         control.send({"id": message["id"], **self._state()})
 
@@ -690,6 +697,7 @@ class Shim:
         "kill": _kill,
         "state": _tell_state,
         "widen": _widen,
+        "hold": _hold_ports,
         "remove": _remove,
     }
 
