@@ -2,207 +2,120 @@
 
     tiffin daemon [-H unix:///path]... [--data-root DIR] [--exec-root DIR] [...]
 
-Flags and configuration keys are dockerd's. Containers go on when the daemon ends; the next one
-finds them again.
+Flags and configuration keys are dockerd's (tiffin.configuration). Containers go on when the daemon
+ends; the next one finds them again. SIGHUP reads the configuration file anew.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import faulthandler
-import ipaddress
-import json
 import logging
 import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from tiffin import __version__
+from tiffin import __version__, activation
 from tiffin.api.server import Server
+from tiffin.cli.failures import WrongUsage
+from tiffin.configuration.hosts import InheritedDoor, TcpDoor, UnixDoor, check_tcp
+from tiffin.configuration.options import Asked, DaemonOptions, parse_options
+from tiffin.configuration.reload import Reloading
 from tiffin.engine.engine import Engine
-from tiffin.engine.settings import DEFAULT_DATA_ROOT, DEFAULT_EXEC_ROOT, Settings
 from tiffin.errors import EngineFailure, InvalidArgument, TiffinError
+from tiffin.logs import set_level, set_up_logging
+
+if TYPE_CHECKING:
+    import socket
+    import ssl
 
 log = logging.getLogger("tiffin")
 
 READY_FD = (
     "TIFFIN_READY_FD"  # who starts us may name a descriptor: it reads "ready\n" once we serve
 )
-DEFAULT_CONFIG_FILE = "/etc/tiffin/daemon.json"
 
 
-class DaemonOptions(msgspec.Struct, frozen=True):
-    settings: Settings
-    hosts: tuple[str, ...]
-    pidfile: str
-    log_level: str
-
-
-# configuration key (dockerd's) -> argparse destination
-_KEYS = {
-    "hosts": "host",
-    "data-root": "data_root",
-    "exec-root": "exec_root",
-    "pidfile": "pidfile",
-    "bip": "bip",
-    "dns": "dns",
-    "insecure-registries": "insecure_registry",
-    "registry-mirrors": "registry_mirror",
-    "debug": "debug",
-    "log-level": "log_level",
-}
-_LISTS = frozenset({"host", "dns", "insecure_registry", "registry_mirror"})
-_LEVELS = ("debug", "info", "warn", "error", "fatal")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="tiffin daemon",
-        description="The tiffin daemon: serves the Docker Engine API.",
-        allow_abbrev=False,
-    )
-    add = parser.add_argument
-    add("-H", "--host", action="append", metavar="list", help="Daemon socket(s) to listen on")
-    add("--data-root", metavar="string", help=f"Persistent state (default {DEFAULT_DATA_ROOT})")
-    add("--exec-root", metavar="string", help=f"Execution state (default {DEFAULT_EXEC_ROOT})")
-    add("-p", "--pidfile", metavar="string", help="Daemon PID file (default EXEC_ROOT/tiffin.pid)")
-    add("--config-file", metavar="string", help=f"Configuration (default {DEFAULT_CONFIG_FILE})")
-    add("--bip", metavar="string", help="Address of the default bridge, as 172.17.0.1/16")
-    add("--dns", action="append", metavar="list", help="DNS server for containers")
-    add("--insecure-registry", action="append", metavar="list", help="Registry without TLS")
-    add("--registry-mirror", action="append", metavar="list", help="Mirror of Docker Hub")
-    add("-D", "--debug", action="store_true", default=None, help="Enable debug mode")
-    add("-l", "--log-level", metavar="string", help='"debug", "info", "warn", "error", "fatal"')
-    add("-v", "--version", action="version", version=f"tiffin version {__version__}")
-    return parser
-
-
-def parse_options(argv: Sequence[str]) -> DaemonOptions:
-    """Flags over the configuration file over defaults. Raises InvalidArgument."""
-    given = vars(_parser().parse_args(argv))
-    flags = {key: value for key, value in given.items() if value is not None}
-    config_file = flags.pop("config_file", None)
-    merged = flags | _configuration(config_file, flags)
-    return _checked(merged)
-
-
-def _configuration(path: str | None, flags: dict[str, Any]) -> dict[str, Any]:
-    if path is None and not os.path.exists(DEFAULT_CONFIG_FILE):
-        return {}
-    path = path or DEFAULT_CONFIG_FILE
-    prefix = f"unable to configure the tiffin daemon with file {path}"
-    try:
-        with open(path, encoding="utf-8") as file:
-            document = json.load(file)
-    except (OSError, ValueError) as error:
-        raise InvalidArgument(f"{prefix}: {error}") from error
-    if not isinstance(document, dict):
-        raise InvalidArgument(f"{prefix}: the file must hold a JSON object")
-    unknown = [key for key in document if key not in _KEYS]
-    if unknown:
-        words = "the following directives don't match any configuration option"
-        raise InvalidArgument(f"{prefix}: {words}: {', '.join(unknown)}")
-    both = [key for key in document if _KEYS[key] in flags]
-    if both:
-        words = (
-            "the following directives are specified both as a flag and in the configuration file"
-        )
-        raise InvalidArgument(f"{prefix}: {words}: {', '.join(both)}")
-    return {_KEYS[key]: _typed(key, value, prefix) for key, value in document.items()}
-
-
-def _typed(key: str, value: Any, prefix: str) -> Any:
-    destination = _KEYS[key]
-    if destination in _LISTS:
-        fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
-    else:
-        fits = isinstance(value, bool if destination == "debug" else str)
-    if not fits:
-        raise InvalidArgument(f"{prefix}: wrong type of value for {key}: {json.dumps(value)}")
-    return value
-
-
-def _checked(values: dict[str, Any]) -> DaemonOptions:
-    exec_root = os.path.abspath(values.get("exec_root") or DEFAULT_EXEC_ROOT)
-    level = "debug" if values.get("debug") else values.get("log_level") or "info"
-    if level not in _LEVELS:
-        raise InvalidArgument(f'invalid logging level: "{level}"')
-    hosts = tuple(values.get("host") or (f"unix://{exec_root}/tiffin.sock",))
-    for host in hosts:
-        socket_path(host)
-    for address in values.get("dns") or ():
-        _check_address(address)
-    settings = Settings(
-        data_root=os.path.abspath(values.get("data_root") or DEFAULT_DATA_ROOT),
-        exec_root=exec_root,
-        bridge_address=_check_bip(values.get("bip") or ""),
-        dns=tuple(values.get("dns") or ()),
-        insecure_registries=tuple(values.get("insecure_registry") or ()),
-        registry_mirrors=tuple(values.get("registry_mirror") or ()),
-    )
-    pidfile = values.get("pidfile") or os.path.join(exec_root, "tiffin.pid")
-    return DaemonOptions(settings, hosts, pidfile, level)
-
-
-def socket_path(host: str) -> str:
-    """The path of a unix:// host. Raises InvalidArgument for what we do not serve."""
-    scheme, separator, path = host.partition("://")
-    if not separator or scheme != "unix":
-        raise InvalidArgument(
-            f"unsupported host {host}: this daemon listens on unix sockets only (unix:///path)"
-        )
-    if not path.startswith("/"):
-        raise InvalidArgument(f"invalid host {host}: the socket's path must be absolute")
-    return path
-
-
-def _check_address(text: str) -> None:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError as error:
-        raise InvalidArgument(f"{text} is not an ip address") from error
-
-
-def _check_bip(text: str) -> str:
-    if not text:
-        return ""
-    try:
-        interface = ipaddress.IPv4Interface(text)
-    except ValueError as error:
-        raise InvalidArgument(f"invalid CIDR address: {text}") from error
-    if "/" not in text or interface.network.prefixlen > 29:
-        raise InvalidArgument(f"invalid CIDR address: {text}")
-    return text
-
-
-async def run(options: DaemonOptions) -> None:
-    """Serve until SIGTERM or SIGINT."""
+async def run(options: DaemonOptions, argv: Sequence[str] = ()) -> None:
+    """Serve until SIGTERM or SIGINT. `argv` is what a reload starts from."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    context = _tls_context(options)
     async with AsyncExitStack() as stack:
         engine = await Engine.open(options.settings)
         stack.push_async_callback(engine.close)
         server = Server(engine)
-        stack.push_async_callback(server.close)
-        for host in options.hosts:
-            await server.listen_unix(socket_path(host))
+        reloading = Reloading(options, argv, engine.reload, set_level)
+        stack.push_async_callback(lambda: server.close(reloading.shutdown_seconds))
+        await _open_doors(server, options, context)
+        loop.add_signal_handler(signal.SIGHUP, reloading.reload)
         log.info(
             "serving hosts=%s data_root=%s", ",".join(options.hosts), options.settings.data_root
         )
         _tell_ready()
         await stopping.wait()
+        activation.notify(os.environ, "STOPPING=1")
         log.info("stopping: containers go on")
 
 
+def _tls_context(options: DaemonOptions) -> ssl.SSLContext | None:
+    """Raises InvalidArgument: a wrong certificate is found before anything is made."""
+    tls = options.tls
+    if not tls.enabled or all(isinstance(door, UnixDoor) for door in options.doors):
+        return None
+    from tiffin.api.tlsdoor import server_context  # noqa: PLC0415 - only who needs it pays for it
+
+    for path, what in ((tls.ca, "CA certificate"), (tls.certificate, "certificate")):
+        if not os.path.exists(path):
+            raise InvalidArgument(f"could not read {what} {path!r}: no such file or directory")
+    try:
+        return server_context(tls.certificate, tls.key, tls.ca)
+    except OSError as error:
+        raise InvalidArgument(
+            f'could not load X509 key pair (cert: "{tls.certificate}", key: "{tls.key}", '
+            f'ca: "{tls.ca}"): {error.strerror or error}'
+        ) from error
+
+
+async def _open_doors(
+    server: Server, options: DaemonOptions, context: ssl.SSLContext | None
+) -> None:
+    inherited = activation.inherited_sockets(os.environ)
+    for door in options.doors:
+        if isinstance(door, UnixDoor):
+            await server.listen_unix(door.path, options.group)
+            log.info("API listen on %s", door.path)
+        elif isinstance(door, TcpDoor):
+            if not door.tls:
+                log.warning("clear text on %s: every user here owns this machine", door.address)
+            for address, port in await server.listen_tcp(door.address, door.port, context):
+                log.info("API listen on %s port %d", address, port)
+        else:
+            await _open_inherited(server, options, door, context, inherited)
+
+
+async def _open_inherited(
+    server: Server,
+    options: DaemonOptions,
+    door: InheritedDoor,
+    context: ssl.SSLContext | None,
+    inherited: dict[str, socket.socket],
+) -> None:
+    for each in activation.choose(inherited, door.name):
+        place = each.getsockname()
+        if not isinstance(place, str):
+            check_tcp(place[0], f"{place[0]}:{place[1]}", options.tls)
+        await server.serve(each, context)
+        log.info("API listen on inherited %s", place)
+
+
 def _tell_ready() -> None:
+    activation.notify(os.environ, f"READY=1\nMAINPID={os.getpid()}")
     number = os.environ.pop(READY_FD, "")
     if number.isdecimal():
         with suppress(OSError):
@@ -241,28 +154,44 @@ def _is_daemon(pid: int) -> bool:
         return False
 
 
-def _set_up_logging(level: str) -> None:
-    numbers = {"warn": logging.WARNING, "fatal": logging.CRITICAL}
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=numbers.get(level) or level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    for chatty in ("asyncio", "httpcore", "hpack"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+def _answer_without_a_daemon(options: DaemonOptions | Asked) -> bool:
+    """Help, the version, and what --validate found."""
+    if isinstance(options, Asked):
+        from tiffin.cli.help import command_help  # noqa: PLC0415
+        from tiffin.configuration.flags import COMMAND  # noqa: PLC0415
+
+        words = command_help("daemon", COMMAND, ["daemon"])
+        print(f"tiffin version {__version__}" if options.what == "version" else words.rstrip())
+        return True
+    if options.validate:
+        _tls_context(options)
+        print("configuration OK", file=sys.stderr)
+    return options.validate
+
+
+def serve(options: DaemonOptions, argv: Sequence[str]) -> None:
+    """All of the daemon's life. Raises TiffinError, OSError."""
+    if os.geteuid() != 0:
+        raise EngineFailure("the daemon needs root: it makes namespaces, mounts and links")
+    set_up_logging(options.log_level, options.log_format)
+    faulthandler.register(signal.SIGUSR1, all_threads=True)  # where is everyone, when it hangs
+    os.umask(0o022)
+    os.environ.update(options.proxies)
+    os.makedirs(options.settings.exec_root, 0o711, exist_ok=True)
+    with pid_file(options.pidfile):
+        asyncio.run(run(options, argv))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    words = sys.argv[1:] if argv is None else argv
     try:
-        options = parse_options(sys.argv[1:] if argv is None else argv)
-        if os.geteuid() != 0:
-            raise EngineFailure("the daemon needs root: it makes namespaces, mounts and links")
-        _set_up_logging(options.log_level)
-        faulthandler.register(signal.SIGUSR1, all_threads=True)  # where is everyone, when it hangs
-        os.umask(0o022)
-        os.makedirs(options.settings.exec_root, 0o711, exist_ok=True)
-        with pid_file(options.pidfile):
-            asyncio.run(run(options))
+        options = parse_options(words)
+        if not _answer_without_a_daemon(options):
+            assert isinstance(options, DaemonOptions)
+            serve(options, words)
+    except WrongUsage as error:
+        print(error.message, file=sys.stderr)
+        return 1
     except TiffinError as error:
         print(f"tiffin daemon: {error.message}", file=sys.stderr)
         return 1

@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "engine": {"core", "errors", "kernel", "storage", "runtime", "network", "registry", "build"},
     "api": {"engine", "core", "errors"},
     "cli": {"core", "errors"},
+    "configuration": {"core", "errors", "engine.settings", "cli.options", "cli.quantities"},
 }
 PURE_CORE_FORBIDS = {"os", "socket", "time", "random", "asyncio", "subprocess", "sqlite3"}
 FORKED = [

@@ -1,7 +1,8 @@
-"""HTTP on unix sockets: binding, accepting, and an orderly end.
+"""HTTP on sockets: binding, accepting, and an orderly end.
 
-Only unix sockets, mode 0660 and group docker: whoever may connect owns the machine, so there is no
-TCP, and with it no browser that could be talked into connecting.
+Whoever may connect owns the machine. So a unix socket has mode 0660 and the group docker; TCP asks
+for a client certificate (tlsdoor), and clear text is the loopback's alone (the caller sees to it)
+and guarded against browsers that were talked into connecting (guard).
 """
 
 from __future__ import annotations
@@ -13,15 +14,19 @@ import grp
 import os
 import socket
 import stat
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from tiffin.api.connection import Application, Connection
+from tiffin.api.guard import Guard
+
+if TYPE_CHECKING:
+    import ssl
 
 MAX_CONNECTIONS = 4096
 
 
 class Listener:
-    """Serves an application on one or several unix sockets until closed."""
+    """Serves an application on any number of sockets until closed."""
 
     def __init__(self, application: Application) -> None:
         self._application = application
@@ -30,17 +35,48 @@ class Listener:
         self._connections: set[Connection] = set()
         self._closing = False
 
-    async def listen_unix(self, path: str) -> None:
-        """Serve on a new socket at `path`, root:docker 0660, in the place of a dead daemon's."""
-        await self.serve(bind_unix(path))
+    async def listen_unix(self, path: str, group: str = "docker") -> None:
+        """Serve on a new socket at `path`, mode 0660, in the place of a dead daemon's."""
+        await self.serve(bind_unix(path, group))
         self._paths.append(path)
 
-    async def serve(self, listener: socket.socket) -> None:
-        """Serve on a listening socket that someone else bound."""
+    async def listen_tcp(
+        self, address: str, port: int, context: ssl.SSLContext | None
+    ) -> list[tuple[str, int]]:
+        """Serve on each address that `address` stands for; where that is, ports chosen."""
+        bound = await asyncio.to_thread(bind_tcp, address, port)
+        for listener in bound:
+            await self.serve(listener, context)
+        return [listener.getsockname()[:2] for listener in bound]
+
+    async def serve(self, listener: socket.socket, context: ssl.SSLContext | None = None) -> None:
+        """Serve on a bound socket. TCP without a `context` is clear text, guarded."""
         loop = asyncio.get_running_loop()
-        self._listeners.append(
-            await loop.create_unix_server(self._connection, sock=listener, backlog=512)
-        )
+        server: asyncio.AbstractServer
+        if listener.family == socket.AF_UNIX:
+            server = await loop.create_unix_server(self._connection, sock=listener, backlog=512)
+        elif context is None:
+            guard = Guard(self._application, any_name=False)
+            server = await loop.create_server(
+                lambda: self._connection(guard), sock=listener, backlog=512
+            )
+        else:
+            server = await self._serve_tls(listener, context)
+        self._listeners.append(server)
+
+    async def _serve_tls(
+        self, listener: socket.socket, context: ssl.SSLContext
+    ) -> asyncio.AbstractServer:
+        # Only a daemon with a TLS door pays for loading TLS.
+        from tiffin.api.tlsdoor import TlsDoor  # noqa: PLC0415
+
+        guard = Guard(self._application, any_name=True)
+        loop = asyncio.get_running_loop()
+
+        async def admit(inner: socket.socket) -> None:
+            await loop.connect_accepted_socket(lambda: self._connection(guard), inner)
+
+        return await asyncio.start_server(TlsDoor(context, admit).admit, sock=listener, backlog=512)
 
     async def close(self, grace_seconds: float = 5.0) -> None:
         """Stop accepting; idle connections end now, requests under way get `grace_seconds`."""
@@ -58,8 +94,8 @@ class Listener:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    def _connection(self) -> Connection:
-        connection = Connection(self._application, self._connections.discard)
+    def _connection(self, application: Application | None = None) -> Connection:
+        connection = Connection(application or self._application, self._connections.discard)
         if len(self._connections) >= MAX_CONNECTIONS or self._closing:
             connection.refuse()
         else:
@@ -67,8 +103,31 @@ class Listener:
         return connection
 
 
-def bind_unix(path: str) -> socket.socket:
-    """A listening socket at `path`, mode 0660, group docker if there is one.
+def bind_tcp(address: str, port: int) -> list[socket.socket]:
+    """Listening sockets on every address of `address` ("" is all). Raises OSError."""
+    flags = socket.AI_PASSIVE
+    bound: list[socket.socket] = []
+    try:
+        for family, kind, number, _, place in socket.getaddrinfo(
+            address or None, port, type=socket.SOCK_STREAM, flags=flags
+        ):
+            listener = socket.socket(family, kind | socket.SOCK_CLOEXEC, number)
+            bound.append(listener)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind(place)
+            listener.listen(512)
+    except OSError as error:
+        for listener in bound:
+            listener.close()
+        shown = f"[{address}]" if ":" in address else address
+        raise OSError(error.errno, error.strerror, f"tcp://{shown}:{port}") from error
+    return bound
+
+
+def bind_unix(path: str, group: str = "docker") -> socket.socket:
+    """A listening socket at `path`, mode 0660, of `group` if there is one.
 
     A socket that nobody listens on any more is replaced. Raises OSError (EADDRINUSE) for a live one
     and for anything that is no socket.
@@ -84,7 +143,7 @@ def bind_unix(path: str) -> socket.socket:
     finally:
         os.umask(previous)
     with contextlib.suppress(KeyError, PermissionError):
-        os.chown(path, -1, grp.getgrnam("docker").gr_gid)
+        os.chown(path, -1, grp.getgrnam(group).gr_gid)
     os.chmod(path, 0o660)
     listener.listen(512)
     return listener

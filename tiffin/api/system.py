@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import time
@@ -20,6 +19,7 @@ from tiffin.api.messages import JSON, Answer, Request, Response, Stream, json_re
 from tiffin.api.router import Route
 from tiffin.api.versions import NEWEST, OLDEST
 from tiffin.core.container import Status
+from tiffin.core.defaults import ContainerDefaults
 from tiffin.core.filters import parse_filters
 from tiffin.core.timestamps import parse_time, rfc3339
 from tiffin.errors import InvalidArgument
@@ -184,7 +184,7 @@ async def info_json(engine: Engine) -> dict[str, Any]:
     limits = facts.controllers
     images = await engine.images.list()
     return {
-        "ID": _engine_id(settings.data_root),
+        "ID": settings.engine_id,
         "Containers": len(statuses),
         "ContainersRunning": sum(one in (Status.RUNNING, Status.RESTARTING) for one in statuses),
         "ContainersPaused": statuses.count(Status.PAUSED),
@@ -209,11 +209,11 @@ async def info_json(engine: Engine) -> dict[str, Any]:
         "PidsLimit": "pids" in limits,
         "OomKillDisable": False,
         "IPv4Forwarding": _ipv4_forwarding(),
-        "Debug": False,
+        "Debug": settings.debug,
         "NFd": _count_descriptors(),
         "NGoroutines": 0,
         "SystemTime": rfc3339(time.time_ns()),
-        "LoggingDriver": "json-file",
+        "LoggingDriver": settings.defaults.log_config.type or "json-file",
         "CgroupDriver": "cgroupfs",
         "CgroupVersion": str(facts.cgroup_version),
         "NEventsListener": engine.events.listener_count,
@@ -232,7 +232,7 @@ async def info_json(engine: Engine) -> dict[str, Any]:
         "HttpsProxy": os.environ.get("HTTPS_PROXY", ""),
         "NoProxy": os.environ.get("NO_PROXY", ""),
         "Name": host.hostname,
-        "Labels": [],
+        "Labels": list(settings.labels),
         "ExperimentalBuild": False,
         "ServerVersion": __version__,
         "Runtimes": {DEFAULT_RUNTIME: {"path": DEFAULT_RUNTIME}},
@@ -251,15 +251,10 @@ async def info_json(engine: Engine) -> dict[str, Any]:
         "ContainerdCommit": {"ID": ""},
         "RuncCommit": {"ID": ""},
         "InitCommit": {"ID": ""},
-        "SecurityOptions": _security_options(facts),
+        "SecurityOptions": _security_options(facts, settings.defaults),
         "FirewallBackend": {"Driver": "nftables"},
         "Warnings": _warnings(facts) or None,
     }
-
-
-def _engine_id(data_root: str) -> str:
-    """Stable for a data root on a machine, and no secret."""
-    return hashlib.sha256(f"tiffin\0{os.path.realpath(data_root)}".encode()).hexdigest()[:32]
 
 
 def _ipv4_forwarding() -> bool:
@@ -297,16 +292,20 @@ def _registry_config(insecure: tuple[str, ...], mirrors: tuple[str, ...]) -> dic
     }
 
 
-def _security_options(facts: Any) -> list[str]:
+def _security_options(facts: Any, defaults: ContainerDefaults) -> list[str]:
     options = []
     if facts.apparmor:
         options.append("name=apparmor")
     if facts.seccomp:
-        options.append("name=seccomp,profile=builtin")
+        profile = "unconfined" if defaults.seccomp == "unconfined" else ""
+        profile = profile or ("custom" if defaults.seccomp else "builtin")
+        options.append(f"name=seccomp,profile={profile}")
     if facts.user_namespaces:
         options.append("name=userns")
     if facts.cgroup_namespaces:
         options.append("name=cgroupns")
+    if defaults.no_new_privileges:
+        options.append("name=no-new-privileges")
     return options
 
 

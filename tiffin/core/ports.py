@@ -32,8 +32,13 @@ def parse_port_range(text: str) -> tuple[int, int]:
     return low, high
 
 
-def requested_ports(config: ContainerConfig, host: HostConfig) -> list[tuple[PublishedPort, int]]:
-    """What to publish, each with the last port of its range (0: none); host_port 0 asks for any."""
+def requested_ports(
+    config: ContainerConfig, host: HostConfig, default_address: str = ""
+) -> list[tuple[PublishedPort, int]]:
+    """What to publish, each with the last port of its range (0: none); host_port 0 asks for any.
+
+    `default_address` is where a binding goes that names no address; "" is everywhere.
+    """
     wanted = dict(host.port_bindings)
     if host.publish_all_ports:
         for exposed in config.exposed_ports or {}:
@@ -43,6 +48,6 @@ def requested_ports(config: ContainerConfig, host: HostConfig) -> list[tuple[Pub
         number, protocol = parse_port(text)
         for binding in bindings or (PortBinding(),):
             first, last = parse_port_range(binding.host_port)
-            address = checked_host_address(binding.host_ip)
+            address = checked_host_address(binding.host_ip or default_address)
             found.append((PublishedPort(number, protocol, address, first), last))
     return found

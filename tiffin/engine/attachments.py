@@ -58,10 +58,19 @@ class Attached:
 
 
 class HostNames:
-    """The host's own resolver and name, and the daemon's defaults for containers (--dns)."""
+    """The host's own resolver and name, and the daemon's defaults for containers (--dns, --ip)."""
 
-    def __init__(self, dns: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        dns: tuple[str, ...] = (),
+        dns_search: tuple[str, ...] = (),
+        dns_options: tuple[str, ...] = (),
+        publish_address: str = "",
+    ) -> None:
         self.dns = dns
+        self.dns_search = dns_search
+        self.dns_options = dns_options
+        self.publish_address = publish_address
 
     def resolver(self) -> str:
         """The host's resolv.conf; behind systemd-resolved's stub, the one with the real servers."""
@@ -166,7 +175,9 @@ class Attachments:
 
     def _reserve(self, guest: Guest, attached: Attached) -> tuple[PublishedPort, ...]:
         ports = []
-        for request, last in requested_ports(guest.config, guest.host_config):
+        for request, last in requested_ports(
+            guest.config, guest.host_config, self._names.publish_address
+        ):
             try:
                 port, descriptor = self._links.reserve(request, last)
             except EngineFailure as error:
@@ -212,7 +223,10 @@ class Attachments:
         if attached.mode == "host" and not (host.dns or host.dns_search or host.dns_options):
             return self._names.resolver()
         return resolv_conf(
-            self._names.resolver(), host.dns or self._names.dns, host.dns_search, host.dns_options
+            self._names.resolver(),
+            host.dns or self._names.dns,
+            host.dns_search or self._names.dns_search,
+            host.dns_options or self._names.dns_options,
         )
 
 

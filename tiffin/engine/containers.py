@@ -17,6 +17,7 @@ import msgspec
 
 from tiffin.core import lifecycle, logextras
 from tiffin.core.container import Container, HostConfig, Status
+from tiffin.core.defaults import ContainerDefaults, with_defaults
 from tiffin.core.image import ContainerConfig
 from tiffin.core.lifecycle import Action
 from tiffin.core.merge import check_environment, merge
@@ -99,6 +100,7 @@ class Containers:
         self._publisher = publisher
         self._copying = Copying(snapshots)
         self.gauges = Gauges(catalog, runtime)
+        self.defaults = ContainerDefaults()  # the daemon's, for whom the request says nothing
         supervisor.remove_after_exit = self._auto_remove
 
     # -- finding -----------------------------------------------------------------------------
@@ -134,6 +136,7 @@ class Containers:
         self, name: str | None, config: ContainerConfig, host_config: HostConfig
     ) -> tuple[Container, Names]:
         """All but the processes. Raises InvalidArgument, NotFound (image), Conflict (name)."""
+        host_config = with_defaults(host_config, self.defaults)
         self._check(config, host_config)
         image = await self._images.get(config.image)
         merged = merge(config, image.config.config)

@@ -13,6 +13,8 @@ import os
 import shutil
 from contextlib import AsyncExitStack, suppress
 
+import msgspec
+
 from tiffin.core.container import Container
 from tiffin.engine.attachments import Attachments, HostNames
 from tiffin.engine.builds import Builds
@@ -36,6 +38,17 @@ from tiffin.network.bridge import Bridge
 from tiffin.registry.client import RegistryClient
 from tiffin.runtime.client import Runtime
 from tiffin.storage.store import Storage
+
+# Settings that a running engine takes over.
+_RELOADED = (
+    "insecure_registries",
+    "registry_mirrors",
+    "downloads",
+    "uploads",
+    "download_attempts",
+    "labels",
+    "debug",
+)
 
 
 class Engine:
@@ -93,7 +106,9 @@ class Engine:
         catalog = Catalog(rows)
         await catalog.load()
         self._catalog = catalog
-        bridge = Bridge(settings.bridge_name, settings.bridge_address, settings.table_name)
+        bridge = Bridge(
+            settings.bridge_name, settings.bridge_address, settings.table_name, settings.mtu
+        )
         await bridge.open()
         self._bridge = bridge
         self._closing.push_async_callback(self._close_bridge)
@@ -104,7 +119,7 @@ class Engine:
             mtu=bridge.mtu,
             seed=settings.data_root,
         )
-        attachments = Attachments(bridge, self.networks, HostNames(settings.dns), directory)
+        attachments = Attachments(bridge, self.networks, _host_names(settings), directory)
         id_ranges = IdRanges(
             available=self.runtime.facts.user_namespaces,
             subordinate_ids=_subordinate_ids(),
@@ -117,9 +132,8 @@ class Engine:
         self._supervisor = supervisor
         self._closing.push_async_callback(supervisor.close)
         self.volumes = Volumes(rows, settings.data_root, events, self._volume_users)
-        registry = RegistryClient(
-            set(settings.insecure_registries), list(settings.registry_mirrors)
-        )
+        registry = RegistryClient()
+        self._registry = registry
         self._closing.push_async_callback(registry.aclose)
         self.images = Images(storage, registry, events, self._image_users)
         self.processes = Processes(catalog, self.runtime, supervisor, events)
@@ -139,6 +153,8 @@ class Engine:
             directory,
             publisher,
         )
+        self.containers.defaults = settings.defaults
+        self._configure_transfers()
         probes = ExecProbes(self.processes, self.runtime)
         self._health = HealthChecks(catalog, events, probes.run)
         self._closing.push_async_callback(self._health.close)
@@ -154,6 +170,24 @@ class Engine:
         )
         self._closing.push_async_callback(self.builds.close)
         await self._recover()
+
+    def _configure_transfers(self) -> None:
+        settings = self.settings
+        self._registry.configure(
+            settings.insecure_registries, settings.registry_mirrors, settings.download_attempts
+        )
+        self.images.transfer(downloads=settings.downloads, uploads=settings.uploads)
+
+    def reload(self, settings: Settings, told: dict[str, str]) -> None:
+        """Go on with what of `settings` may change while it runs, and tell so.
+
+        `told` is what the event's attributes say besides.
+        """
+        changed = {field: getattr(settings, field) for field in _RELOADED}
+        self.settings = msgspec.structs.replace(self.settings, **changed)
+        self._configure_transfers()
+        attributes = {"name": self.host.hostname, **told}
+        self.events.emit("daemon", "reload", self.settings.engine_id, attributes)
 
     async def _recover(self) -> None:
         await self._supervisor.recover()
@@ -193,6 +227,12 @@ class Engine:
     async def close(self) -> None:
         self.events.close()
         await self._closing.aclose()
+
+
+def _host_names(settings: Settings) -> HostNames:
+    return HostNames(
+        settings.dns, settings.dns_search, settings.dns_options, settings.publish_address
+    )
 
 
 def _subordinate_ids() -> str:

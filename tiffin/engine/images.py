@@ -89,6 +89,11 @@ class Images:
         self._removing = asyncio.Lock()
         self.platform = machine_platform(os.uname().machine)
 
+    def transfer(self, *, downloads: int, uploads: int) -> None:
+        """How many layers travel at a time, from the next pull and push on."""
+        self._pulls.parallel = downloads
+        self._pushes.parallel = uploads
+
     # -- looking -----------------------------------------------------------------------------
 
     async def list(self) -> ImageList:

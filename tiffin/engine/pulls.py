@@ -66,6 +66,7 @@ class Pulls:
         self._registry = registry
         self._events = events
         self._locks = Locks()
+        self.parallel = PARALLEL_DOWNLOADS
 
     async def pull(
         self,
@@ -156,9 +157,9 @@ class Pulls:
             report.step(
                 short(blob.digest), "Already exists" if count < present else "Pulling fs layer"
             )
-        for blob in blobs[present + PARALLEL_DOWNLOADS :]:
+        for blob in blobs[present + self.parallel :]:
             report.step(short(blob.digest), "Waiting")
-        slots = asyncio.Semaphore(PARALLEL_DOWNLOADS)
+        slots = asyncio.Semaphore(self.parallel)
         try:
             async with asyncio.TaskGroup() as group:
                 downloads = [

@@ -44,6 +44,7 @@ class Pushes:
         self._catalog = catalog
         self._registry = registry
         self._events = events
+        self.parallel = PARALLEL_UPLOADS
 
     async def push(
         self, reference: Reference, credentials: Credentials | None, report: Reporter
@@ -100,9 +101,9 @@ class Pushes:
         elsewhere: dict[str, str],
         report: Reporter,
     ) -> None:
-        slots = asyncio.Semaphore(PARALLEL_UPLOADS)
+        slots = asyncio.Semaphore(self.parallel)
         pairs = list(zip(outgoing.diff_ids, outgoing.manifest.layers, strict=True))
-        for diff_id, _ in reversed(pairs[: max(0, len(pairs) - PARALLEL_UPLOADS)]):
+        for diff_id, _ in reversed(pairs[: max(0, len(pairs) - self.parallel)]):
             report.step(short(diff_id), "Waiting")
 
         async def push(diff_id: str, blob: Descriptor) -> None:

@@ -72,6 +72,10 @@ def _no_progress(_: int) -> None:
     pass
 
 
+def _bare(mirrors: Sequence[str]) -> tuple[str, ...]:
+    return tuple(mirror.rstrip("/") for mirror in mirrors)
+
+
 class RegistryClient:
     """For all registries. Connections are made when needed and shared."""
 
@@ -84,10 +88,19 @@ class RegistryClient:
         delays_seconds: Sequence[float] = _DELAYS_SECONDS,
     ) -> None:
         self.clear = ClearText(frozenset(insecure))
-        self._mirrors = tuple(mirror.rstrip("/") for mirror in mirrors)
+        self._mirrors = _bare(mirrors)
         self._environment = os.environ if environment is None else environment
         self.delays_seconds = tuple(delays_seconds)
         self._transport: Transport | None = None
+
+    def configure(
+        self, insecure: Collection[str], mirrors: Sequence[str], attempts: int = 5
+    ) -> None:
+        """From the next request on. Transfers that fail are tried `attempts` times."""
+        self.clear.set(frozenset(insecure))
+        self._mirrors = _bare(mirrors)
+        delays = _DELAYS_SECONDS + _DELAYS_SECONDS[-1:] * attempts
+        self.delays_seconds = delays[: max(attempts, 1) - 1]
 
     @property
     def transport(self) -> Transport:

@@ -29,6 +29,10 @@ class ClearText:
     """Which registries may be spoken to without TLS: this machine and those named insecure."""
 
     def __init__(self, insecure: frozenset[str] = frozenset()) -> None:
+        self.set(insecure)
+
+    def set(self, insecure: frozenset[str]) -> None:
+        """From now on these, and no others."""
         self._names = frozenset(name for name in insecure if "/" not in name)
         self._networks = [
             ipaddress.ip_network(name, strict=False) for name in insecure if "/" in name
