@@ -59,7 +59,7 @@ class ExecRoutes:
         if wanted.detach:
             await self._processes.start(record.id, None, Attachment(), console_size=size)
             return Response(200)
-        return await self._start_attached(request, record, size)
+        return await self._start_attached(request, record, wanted, size)
 
     def _check_startable(self, record: ExecRecord) -> None:
         """What can be refused is refused before the connection changes its protocol."""
@@ -73,17 +73,24 @@ class ExecRoutes:
             raise Conflict(f"Container {container.id} is not running")
 
     async def _start_attached(
-        self, request: Request, record: ExecRecord, size: tuple[int, int] | None
+        self,
+        request: Request,
+        record: ExecRecord,
+        wanted: StartRequest,
+        size: tuple[int, int] | None,
     ) -> Answer:
+        """Whether the process has a terminal was said when it was created; how its stream looks is
+        said here.
+        """
         asked = record.request
         attachment = Attachment(
             stdin=asked.attach_stdin,
             stdout=asked.attach_stdout,
             stderr=asked.attach_stderr,
-            framed=not asked.tty,
+            framed=not wanted.tty,
             detach_keys=parse_detach_keys(asked.detach_keys),
         )
-        client = await request.hijack(stream_type(request, tty=asked.tty))
+        client = await request.hijack(stream_type(request, tty=wanted.tty))
         try:
             await self._processes.start(
                 record.id, client.descriptor, attachment, early=client.early, console_size=size

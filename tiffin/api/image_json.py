@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
 
 def summary_json(
-    image: Image, version: Version, *, containers: int, shared_size: int = -1
+    image: Image, version: Version, *, containers: int, shared_size: int = -1, parent: str = ""
 ) -> dict[str, Any]:
-    """One of GET /images/json. Real counts of containers since 1.51; before, -1."""
+    """One of GET /images/json. Real counts of containers since 1.51; before, -1.
+
+    `parent` is the image that it was committed from, while that is here.
+    """
     tags, digests = list(image.tags), list(image.repo_digests)
     if version.before("1.43") and not tags:
         tags = ["<none>:<none>"]
@@ -27,7 +30,7 @@ def summary_json(
         "Created": created_ns(image) // 1_000_000_000,
         "Id": image.id,
         "Labels": image_labels(image) or None,
-        "ParentId": "",
+        "ParentId": parent,
         "RepoDigests": digests,
         "RepoTags": tags,
         "SharedSize": shared_size,
@@ -38,8 +41,8 @@ def summary_json(
     return value
 
 
-def inspect_json(image: Image, version: Version) -> dict[str, Any]:
-    """GET /images/{name}/json."""
+def inspect_json(image: Image, version: Version, *, parent: str = "") -> dict[str, Any]:
+    """GET /images/{name}/json. `parent` as in a list."""
     config = image.config
     value: dict[str, Any] = {
         "Id": image.id,
@@ -60,13 +63,13 @@ def inspect_json(image: Image, version: Version) -> dict[str, Any]:
         value["Variant"] = config.variant
     if config.os_version:
         value["OsVersion"] = config.os_version
-    return value | _older_fields(image, version)
+    return value | _older_fields(image, version, parent)
 
 
-def _older_fields(image: Image, version: Version) -> dict[str, Any]:
+def _older_fields(image: Image, version: Version, parent: str) -> dict[str, Any]:
     value: dict[str, Any] = {}
     if version.before("1.52"):
-        value |= {"Parent": "", "DockerVersion": image.config.docker_version}
+        value |= {"Parent": parent, "DockerVersion": image.config.docker_version}
     if version.before("1.45"):
         value |= {"Container": "", "ContainerConfig": image_config_json(None, version)}
     if version.before("1.44"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from tiffin.api.streams import progress, progress_at_once
 from tiffin.core.filters import Filters, parse_filters
 from tiffin.core.reference import parse
 from tiffin.core.timestamps import parse_time
-from tiffin.errors import InvalidArgument, NotFound, Unsupported
+from tiffin.errors import InvalidArgument, NotFound, TiffinError, Unsupported
 
 if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
@@ -55,10 +56,16 @@ class ImageRoutes:
         before = await self._moment(filters.single("before"))
         since = await self._moment(filters.single("since"))
         until = parse_time(filters.single("until"), time.time_ns())
-        users = [container.image_id for container in self._engine.containers.list()]
+        known = {image.id for image in images}
+        users = Counter(container.image_id for container in self._engine.containers.list())
         return json_response(
             [
-                summary_json(image, request.version, containers=users.count(image.id))
+                summary_json(
+                    image,
+                    request.version,
+                    containers=users[image.id],
+                    parent=image.config.parent if image.config.parent in known else "",
+                )
                 for image in images
                 if _matches(image, filters)
                 and (not before or image.created_ns < before)
@@ -72,7 +79,14 @@ class ImageRoutes:
 
     async def inspect(self, request: Request) -> Answer:
         image = await self._images.get(request.parameters["name"])
-        return json_response(inspect_json(image, request.version))
+        parent = await self._parent(image)
+        return json_response(inspect_json(image, request.version, parent=parent))
+
+    async def _parent(self, image: Image) -> str:
+        try:
+            return (await self._images.get(image.config.parent)).id if image.config.parent else ""
+        except TiffinError:
+            return ""
 
     async def history(self, request: Request) -> Answer:
         entries = await self._images.history(request.parameters["name"])

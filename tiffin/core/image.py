@@ -138,6 +138,7 @@ class ImageConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     author: str = ""
     docker_version: str = ""
     comment: str = ""
+    parent: str = ""  # Docker's: the image that a committed one was made of
     config: ContainerConfig | None = None
     rootfs: RootFS = RootFS()
     history: tuple[History, ...] = ()

@@ -98,7 +98,7 @@ class Containers:
         self._facts = facts
         self._directory = directory
         self._publisher = publisher
-        self._copying = Copying(snapshots)
+        self._copying = Copying(snapshots, directory)
         self.gauges = Gauges(catalog, runtime)
         self.defaults = ContainerDefaults()  # the daemon's, for whom the request says nothing
         supervisor.remove_after_exit = self._auto_remove
@@ -477,8 +477,7 @@ class Containers:
         running = container.state.status is Status.RUNNING
         async with AsyncExitStack() as stack:
             if pause and running:
-                await self._runtime.pause(container.id)
-                stack.push_async_callback(self._runtime.unpause, container.id)
+                await self._hold_still(container.id, stack)
             committed = await asyncio.to_thread(self._snapshots.commit_copy, container.snapshot)
         config = changes(container.config)
         image_id = await self._images.commit(
@@ -497,6 +496,18 @@ class Containers:
             container_attributes(container) | {"comment": comment},
         )
         return image_id
+
+    async def _hold_still(self, container_id: str, stack: AsyncExitStack) -> None:
+        """Frozen until the stack ends. One that exits meanwhile changes nothing any more either."""
+        try:
+            await self._runtime.pause(container_id)
+        except Conflict:
+            return
+        stack.push_async_callback(self._go_on, container_id)
+
+    async def _go_on(self, container_id: str) -> None:
+        with suppress(Conflict):
+            await self._runtime.unpause(container_id)
 
     def _emit(self, container: Container, action: str) -> None:
         self._events.emit("container", action, container.id, container_attributes(container))

@@ -1,8 +1,7 @@
 """Files in and out of a container's tree: `docker cp`, `docker export`.
 
-Every path is resolved inside the tree by the kernel. Of a container that runs the tree is what its
-processes see, volumes and all, with owners shifted; of another one it is the writable layer on its
-image, without what volumes hold.
+Every path is resolved inside the tree by the kernel. The tree is what the container's processes
+see, volumes and all, with owners shifted; of one that does not run it is what they would see.
 """
 
 from __future__ import annotations
@@ -18,9 +17,11 @@ from typing import BinaryIO, NamedTuple
 from tiffin.core.container import Container
 from tiffin.core.lifecycle import LIVE
 from tiffin.core.timestamps import rfc3339
+from tiffin.engine.assembly import Bind, assembled, binds_of
 from tiffin.engine.pipes import produced
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.kernel import rootpath, syscalls
+from tiffin.runtime import targets
 from tiffin.storage import jail, layers, unpack
 from tiffin.storage.idmap import IdMap
 from tiffin.storage.layers import Difference
@@ -51,8 +52,10 @@ class PathStat(NamedTuple):
 
 
 class Copying:
-    def __init__(self, snapshots: SnapshotStore) -> None:
+    def __init__(self, snapshots: SnapshotStore, directory: str) -> None:
+        """Each container has a directory in `directory`, with its files for /etc."""
         self._snapshots = snapshots
+        self._directory = directory
 
     def export(self, container: Container) -> AsyncIterator[bytes]:
         """The whole tree as a tar."""
@@ -105,12 +108,12 @@ class Copying:
     def _check_target(self, container: Container, path: str) -> None:
         """Before the client sends it all."""
         with self._tree(container) as (root, _), _opened_target(container, root, path) as directory:
-            if container.state.status not in LIVE:
+            own = os.fstat(directory).st_dev == os.fstat(root).st_dev
+            if own and container.state.status not in LIVE:
                 read_only = container.host_config.readonly_rootfs
             else:
                 read_only = bool(os.fstatvfs(directory).f_flag & os.ST_RDONLY)
             if read_only:
-                own = os.fstat(directory).st_dev == os.fstat(root).st_dev
                 what = "container rootfs" if own else "mounted volume"
                 raise InvalidArgument(f"{what} is marked read-only")
 
@@ -142,8 +145,22 @@ class Copying:
             finally:
                 os.close(root)
             return
-        with self._snapshots.mounted(container.snapshot, read_only=read_only) as root:
+        binds = binds_of(container, os.path.join(self._directory, container.id))
+        if read_only:
+            with self._snapshots.scratch(container.snapshot) as root:
+                _make_etc(root, binds)
+                with assembled(root, binds):
+                    yield root, None
+            return
+        with self._snapshots.mounted(container.snapshot) as root, assembled(root, binds):
             yield root, None
+
+
+def _make_etc(root: int, binds: list[Bind]) -> None:
+    """A container that never ran has empty ones of these, as in Docker."""
+    for bind in binds:
+        if bind.target.startswith("/etc/") and not os.path.lexists(bind.source):
+            os.close(targets.open_target(root, bind.target, directory=False))
 
 
 def open_live_root(container: Container) -> tuple[int, IdMap | None]:

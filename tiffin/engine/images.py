@@ -22,6 +22,7 @@ from tiffin.core.image import (
     ImageID,
     Platform,
     RootFS,
+    decode_config,
     machine_platform,
     parse_platform,
 )
@@ -258,6 +259,7 @@ class Images:
             author=author,
             comment=comment,
             docker_version="",
+            parent=image_id,
             config=_of_an_image(config),
             rootfs=RootFS(diff_ids=diff_ids),
             history=(*_history_of(base), step),
@@ -323,13 +325,17 @@ class Images:
         credentials = credentials_for(auth, named.domain)
         repository = self._registry.repository(named, credentials)
         described = await repository.describe()
+        platforms = described.platforms
+        if described.config is not None:
+            config = decode_config(await repository.read_document(described.config))
+            platforms = (Platform(config.architecture, config.os, variant=config.variant),)
         return {
             "Descriptor": {
                 "mediaType": described.descriptor.media_type,
                 "digest": described.descriptor.digest,
                 "size": described.descriptor.size,
             },
-            "Platforms": [msgspec.to_builtins(platform) for platform in described.platforms],
+            "Platforms": [msgspec.to_builtins(platform) for platform in platforms],
         }
 
     async def login(self, address: str, username: str, password: str) -> str:

@@ -19,7 +19,7 @@ from contextlib import AsyncExitStack
 from enum import Enum
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 
-from tiffin.core.image import Descriptor, Platform
+from tiffin.core.image import Descriptor, Platform, digest_of
 from tiffin.core.reference import DEFAULT_DOMAIN, Reference
 from tiffin.errors import RegistryMisbehaved, TiffinError, Unauthorized, Unavailable
 from tiffin.registry import protocol
@@ -60,6 +60,18 @@ class BlobSink(Protocol):
         ...
 
     def write(self, data: bytes) -> object: ...
+
+
+class _Memory:
+    def __init__(self) -> None:
+        self.data = b""
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def write(self, data: bytes) -> None:
+        self.data += data
 
 
 class Upload(Enum):
@@ -410,6 +422,14 @@ class Repository:
             await endpoint.persist(attempt)
         except RegistryError as error:
             raise pull_error(error, self.reference) from error
+
+    async def read_document(self, descriptor: Descriptor) -> bytes:
+        """A small blob's bytes, verified. Raises as `fetch_blob`."""
+        sink = _Memory()
+        await self.fetch_blob(descriptor, sink)
+        if digest_of(sink.data) != descriptor.digest:
+            raise RegistryMisbehaved(f"verification failed for digest {descriptor.digest}")
+        return sink.data
 
     async def _fetch_rest(
         self, endpoint: Endpoint, descriptor: Descriptor, sink: BlobSink, progress: Progress

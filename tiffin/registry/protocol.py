@@ -70,10 +70,11 @@ def resolve(base: str, reference: Reference, platform: Platform) -> Conversation
 
 @dataclass(frozen=True)
 class Described:
-    """What a name stands for, and an index's platforms."""
+    """What a name stands for: an index's platforms, or a manifest's config, which has the one."""
 
     descriptor: Descriptor
     platforms: tuple[Platform, ...]
+    config: Descriptor | None = None
 
 
 def describe(base: str, reference: Reference) -> Conversation[Described]:
@@ -83,7 +84,8 @@ def describe(base: str, reference: Reference) -> Conversation[Described]:
     kind = document.media_type or media_type
     entries = document.manifests if isinstance(document, Index) else ()
     platforms = tuple(entry.platform for entry in entries if entry.platform)
-    return Described(Descriptor(kind, digest_of(body), len(body)), platforms)
+    config = document.config if isinstance(document, Manifest) else None
+    return Described(Descriptor(kind, digest_of(body), len(body)), platforms, config)
 
 
 def _document(base: str, reference: Reference, wanted: str) -> Conversation[tuple[bytes, str]]:

@@ -388,6 +388,8 @@ class Runtime:
             raise EngineFailure("cannot pause: no freezer cgroup")
         try:
             await asyncio.to_thread(shim.group.freeze)
+        except FileNotFoundError as error:  # it ended, and its cgroup with it
+            raise Conflict(f"container {container_id} is not running") from error
         except OSError as error:
             raise EngineFailure(f"Cannot pause container {container_id}: {error}") from error
         shim.paused = True
@@ -395,7 +397,10 @@ class Runtime:
     async def unpause(self, container_id: str) -> None:
         shim = self._get(container_id)
         if shim.group is not None:
-            await asyncio.to_thread(shim.group.thaw)
+            try:
+                await asyncio.to_thread(shim.group.thaw)
+            except FileNotFoundError as error:
+                raise Conflict(f"container {container_id} is not running") from error
         shim.paused = False
 
     async def limit(self, container_id: str, host: HostConfig) -> None:

@@ -120,6 +120,27 @@ class SnapshotStore:
         with self._tree(row, read_only=read_only) as fd:
             yield fd
 
+    @contextlib.contextmanager
+    def scratch(self, active: str) -> Iterator[int]:
+        """As `mounted`, with a layer on top that takes what is written and is thrown away.
+
+        Where there is no overlay it is written to the snapshot itself.
+        """
+        row = self._find_active(active)
+        if not self._overlay:
+            with self._directories.opened(row.id) as fd:
+                yield fd
+            return
+        number = self._directories.take()
+        try:
+            self._directories.imitate_root(row.id, number)
+            upper, work = self._directories.fs(number), self._directories.work(number)
+            lower = [self._directories.fs(row.id), *self._lower(row.parent)]
+            with overlay.merged(lower, upper, work) as fd:
+                yield fd
+        finally:
+            self._directories.throw(number)
+
     def commit(self, active: str, *, latest_ns: int | None = None) -> Committed:
         """Make the active snapshot a committed one, without copying; the active id is gone after.
 
