@@ -146,6 +146,7 @@ def ended(
     *,
     oom_killed: bool = False,
     verdict: Verdict | None = None,
+    reason: str = "",
 ) -> State:
     """The state after the process is gone: its id range, addresses and ports are given back."""
     return msgspec.structs.replace(
@@ -154,6 +155,7 @@ def ended(
         pid=0,
         start_ticks=0,
         exit_code=exit_code,
+        error=reason or state.error,
         oom_killed=oom_killed,
         finished_ns=finished_ns,
         verdict=verdict,
@@ -187,6 +189,7 @@ def after(state: State, seen: Exit) -> State:
         seen.finished_ns,
         oom_killed=seen.oom_killed,
         verdict=of_lost_shim() if seen.shim_died else verdict,
+        reason="the container's shim was killed" if seen.shim_died else "",
     )
 
 

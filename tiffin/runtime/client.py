@@ -17,7 +17,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,8 +24,8 @@ import msgspec
 
 from tiffin.core.container import HostConfig, PublishedPort
 from tiffin.core.workload import Attachment, Created, ExecProcess, Exit, Workload
-from tiffin.errors import CannotStart, Conflict, EngineFailure, InvalidArgument, Unavailable
-from tiffin.kernel import cgroup, seccomp, syscalls
+from tiffin.errors import CannotStart, Conflict, EngineFailure, Unavailable
+from tiffin.kernel import cgroup, seccomp
 from tiffin.runtime import (
     capabilities,
     devices,
@@ -38,7 +37,6 @@ from tiffin.runtime import (
     spec,
 )
 from tiffin.runtime.connection import (
-    REQUEST_DEADLINE_SECONDS,
     Connection,
     ShimFailed,
     ShimGone,
@@ -46,7 +44,16 @@ from tiffin.runtime.connection import (
     settle,
 )
 from tiffin.runtime.facts import HostFacts
-from tiffin.runtime.messages import Message
+from tiffin.runtime.messages import OLDEST_PROTOCOL, PROTOCOL, Message
+from tiffin.runtime.survivors import (
+    Process,
+    Survivors,
+    exit_of,
+    kill_all,
+    kill_shim,
+    process_of,
+    shim_killed,
+)
 from tiffin.runtime.wording import CREATE_FAILED, cannot_exec, cannot_start
 
 log = logging.getLogger(__name__)
@@ -54,7 +61,11 @@ log = logging.getLogger(__name__)
 CREATE_DEADLINE_SECONDS = 30.0
 START_DEADLINE_SECONDS = 60.0
 KILL_DEADLINE_SECONDS = 10.0
+HELLO_DEADLINE_SECONDS = 3.0  # of a daemon's start; who answers later is heard later
 
+# What the shims of protocol 1 know, and what those of every protocol do.
+_FIRST_REQUESTS = frozenset({"start", "attach", "exec", "resize", "kill", "remove", "state"})
+_ETERNAL_REQUESTS = frozenset({"kill", "remove"})
 _USUAL_NAMESPACES = ("cgroup", "ipc", "mount", "network", "pid", "uts")
 _ZYGOTE = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
@@ -69,13 +80,22 @@ class _Shim:
         self.container_id = container_id
         self.connection = connection
         self.group: cgroup.Cgroup | None = None
-        self.pid = 0
-        self.start_ticks = 0
+        self.process = Process(0, 0)
+        self.protocol = messages.PROTOCOL
+        self.requests: frozenset[str] | None = None  # None: whatever this release has
         self.running = False
         self.paused = False
         self.exit: Exit | None = None
+        self.greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.released: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def created(self) -> Created:
+        return Created(self.process.pid, self.process.start_ticks)
+
+    def knows(self, request: str) -> bool:
+        return self.requests is None or request in self.requests
 
 
 class Runtime:
@@ -101,6 +121,7 @@ class Runtime:
         self._cleanups: dict[str, asyncio.Task[None]] = {}
         self._exit_callbacks: list[Callable[[Exit], None]] = []
         self._layout = cgroup.Layout(0, ())
+        self._survivors = Survivors(self._run_root, self._layout)
         self.facts = HostFacts()
         self.user_namespaces_refusal = ""  # why there are none, for `info`
 
@@ -115,6 +136,7 @@ class Runtime:
             host.read_facts, self._cgroup_root, user_namespaces=bool(answer["user_namespaces"])
         )
         self._layout = await asyncio.to_thread(cgroup.detect)
+        self._survivors = Survivors(self._run_root, self._layout)
         await self._keep_spare()
         self._opened = True
 
@@ -141,11 +163,21 @@ class Runtime:
 
     async def _ensure_zygote(self) -> Connection:
         async with self._starting_zygote:
-            if self._zygote is None or self._zygote.ended.done():
+            if self._zygote is None or not self._has_zygote():
                 self._zygote = await self._start_zygote()
                 if self._opened:
                     await self._keep_spare()
             return self._zygote
+
+    def _has_zygote(self) -> bool:
+        return self._zygote is not None and not self._zygote.ended.done()
+
+    def _end_zygote(self) -> None:
+        """Its shims live on."""
+        if self._zygote_process is not None:
+            self._zygote_process.kill()
+        if self._zygote is not None:
+            self._zygote.close()
 
     async def _keep_spare(self) -> None:
         """Have the zygote keep a shim ready for what most containers are."""
@@ -198,7 +230,7 @@ class Runtime:
         try:
             with theirs:
                 await zygote.send({"id": number, **message}, [theirs.fileno(), *descriptors])
-        except ShimGone:
+        except BaseException:
             connection.close()
             raise
         return connection, answer
@@ -233,23 +265,41 @@ class Runtime:
         request = {
             "op": "create",
             "container_id": workload.id,
-            "directory": self._directory(workload.id),
+            "directory": self._survivors.directory(workload.id),
             "config": config,
         }
         try:
-            connection, answer = await self._ask_zygote(request, hold)
+            return await self._create(request, hold)
+        except ShimGone as error:
+            if self._has_zygote():
+                self._raise(error, "create")
+        try:  # it was killed, and our request with it
+            return await self._create(request, hold)
         except ShimGone as error:
             raise Unavailable("the container runtime's zygote died") from error
-        shim = self._adopt(workload.id, connection)
-        shim.group = self._group(config)
+
+    async def _create(self, request: Message, hold: Sequence[int]) -> Created:
+        """Raises ShimGone when the zygote, or the shim, dies over it; else in the user's words."""
+        try:
+            async with asyncio.timeout(CREATE_DEADLINE_SECONDS):
+                connection, answer = await self._ask_zygote(request, hold)
+        except TimeoutError as error:
+            self._end_zygote()
+            raise Unavailable("the container runtime's zygote does not answer") from error
+        shim = self._adopt(request["container_id"], connection)
+        shim.group = self._group(request["config"])
         try:
             async with asyncio.timeout(CREATE_DEADLINE_SECONDS):
                 created = checked(await answer)
-        except BaseException as error:  # noqa: BLE001 (raised again, in words)
+        except BaseException as error:
+            if isinstance(error, TimeoutError):
+                self._end_zygote()  # it may be that which hangs: the next create has a new one
             await self._abandon(shim)
+            if isinstance(error, ShimGone):
+                raise
             self._raise(error, "create")
-        shim.pid, shim.start_ticks = created["pid"], created["start_ticks"]
-        return Created(shim.pid, shim.start_ticks)
+        shim.process = Process(created["pid"], created["start_ticks"])
+        return shim.created
 
     async def _plan(self, workload: Workload) -> dict[str, Any]:
         asks_host = (
@@ -343,6 +393,7 @@ class Runtime:
         if connection is not None:
             fields |= _client_of(attachment, early)
             descriptors = [connection]
+        self._check_known(shim, "exec")
         try:
             answer = await shim.connection.request(
                 "exec", fields, descriptors, deadline=START_DEADLINE_SECONDS
@@ -375,12 +426,26 @@ class Runtime:
 
     # -- signals, cgroups ------------------------------------------------------------------------
 
-    async def kill(self, container_id: str, signal: int) -> None:
+    async def kill(self, container_id: str, number: int) -> None:
         shim = self._get(container_id)
-        await self._ask(shim, "kill", {"signal": signal})
-        if signal == 9 and shim.paused and shim.group is not None:
+        try:
+            await self._ask(shim, "kill", {"signal": number})
+        except (Unavailable, EngineFailure):
+            await self._kill_past(shim, number)
+        if number == signal.SIGKILL and shim.paused and shim.group is not None:
             shim.paused = False
             await asyncio.to_thread(shim.group.thaw)  # frozen processes do not die
+
+    async def _kill_past(self, shim: _Shim, number: int) -> None:
+        """A signal takes no shim, and what SIGKILL is for shall not need one that does not answer.
+
+        Without its shim a container cannot go on: it is buried when the connection breaks.
+        """
+        log.warning("shim does not answer container=%s signal=%s", shim.container_id, number)
+        if number != signal.SIGKILL:
+            shim.process.signal(number)
+            return
+        await asyncio.to_thread(_kill_with_shim, shim)
 
     async def pause(self, container_id: str) -> None:
         shim = self._get(container_id)
@@ -436,19 +501,21 @@ class Runtime:
         """On v1 a container is only where it had limits at its start: into the others as well."""
         await asyncio.to_thread(group.create)
         shim.group = group
-        with contextlib.suppress(EngineFailure):  # a shim of an older release: its execs stay out
-            await self._ask(shim, "widen", {"controllers": list(group.controllers)})
+        if shim.knows("widen"):  # an older shim's execs stay out
+            with contextlib.suppress(EngineFailure):
+                await self._ask(shim, "widen", {"controllers": list(group.controllers)})
         await asyncio.to_thread(group.gather)
 
     async def pids(self, container_id: str) -> list[int]:
         shim = self._get(container_id)
         if shim.group is None:
-            return [shim.pid]
+            return [shim.process.pid]
         return await asyncio.to_thread(shim.group.pids)
 
     async def _ask(
         self, shim: _Shim, op: str, fields: Message, descriptors: Sequence[int] = ()
     ) -> Message:
+        self._check_known(shim, op)
         try:
             return await shim.connection.request(op, fields, descriptors)
         except ShimFailed as failed:
@@ -462,6 +529,14 @@ class Runtime:
                 f"the shim of container {shim.container_id} does not answer"
             ) from error
 
+    @staticmethod
+    def _check_known(shim: _Shim, op: str) -> None:
+        if not shim.knows(op):
+            raise Conflict(
+                f"container {shim.container_id} was started by another release of tiffin, whose "
+                f"shim speaks protocol {shim.protocol}: no {op} until it is started again"
+            )
+
     def _get(self, container_id: str) -> _Shim:
         shim = self._shims.get(container_id)
         if shim is None:
@@ -472,23 +547,26 @@ class Runtime:
 
     def _on_event(self, shim: _Shim, message: Message) -> None:
         if message.get("event") == "exit":
-            self._note_exit(shim, exit_of(shim.container_id, message))
-        elif message.get("event") == "released" and not shim.released.done():
-            shim.released.set_result(None)
+            ended = exit_of(shim.container_id, message)
+            if ended is not None:
+                self._note_exit(shim, ended)
+        elif message.get("event") == "released":
+            settle(shim.released, None)
+        elif "hello" in message:
+            self._recognise(shim, message)
 
     def _note_exit(self, shim: _Shim, exit_: Exit) -> None:
         if not exit_.exec_id:
             if shim.exit is not None:
                 return
             shim.exit = exit_
-            shim.exited.set_result(None)
+            settle(shim.exited, None)
         for callback in self._exit_callbacks:
             callback(exit_)
 
     def _on_gone(self, shim: _Shim) -> None:
         """The connection has ended; without an exit before, the shim was killed."""
-        if not shim.released.done():
-            shim.released.set_result(None)
+        settle(shim.released, None)
         if shim.exit is not None or self._shims.get(shim.container_id) is not shim:
             return
         if shim.running:
@@ -500,21 +578,18 @@ class Runtime:
 
     async def _bury(self, shim: _Shim) -> None:
         """A container without its shim has no log, no stdin and no exit code any more: it ends."""
-        recorded = self._recorded_exit(shim.container_id)
+        recorded = self._survivors.exit(shim.container_id)
         if recorded is None:
             log.error("shim died container=%s: killing what ran in it", shim.container_id)
-            await asyncio.to_thread(_kill_orphans, shim.pid, shim.start_ticks, shim.group)
-            now = time.time_ns()
-            recorded = Exit(
-                shim.container_id, "", 137, 9, oom_killed=False, finished_ns=now, shim_died=True
-            )
+            await asyncio.to_thread(kill_all, shim.process, shim.group)
+            recorded = shim_killed(shim.container_id)
         self._note_exit(shim, recorded)
 
     async def remove(self, container_id: str) -> None:
         shim = self._shims.get(container_id)
         if shim is None:
             await self._settled(container_id)
-            if not os.path.isdir(self._directory(container_id)):
+            if not os.path.isdir(self._survivors.directory(container_id)):
                 return
             await self.reconnect(container_id)
             shim = self._shims.get(container_id)
@@ -534,11 +609,11 @@ class Runtime:
                 await asyncio.wait(
                     (shim.exited, shim.connection.ended), return_when=asyncio.FIRST_COMPLETED
                 )
-        except (ShimFailed, ShimGone):
+        except ShimGone:
             pass
-        except TimeoutError:
+        except (ShimFailed, TimeoutError):
             log.warning("shim does not end its container=%s", shim.container_id)
-            await asyncio.to_thread(_kill_orphans, shim.pid, shim.start_ticks, shim.group)
+            await asyncio.to_thread(_kill_with_shim, shim)
 
     async def _clean_later(self, container_id: str, shim: _Shim | None) -> None:
         """Off the path of whoever removes: a new container of that id waits for it."""
@@ -556,8 +631,8 @@ class Runtime:
                 del self._cleanups[container_id]
 
     def _clean(self, container_id: str, group: cgroup.Cgroup | None) -> None:
-        directory = self._directory(container_id)
-        group = group or self._recorded_group(container_id)
+        directory = self._survivors.directory(container_id)
+        group = group or self._survivors.group(container_id)
         if group is not None:
             try:
                 group.kill()
@@ -576,100 +651,77 @@ class Runtime:
 
     async def known(self) -> list[str]:
         """Ids of all that has a directory in RUN_ROOT: running, or left by a crash."""
-        names = await asyncio.to_thread(os.listdir, self._run_root)
-        return [name for name in names if len(name) == 64 and not name.strip("0123456789abcdef")]
+        return await asyncio.to_thread(self._survivors.known)
 
     async def reconnect(self, container_id: str) -> Created | Exit | None:
         known = self._shims.get(container_id)
         if known is not None:
-            return known.exit or Created(known.pid, known.start_ticks)
-        connection = self._connect(container_id)
-        hello = None
-        if connection is not None:
-            hello = await self._hello(connection)
-        if connection is None or hello is None:
-            return self._recorded_exit(container_id)
+            return known.exit or known.created
+        connection = self._survivors.connect(container_id)
+        if connection is None:
+            return self._survivors.exit(container_id) or await self._end_orphan(container_id)
         shim = self._adopt(container_id, connection)
-        return self._recognise(shim, hello)
-
-    def _recognise(self, shim: _Shim, hello: Message) -> Created | Exit:
-        shim.pid, shim.start_ticks = hello["pid"], hello["start_ticks"]
-        if hello["cgroup"] and self._layout.version:
-            names = tuple(hello["controllers"]) or cgroup.BASE_CONTROLLERS
-            shim.group = cgroup.Cgroup(self._layout, hello["cgroup"], names)
-            with contextlib.suppress(OSError):
-                shim.paused = shim.group.frozen()
-        if hello.get("exit"):
-            shim.exit = exit_of(shim.container_id, hello["exit"])
-            shim.exited.set_result(None)
-            return shim.exit
-        shim.running = True
-        return Created(shim.pid, shim.start_ticks)
-
-    def _connect(self, container_id: str) -> Connection | None:
-        """To a living shim's socket, by its directory: an address holds 108 bytes, a path more."""
-        try:
-            directory = os.open(self._directory(container_id), os.O_PATH | os.O_DIRECTORY)
-        except OSError:
-            return None
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        connection.setblocking(False)
-        try:
-            connection.connect(f"/proc/self/fd/{directory}/control.sock")
-        except OSError:
-            connection.close()
-            return None
-        finally:
-            os.close(directory)
-        return Connection(connection)
-
-    async def _hello(self, connection: Connection) -> Message | None:
-        first: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        connection.on_event = lambda message: settle(first, message)
         await asyncio.wait(
-            (first, connection.ended),
-            timeout=REQUEST_DEADLINE_SECONDS,
+            (shim.greeted, connection.ended),
+            timeout=HELLO_DEADLINE_SECONDS,
             return_when=asyncio.FIRST_COMPLETED,
         )
-        if not first.done():
-            connection.close()
-            return None
-        hello = first.result()
-        if hello.get("hello") != messages.PROTOCOL:
-            connection.close()
-            raise EngineFailure(
-                f"a shim speaks protocol {hello.get('hello')}, this engine {messages.PROTOCOL}"
+        if shim.greeted.done():
+            return shim.exit or shim.created
+        if connection.ended.done():  # it was just leaving
+            self._shims.pop(container_id, None)
+            return self._survivors.exit(container_id)
+        return self._recall(shim)
+
+    def _recognise(self, shim: _Shim, hello: Message) -> None:
+        """Take its word for what it is, also where that comes late."""
+        self._learn_protocol(shim, hello)
+        shim.process = process_of(hello) or shim.process
+        shim.group = self._survivors.group_of(hello) or shim.group
+        ended = exit_of(shim.container_id, hello["exit"]) if hello.get("exit") else None
+        shim.running = ended is None
+        if shim.running and shim.group is not None:
+            with contextlib.suppress(OSError):
+                shim.paused = shim.group.frozen()
+        settle(shim.greeted, None)
+        if ended is not None:
+            self._note_exit(shim, ended)
+
+    def _learn_protocol(self, shim: _Shim, hello: Message) -> None:
+        shim.protocol = hello["hello"] if isinstance(hello["hello"], int) else 0
+        if shim.protocol == 1:
+            shim.requests = _FIRST_REQUESTS
+        elif OLDEST_PROTOCOL <= shim.protocol <= PROTOCOL:
+            shim.requests = frozenset(hello.get("requests") or ())
+        else:
+            log.warning(
+                "shim of another release container=%s protocol=%s: it can be waited for and ended",
+                *(shim.container_id, hello["hello"]),
             )
-        return hello
+            shim.requests = _ETERNAL_REQUESTS
 
-    def _recorded_exit(self, container_id: str) -> Exit | None:
-        """What the shim wrote last, if that was in this boot."""
-        record = self._read_json(container_id, "exit.json")
-        if record is None or record.get("boot_id") != syscalls.boot_id():
+    def _recall(self, shim: _Shim) -> Created | None:
+        """One that does not answer, by its record. It may later: then its hello is heard."""
+        recorded = self._survivors.process(shim.container_id)
+        if recorded is None:
             return None
-        return exit_of(container_id, record)
+        log.warning("shim does not answer container=%s: believing its record", shim.container_id)
+        shim.process = recorded
+        shim.group = self._survivors.group(shim.container_id)
+        shim.running = True
+        return shim.created
 
-    def _recorded_group(self, container_id: str) -> cgroup.Cgroup | None:
-        record = self._read_json(container_id, "state.json")
-        if not record or not record.get("cgroup") or not self._layout.version:
+    async def _end_orphan(self, container_id: str) -> Exit | None:
+        """A shim that wrote no exit.json was killed; what may run on without it ends, and is told.
+
+        None where nothing says that there was one in this boot.
+        """
+        process = self._survivors.process(container_id)
+        if process is None:
             return None
-        names = tuple(record.get("controllers") or ()) or cgroup.BASE_CONTROLLERS
-        # And what an update may have added since.
-        return cgroup.Cgroup(self._layout, record["cgroup"], names).with_controllers(
-            ("cpu", "cpuset")
-        )
-
-    def _read_json(self, container_id: str, name: str) -> dict[str, Any] | None:
-        try:
-            with open(os.path.join(self._directory(container_id), name), "rb") as file:
-                return msgspec.json.decode(file.read(), type=dict[str, Any])
-        except (OSError, UnicodeError, msgspec.DecodeError):
-            return None
-
-    def _directory(self, container_id: str) -> str:
-        if not container_id.isalnum():
-            raise InvalidArgument(f"invalid container id: {container_id}")
-        return os.path.join(self._run_root, container_id)
+        log.error("shim was killed container=%s: killing what ran in it", container_id)
+        await asyncio.to_thread(kill_all, process, self._survivors.group(container_id))
+        return shim_killed(container_id)
 
 
 # Programs that do what --init asks for: pass signals on, bury orphans. Static ones only.
@@ -709,24 +761,6 @@ def _client_of(attachment: Attachment, early: bytes) -> Message:
     }
 
 
-def exit_of(container_id: str, message: Message) -> Exit:
-    return Exit(
-        container_id=container_id,
-        exec_id=message["exec_id"],
-        exit_code=message["exit_code"],
-        signal=message["signal"],
-        oom_killed=message["oom_killed"],
-        finished_ns=message["finished_ns"],
-    )
-
-
-def _kill_orphans(pid: int, start_ticks: int, group: cgroup.Cgroup | None) -> None:
-    """End a container whose shim is no more. The pid is believed only with its start time."""
-    try:
-        if pid and syscalls.start_ticks(pid) == start_ticks:
-            os.kill(pid, signal.SIGKILL)
-    except OSError:
-        pass
-    if group is not None:
-        with contextlib.suppress(OSError):
-            group.kill()
+def _kill_with_shim(shim: _Shim) -> None:
+    kill_shim(shim.process)
+    kill_all(shim.process, shim.group)

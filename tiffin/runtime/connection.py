@@ -72,14 +72,14 @@ class Connection:
         fields: Message | None = None,
         descriptors: Sequence[int] = (),
         *,
-        deadline: float = REQUEST_DEADLINE_SECONDS,
+        deadline: float | None = None,
     ) -> Message:
         """The answer. Raises ShimFailed, ShimGone, TimeoutError."""
         if self.ended.done():
             raise ShimGone
         number, answer = self.next_id()
         try:
-            async with asyncio.timeout(deadline):
+            async with asyncio.timeout(deadline or REQUEST_DEADLINE_SECONDS):
                 await self.send({"id": number, "op": op, **(fields or {})}, descriptors)
                 return checked(await answer)
         finally:

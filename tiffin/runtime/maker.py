@@ -116,7 +116,8 @@ class Maker(Birth):
         self._give_stdio()
         self.send_mounts(self._plan, self._directory)
         self._write_file(REQUEST_FILE, self._data)
-        self._write_file(STATE_FILE, messages.encode(self._state()))
+        state = {**self._state(), "boot_id": self._host.boot_id}
+        self._write_file(STATE_FILE, messages.encode(state))
 
     def _hand_over(self, heir: socket, report: Message | None) -> None:
         channel = self.channel.fileno() if self.channel is not None else -1

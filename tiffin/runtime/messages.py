@@ -6,7 +6,11 @@ carry "id" and "op" and are answered once, with the same "id"; a message with "e
 answer.
 
 A shim outlives the daemon that started it, so a new daemon meets old shims. PROTOCOL is what a
-shim's hello says; fields may be added within a number, never change meaning.
+shim's hello says; fields may be added within a number, never change meaning. What no number will
+change: hello's pid, start_ticks and cgroup, the requests kill and remove, the event exit.
+
+    1   start, attach, exec, resize, kill, remove, state; widen in its later releases
+    2   hello names the requests that the shim knows ("requests")
 """
 
 from __future__ import annotations
@@ -30,7 +34,9 @@ from _socket import (
 )
 from struct import pack, unpack
 
-PROTOCOL = 1
+PROTOCOL = 2
+OLDEST_PROTOCOL = 1  # whose shims this release still speaks with
+SHIM_NAME = "tiffin-shim"  # what ps shows
 
 # Below the default send buffer (about 208 KB), which bounds a packet.
 MAX_PACKET_BYTES = 60_000

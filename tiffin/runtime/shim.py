@@ -429,6 +429,7 @@ class Shim:
             "controllers": self._made["controllers"],
             "exit": self._exit,
             "execs": self._ended_execs,
+            "requests": list(self._HANDLERS),
         }
 
     # -- execs -------------------------------------------------------------------------------------
@@ -782,4 +783,4 @@ def _leave_zygote() -> None:
     os.setsid()
     signals.signal(signals.SIGCHLD, signals.SIG_DFL)
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-    syscalls.set_process_name("tiffin-shim")
+    syscalls.set_process_name(messages.SHIM_NAME)

@@ -1,0 +1,168 @@
+"""What outlived a daemon, or did not: the shims behind RUN_ROOT/<id>, their records and processes.
+
+A record is believed when it is whole and of this boot, a pid when its process has the start time
+that was written down with it. Whatever is not is as if it were not there: nothing here raises.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import time
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tiffin.core.workload import Exit
+from tiffin.errors import InvalidArgument
+from tiffin.kernel import cgroup, syscalls
+from tiffin.runtime.connection import Connection
+from tiffin.runtime.messages import SHIM_NAME, Message
+
+
+class Process(NamedTuple):
+    """A container's first process, as its shim or its state.json names it."""
+
+    pid: int
+    start_ticks: int
+
+    def is_alive(self) -> bool:
+        return self.signal(0)
+
+    def signal(self, number: int) -> bool:
+        """Whether it was there to be signalled. Never reaches a stranger with the same pid."""
+        with contextlib.suppress(OSError):
+            handle = os.pidfd_open(self.pid)
+            try:
+                if syscalls.start_ticks(self.pid) != self.start_ticks:
+                    return False
+                signal.pidfd_send_signal(handle, number)
+            finally:
+                os.close(handle)
+            return not _is_zombie(self.pid)
+        return False
+
+    def shim(self) -> int:
+        """The pid of its shim, which is its parent for as long as that lives; 0 without one."""
+        try:
+            if syscalls.start_ticks(self.pid) != self.start_ticks:
+                return 0
+            parent = int(_status(self.pid)["PPid"])
+            return parent if _status(parent)["Name"] == SHIM_NAME else 0
+        except (OSError, KeyError, ValueError):
+            return 0
+
+
+class Survivors:
+    """Of one RUN_ROOT."""
+
+    def __init__(self, run_root: str, layout: cgroup.Layout) -> None:
+        self._run_root = run_root
+        self._layout = layout
+
+    def directory(self, container_id: str) -> str:
+        if not container_id.isalnum():
+            raise InvalidArgument(f"invalid container id: {container_id}")
+        return os.path.join(self._run_root, container_id)
+
+    def known(self) -> list[str]:
+        """Ids of all that has a directory: running, or left by a crash."""
+        names = os.listdir(self._run_root)
+        return [name for name in names if len(name) == 64 and not name.strip("0123456789abcdef")]
+
+    def connect(self, container_id: str) -> Connection | None:
+        """To a living shim's socket, by its directory: an address holds 108 bytes, a path more."""
+        try:
+            directory = os.open(self.directory(container_id), os.O_PATH | os.O_DIRECTORY)
+        except OSError:
+            return None
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        connection.setblocking(False)
+        try:
+            connection.connect(f"/proc/self/fd/{directory}/control.sock")
+        except OSError:
+            connection.close()
+            return None
+        finally:
+            os.close(directory)
+        return Connection(connection)
+
+    def exit(self, container_id: str) -> Exit | None:
+        """What the shim wrote last."""
+        record = self._read(container_id, "exit.json")
+        return exit_of(container_id, record) if record is not None else None
+
+    def process(self, container_id: str) -> Process | None:
+        """The container's first process, which may have ended since."""
+        return process_of(self._read(container_id, "state.json") or {})
+
+    def group(self, container_id: str) -> cgroup.Cgroup | None:
+        found = self.group_of(self._read(container_id, "state.json") or {})
+        # And what an update may have added since.
+        return found.with_controllers(("cpu", "cpuset")) if found is not None else None
+
+    def group_of(self, state: Message) -> cgroup.Cgroup | None:
+        """Of a hello, or what state.json holds."""
+        path = state.get("cgroup")
+        if not path or not isinstance(path, str) or not self._layout.version:
+            return None
+        names = tuple(state.get("controllers") or ()) or cgroup.BASE_CONTROLLERS
+        return cgroup.Cgroup(self._layout, path, names)
+
+    def _read(self, container_id: str, name: str) -> dict[str, Any] | None:
+        try:
+            with open(os.path.join(self.directory(container_id), name), "rb") as file:
+                record = msgspec.json.decode(file.read(), type=dict[str, Any])
+        except (OSError, UnicodeError, msgspec.DecodeError):
+            return None
+        boot = record.get("boot_id", syscalls.boot_id())
+        return record if boot == syscalls.boot_id() else None
+
+
+def process_of(state: Message) -> Process | None:
+    pid, ticks = state.get("pid"), state.get("start_ticks")
+    if isinstance(pid, int) and isinstance(ticks, int) and pid > 0:
+        return Process(pid, ticks)
+    return None
+
+
+def exit_of(container_id: str, message: Message) -> Exit | None:
+    """None for what is no exit as this release knows them."""
+    try:
+        return msgspec.convert({**message, "container_id": container_id}, Exit)
+    except msgspec.ValidationError:
+        return None
+
+
+def shim_killed(container_id: str) -> Exit:
+    """What is told of a container that its shim did not outlive."""
+    now = time.time_ns()
+    return Exit(container_id, "", 137, 9, oom_killed=False, finished_ns=now, shim_died=True)
+
+
+def kill_all(process: Process, group: cgroup.Cgroup | None) -> None:
+    """End a container without its shim. Blocks until its processes are gone, or for ten seconds."""
+    process.signal(signal.SIGKILL)
+    if group is not None:
+        with contextlib.suppress(OSError):
+            group.kill()
+
+
+def kill_shim(process: Process) -> None:
+    """End a shim that does not answer: its container's end is then told by the closed socket."""
+    shim = process.shim()
+    if shim:
+        with contextlib.suppress(OSError):
+            os.kill(shim, signal.SIGKILL)
+
+
+def _is_zombie(pid: int) -> bool:
+    return _status(pid).get("State", "Z").startswith("Z")
+
+
+def _status(pid: int) -> dict[str, str]:
+    with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+        pairs = (line.partition(":") for line in file)
+        return {name: value.strip() for name, _, value in pairs}
