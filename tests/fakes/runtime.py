@@ -25,6 +25,7 @@ class FakeRuntime:
         self.ignores: set[int] = set()
         self.gate: asyncio.Event | None = None
         self.alive: dict[str, int] = {}
+        self.frozen: set[str] = set()
         self.ended: dict[str, Exit] = {}
         self.held: dict[str, list[int]] = {}
         self.attached: list[tuple[str, int]] = []
@@ -51,7 +52,10 @@ class FakeRuntime:
         self._next_pid += 1
         self.alive[workload.id] = self._next_pid
         self.held[workload.id] = [os.dup(descriptor) for descriptor in hold]
-        return Created(self._next_pid, 7)
+        return Created(self._next_pid, self.start_ticks())
+
+    def start_ticks(self) -> int:
+        return 7
 
     async def start(self, container_id: str) -> None:
         self._note("start", container_id)
@@ -86,9 +90,14 @@ class FakeRuntime:
 
     async def pause(self, container_id: str) -> None:
         self._note("pause", container_id)
+        self.frozen.add(container_id)
 
     async def unpause(self, container_id: str) -> None:
         self._note("unpause", container_id)
+        self.frozen.discard(container_id)
+
+    def is_paused(self, container_id: str) -> bool:
+        return container_id in self.frozen
 
     async def limit(self, container_id: str, host: HostConfig) -> None:
         self._note("limit", container_id)

@@ -243,14 +243,14 @@ def gives_up_unhealthy(policy: RestartPolicy, state: State) -> bool:
     )
 
 
-def counted_uptime(state: State) -> float:
+def counted_uptime(state: State, uptime_seconds: float) -> float:
     """Seconds of good life of the run that has ended, by which the back-off is measured.
 
     One that the engine gave up and that never was healthy had none, however long it took to tell.
     """
     if ended_unhealthy(state) and not (state.health and state.health.was_healthy):
         return 0.0
-    return (state.finished_ns - state.started_ns) / 1e9
+    return uptime_seconds
 
 
 def restarts_with_daemon(policy: RestartPolicy, state: State) -> bool:
@@ -301,7 +301,8 @@ def reconcile(container: Container, observed: Created | Exit | None) -> Recovery
     What was between two tries of its restart policy is kept so: the daemon goes on with that.
     """
     status = container.state.status
-    if status is Status.REMOVING:
+    was_to_go = status is Status.EXITED and container.host_config.auto_remove
+    if status is Status.REMOVING or was_to_go:
         return Recovery.FINISH_REMOVAL
     if status not in LIVE:
         return Recovery.KEEP

@@ -47,7 +47,15 @@ from tiffin.engine.supervisor import (
 )
 from tiffin.engine.top import Table, process_table
 from tiffin.engine.waiting import ExitResult
-from tiffin.errors import Conflict, EngineFailure, InvalidArgument, NotFound, Unsupported
+from tiffin.errors import (
+    Conflict,
+    EngineFailure,
+    InvalidArgument,
+    NotFound,
+    TiffinError,
+    Unsupported,
+)
+from tiffin.kernel import failpoints
 from tiffin.runtime import spec
 from tiffin.runtime.devices import numbers
 from tiffin.runtime.limits import limited_devices
@@ -153,7 +161,9 @@ class Containers:
             chain = image.chain_id
             snapshot = await asyncio.to_thread(self._snapshots.prepare, chain)
             undo.push_async_callback(asyncio.to_thread, self._snapshots.remove, snapshot)
+            failpoints.reach("create-snapshot")
             mounts = await self._mounting.resolve(merged, host_config, snapshot, undo)
+            failpoints.reach("create-mounts")
             container = Container(
                 id=container_id,
                 name=chosen,
@@ -169,6 +179,7 @@ class Containers:
                 mounts=mounts,
             )
             container = await self._catalog.put(container)
+            failpoints.reach("create-row")
             undo.pop_all()
         self._emit(container, "create")
         return container, warnings
@@ -288,7 +299,13 @@ class Containers:
                 raise InvalidArgument("Renaming a container with the same name as its current name")
             self._catalog.claim_name(chosen, container.id)
             old = container.name
-            container = await self._catalog.put(msgspec.structs.replace(container, name=chosen))
+            failpoints.reach("rename-claimed")
+            try:
+                container = await self._catalog.put(msgspec.structs.replace(container, name=chosen))
+            except BaseException:
+                self._catalog.release_name(chosen, container.id)
+                raise
+            failpoints.reach("rename-row")
             self._catalog.release_name(old, container.id)
         self._events.emit(
             "container",
@@ -300,10 +317,17 @@ class Containers:
     async def remove(self, reference: str, *, force: bool = False, volumes: bool = False) -> None:
         """Raises Conflict when it runs and `force` is not given."""
         container = self._catalog.get(reference)
-        if force and container.state.status in (*lifecycle.LIVE, Status.RESTARTING):
-            await self._supervisor.end_for_removal(container)
-        # A client that goes away does not leave half a removal behind.
-        await asyncio.shield(self._remove(container.id, volumes=volumes))
+        for last in (False, False, True):
+            if force:
+                await self._supervisor.end_for_removal(container.id)
+            try:
+                # A client that goes away does not leave half a removal behind.
+                await asyncio.shield(self._remove(container.id, volumes=volumes))
+            except Conflict:
+                if last or not force:
+                    raise
+            else:
+                return  # else somebody has started it in between
 
     async def _remove(self, container_id: str, *, volumes: bool) -> None:
         async with self._catalog.lock(container_id):
@@ -312,19 +336,24 @@ class Containers:
             await self._take_apart(container, volumes=volumes)
 
     async def _take_apart(self, container: Container, *, volumes: bool) -> None:
-        await self._runtime.remove(container.id)
         # The row goes first: a crash then leaves files without one, which the next start sweeps.
         await self._catalog.delete(container)
+        failpoints.reach("remove-row-deleted")
+        with suppress(TiffinError):  # the next check finds it
+            await self._runtime.remove(container.id)
+        failpoints.reach("remove-run-directory")
         self._supervisor.clean_up_later(self._clean_up(container))
         self._processes.container_removed(container.id)
         if volumes:
             await self._mounting.remove_anonymous(container)
+        failpoints.reach("remove-volumes")
         self._supervisor.removed(container)
         self._emit(container, "destroy")
 
     async def _clean_up(self, container: Container) -> None:
         """Files, then the layers that `rmi -f` left to this container alone."""
         await asyncio.to_thread(self._drop_files, container)
+        failpoints.reach("remove-files")
         if not await self._images.exists(container.image_id):
             await self._images.sweep()
 
@@ -478,7 +507,9 @@ class Containers:
         async with AsyncExitStack() as stack:
             if pause and running:
                 await self._hold_still(container.id, stack)
+                failpoints.reach("commit-paused")
             committed = await asyncio.to_thread(self._snapshots.commit_copy, container.snapshot)
+        failpoints.reach("commit-layer")
         config = changes(container.config)
         image_id = await self._images.commit(
             container.image_id,

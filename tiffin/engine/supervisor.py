@@ -12,7 +12,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -35,8 +35,10 @@ from tiffin.errors import (
     EngineFailure,
     InvalidArgument,
     NotFound,
+    NotModified,
     TiffinError,
 )
+from tiffin.kernel import failpoints
 from tiffin.storage.snapshots import SnapshotStore
 
 log = logging.getLogger(__name__)
@@ -77,6 +79,7 @@ class Supervisor:
         self._waiters = Waiters()
         self._restarts: dict[str, asyncio.Task[None]] = {}
         self._backoff_seconds: dict[str, float] = {}
+        self._by_hand: set[str] = set()  # containers that a user restarts now
         self._early_clients: dict[str, list[EarlyClient]] = defaultdict(list)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._cleanups: set[asyncio.Task[None]] = set()
@@ -127,6 +130,7 @@ class Supervisor:
             )
             undo.push_async_callback(self._attachments.release, container.id)
             undo.callback(attached.close)
+            failpoints.reach("start-reserved")
             workload = Workload(
                 id=container.id,
                 config=container.config,
@@ -142,9 +146,12 @@ class Supervisor:
             )
             undo.push_async_callback(self._runtime.remove, container.id)
             created = await self._runtime.create(workload, hold=attached.held)
+            failpoints.reach("start-created")
             await self._join_early(container.id)
             await self._attachments.connect(container.id, attached, created.pid)
+            failpoints.reach("start-connected")
             await self._runtime.start(container.id)
+            failpoints.reach("start-executed")
             attached.close()
             state = lifecycle.started(
                 container.state, created, time.time_ns(), self._id_ranges.boot_id
@@ -157,6 +164,7 @@ class Supervisor:
                 health=health.at_start(container.config),
             )
             container = await self._catalog.put_state(container, state)
+            failpoints.reach("start-recorded")
             undo.pop_all()
         return container
 
@@ -254,8 +262,11 @@ class Supervisor:
         await self._end(container, number, _patience(container, timeout))
         self._emit(container, "stop")
 
-    async def end_for_removal(self, container: Container) -> None:
-        """Kill what runs, or is about to run again, without asking first."""
+    async def end_for_removal(self, container_id: str) -> None:
+        """Kill what runs, is about to, or to run again, without asking first. Raises NotFound."""
+        container = await self._settled(container_id)
+        if container.state.status not in GOING_ON:
+            return
         await self._mark_stopped(container.id, _asked("removal", SIGKILL))
         await self._end(container, SIGKILL, KILL_DEADLINE_SECONDS)
 
@@ -289,29 +300,33 @@ class Supervisor:
             if state.status is Status.RESTARTING:
                 state = msgspec.structs.replace(state, status=Status.EXITED)
             container = await self._catalog.put_state(container, state)
+            failpoints.reach("stop-marked")
             if state.status is Status.EXITED:
                 self._waiters.ended(container.id, ExitResult(state.exit_code))
 
     async def _end(self, container: Container, signal: int, patience_seconds: float) -> None:
         exited = self._waiters.next_exit(container.id)
-        if self._catalog.get(container.id).state.status not in lifecycle.LIVE:
+        now = self._catalog.find_id(container.id)
+        if now is None or now.state.status not in lifecycle.LIVE:
             return
-        if container.state.status is Status.PAUSED:
-            await self._runtime.unpause(container.id)
-        await self._signal(container, signal)
+        with suppress(Conflict):  # it ends just now: then that is told
+            if now.state.status is Status.PAUSED:
+                await self._runtime.unpause(container.id)
+            await self._signal(container, signal)
         try:
             limit = None if patience_seconds < 0 else patience_seconds
             await asyncio.wait_for(asyncio.shield(exited), limit)
         except TimeoutError:
             await self._note_late(container.id)
-            await self._signal(container, SIGKILL)
+            with suppress(Conflict):
+                await self._signal(container, SIGKILL)
             await self._await_kill(container, exited)
 
     async def _note_late(self, container_id: str) -> None:
         async with self._catalog.lock(container_id):
-            container = self._catalog.get(container_id)
-            asked = container.state.asked
-            if asked is not None and container.state.status in lifecycle.LIVE:
+            container = self._catalog.find_id(container_id)
+            asked = container.state.asked if container is not None else None
+            if container is not None and asked and container.state.status in lifecycle.LIVE:
                 await self._note_asked(container, msgspec.structs.replace(asked, late=True))
 
     async def _await_kill(self, container: Container, exited: asyncio.Future[ExitResult]) -> None:
@@ -325,6 +340,7 @@ class Supervisor:
 
     async def _signal(self, container: Container, signal: int) -> None:
         await self._runtime.kill(container.id, signal)
+        failpoints.reach("stop-signalled")
         self._emit(container, "kill", signal=str(signal))
 
     async def _settled(self, reference: str) -> Container:
@@ -353,10 +369,17 @@ class Supervisor:
     async def restart(
         self, reference: str, *, signal: str | None = None, timeout: int | None = None
     ) -> None:
-        container = self._catalog.get(reference)
-        if container.state.status in lifecycle.LIVE:
-            await self._stop(await self._settled(container.id), "restart", signal, timeout)
-        await self.start(container.id)
+        container = await self._settled(reference)
+        self._by_hand.add(container.id)  # to be removed after its exit is not for now
+        try:
+            if container.state.status in lifecycle.LIVE:
+                with suppress(NotModified):  # it has ended meanwhile
+                    await self._stop(container, "restart", signal, timeout)
+            failpoints.reach("restart-stopped")
+            with suppress(NotModified):  # somebody was quicker
+                await self.start(container.id)
+        finally:
+            self._by_hand.discard(container.id)
         self._emit(container, "restart")
 
     async def pause(self, reference: str) -> None:
@@ -373,6 +396,7 @@ class Supervisor:
             container = self._catalog.get(container.id)
             status = lifecycle.transition(container, action)
             await carry_out(container.id)
+            failpoints.reach(f"{action}-done")
             state = msgspec.structs.replace(container.state, status=status)
             await self._catalog.put_state(container, state)
         self._emit(container, action.value)
@@ -397,18 +421,23 @@ class Supervisor:
             container = self._catalog.find_id(ended.container_id)
             if container is None or container.state.status not in lifecycle.LIVE:
                 return  # a start that failed: its own undo gives everything back
-            uptime_seconds = (ended.finished_ns - container.state.started_ns) / 1e9
-            await self._release(container)
+            uptime_seconds = _uptime(container.state)
             state = lifecycle.after(container.state, ended)
             restarts = not self._closing and lifecycle.restarts(
                 container.host_config.restart_policy, state
             )
             if restarts:
                 state = lifecycle.restarting(state)
-            if container.host_config.auto_remove and not restarts and not self._closing:
+            removes = container.host_config.auto_remove and container.id not in self._by_hand
+            # The row comes before all else: exit.json goes with what is given back.
+            if removes and not restarts and not self._closing:
                 container = self._catalog.show_state(container, state)
+                await self._release_names(container)
             else:
                 container = await self._record_exit(container, state)
+                failpoints.reach("exit-recorded")
+                await self._release(container)
+            failpoints.reach("exit-released")
         self._on_container_end(container.id)
         if ended.oom_killed:
             self._emit(container, "oom")
@@ -416,9 +445,9 @@ class Supervisor:
             container, "die", exitCode=str(ended.exit_code), execDuration=str(int(uptime_seconds))
         )
         if restarts:
-            self._schedule_restart(container, lifecycle.counted_uptime(state))
+            self._schedule_restart(container, lifecycle.counted_uptime(state, uptime_seconds))
         self._waiters.ended(container.id, ExitResult(ended.exit_code))
-        if container.host_config.auto_remove:
+        if removes:
             await self._remove_after_exit(container.id)
 
     async def _record_exit(self, container: Container, state: State) -> Container:
@@ -431,8 +460,18 @@ class Supervisor:
 
     async def _release(self, container: Container) -> None:
         """Give back what a running container holds."""
-        await self._attachments.release(container.id)
-        await self._runtime.remove(container.id)
+        try:
+            await self._runtime.remove(container.id)
+        except TiffinError as error:
+            log.warning("run directory stays container=%s: %s", container.id, error.message)
+        await self._release_names(container)
+
+    async def _release_names(self, container: Container) -> None:
+        """Address, ports and ids. What does not go now does at the next check."""
+        try:
+            await self._attachments.release(container.id)
+        except TiffinError as error:
+            log.warning("link stays container=%s: %s", container.id, error.message)
         self._id_ranges.release(container.id)
 
     async def _remove_after_exit(self, container_id: str) -> None:
@@ -505,23 +544,45 @@ class Supervisor:
                 group.create_task(self._recover_one(container))
 
     async def _recover_one(self, container: Container) -> None:
+        """What becomes of one does not keep the daemon from the others."""
+        try:
+            async with self._catalog.lock(container.id):
+                decision = await self._reconcile(self._catalog.get(container.id))
+            if decision is Recovery.FINISH_REMOVAL:
+                await self._remove_after_exit(container.id)
+        except (TiffinError, OSError):
+            log.exception("recovery failed container=%s", container.id)
+
+    async def _reconcile(self, container: Container) -> Recovery:
         observed: Created | Exit | None = None
         if container.state.status in lifecycle.LIVE and self._same_boot(container.state):
             observed = await self._runtime.reconnect(container.id)
         decision = lifecycle.reconcile(container, observed)
         if decision is Recovery.RECONNECT:
+            await self._settle_freeze(container)
             if container.state.id_range is not None:
                 self._id_ranges.keep(container.id, container.state.id_range)
             self._attachments.keep(container)
         elif decision is Recovery.MARK_EXITED:
-            await self._mark_exited(container, observed)
-        elif decision is Recovery.FINISH_REMOVAL:
-            await self._remove_after_exit(container.id)
+            container = await self._mark_exited(container, observed)
+            if container.host_config.auto_remove:
+                return Recovery.FINISH_REMOVAL
         else:
             await self._runtime.remove(container.id)
+        return decision
 
-    async def _mark_exited(self, container: Container, observed: Created | Exit | None) -> None:
-        await self._release(container)
+    async def _settle_freeze(self, container: Container) -> None:
+        """A daemon that ended between a freeze and its record left one of the two behind."""
+        frozen = self._runtime.is_paused(container.id)
+        if frozen and container.state.status is Status.RUNNING:
+            await self._runtime.unpause(container.id)
+        elif container.state.status is Status.PAUSED and not frozen:
+            state = msgspec.structs.replace(container.state, status=Status.RUNNING)
+            await self._catalog.put_state(container, state)
+
+    async def _mark_exited(
+        self, container: Container, observed: Created | Exit | None
+    ) -> Container:
         if isinstance(observed, Exit):
             state = lifecycle.after(container.state, observed)
             if lifecycle.restarts(container.host_config.restart_policy, state):
@@ -534,10 +595,12 @@ class Supervisor:
                 time.time_ns(),
                 verdict=of_unseen_end(rebooted=rebooted),
             )
-        container = await self._catalog.put_state(container, state)
+        container = await self._record_exit(container, state)
+        await self._release(container)
+        if state.oom_killed:
+            self._emit(container, "oom")
         self._emit(container, "die", exitCode=str(state.exit_code))
-        if container.host_config.auto_remove:
-            await self._remove_after_exit(container.id)
+        return container
 
     async def restart_policies(self) -> None:
         """Start what its policy says runs whenever the daemon does, and what was to start again."""
@@ -590,6 +653,12 @@ class Supervisor:
         self._cleanups.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("background step failed", exc_info=task.exception())
+
+
+def _uptime(state: State) -> float:
+    """Seconds that a process that ended just now was up, by a clock that nobody sets."""
+    born = state.start_ticks / os.sysconf("SC_CLK_TCK")
+    return max(time.clock_gettime(time.CLOCK_BOOTTIME) - born, 0.0)
 
 
 def _stop_signal(container: Container, given: str | None = None) -> int:

@@ -468,6 +468,10 @@ class Runtime:
                 raise Conflict(f"container {container_id} is not running") from error
         shim.paused = False
 
+    def is_paused(self, container_id: str) -> bool:
+        shim = self._shims.get(container_id)
+        return shim is not None and shim.paused
+
     async def limit(self, container_id: str, host: HostConfig) -> None:
         shim = self._get(container_id)
         if shim.group is None:
@@ -680,9 +684,7 @@ class Runtime:
         shim.group = self._survivors.group_of(hello) or shim.group
         ended = exit_of(shim.container_id, hello["exit"]) if hello.get("exit") else None
         shim.running = ended is None
-        if shim.running and shim.group is not None:
-            with contextlib.suppress(OSError):
-                shim.paused = shim.group.frozen()
+        self._see_freeze(shim)
         settle(shim.greeted, None)
         if ended is not None:
             self._note_exit(shim, ended)
@@ -709,7 +711,14 @@ class Runtime:
         shim.process = recorded
         shim.group = self._survivors.group(shim.container_id)
         shim.running = True
+        self._see_freeze(shim)
         return shim.created
+
+    @staticmethod
+    def _see_freeze(shim: _Shim) -> None:
+        if shim.running and shim.group is not None:
+            with contextlib.suppress(OSError):
+                shim.paused = shim.group.frozen()
 
     async def _end_orphan(self, container_id: str) -> Exit | None:
         """A shim that wrote no exit.json was killed; what may run on without it ends, and is told.

@@ -116,7 +116,7 @@ class Maker(Birth):
         self._give_stdio()
         self.send_mounts(self._plan, self._directory)
         self._write_file(REQUEST_FILE, self._data)
-        state = {**self._state(), "boot_id": self._host.boot_id}
+        state = {**self._state(), "boot_id": self.host.boot_id}
         self._write_file(STATE_FILE, messages.encode(state))
 
     def _hand_over(self, heir: socket, report: Message | None) -> None:

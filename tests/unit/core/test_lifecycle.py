@@ -151,10 +151,10 @@ def test_a_run_that_never_was_healthy_does_not_reset_the_backoff() -> None:
         asked=Asked("unhealthy", 15, 1, By.ENGINE),
         health=Health("unhealthy"),
     )
-    assert counted_uptime(given_up) == 0.0
+    assert counted_uptime(given_up, 61.0) == 0.0
     once_well = msgspec.structs.replace(given_up, health=Health("unhealthy", was_healthy=True))
-    assert counted_uptime(once_well) == 61.0
-    assert counted_uptime(msgspec.structs.replace(given_up, asked=None)) == 61.0
+    assert counted_uptime(once_well, 61.0) == 61.0
+    assert counted_uptime(msgspec.structs.replace(given_up, asked=None), 61.0) == 61.0
 
 
 def test_backoff_doubles_to_a_minute_and_resets_after_ten_seconds_up() -> None:
@@ -183,6 +183,12 @@ def test_a_daemon_finds_what_still_runs_and_marks_what_does_not() -> None:
     assert reconcile(a_container(Status.REMOVING), None) is Recovery.FINISH_REMOVAL
     assert reconcile(a_container(Status.EXITED), None) is Recovery.KEEP
     assert reconcile(a_container(Status.RESTARTING), None) is Recovery.KEEP
+
+
+def test_what_was_to_go_after_its_exit_goes_when_a_daemon_finds_it_ended() -> None:
+    ended = a_container(Status.EXITED)
+    ended = msgspec.structs.replace(ended, host_config=HostConfig(auto_remove=True))
+    assert reconcile(ended, None) is Recovery.FINISH_REMOVAL
 
 
 def test_a_record_survives_encoding() -> None:

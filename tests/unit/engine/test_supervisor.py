@@ -349,12 +349,8 @@ def test_a_new_daemon_makes_the_records_true(
             world.runtime.end(ID, 5)
         elif meanwhile == "lost":
             world.runtime.alive.clear()
-        catalog = Catalog(world.rows)
-        await catalog.load()
-        world.catalog = catalog
-        world.supervisor = world.make_supervisor()
-        for _ in range(2):
-            await world.supervisor.recover()
+        await after_a_crash(world)
+        await world.supervisor.recover()  # a second time changes nothing
         assert (world.state().status, world.state().exit_code) == (status, exit_code)
 
     play(scene)
@@ -368,5 +364,156 @@ def test_what_another_boot_left_is_not_believed(play: Callable[[Scene], None]) -
         await world.catalog.put_state(container, old)
         await world.supervisor.recover()
         assert (world.state().status, world.state().exit_code) == (Status.EXITED, 255)
+
+    play(scene)
+
+
+async def after_a_crash(world: World) -> None:
+    """A new daemon over what the last one left."""
+    await world.supervisor.close()
+    world.catalog = Catalog(world.rows)
+    await world.catalog.load()
+    world.supervisor = world.make_supervisor()
+    await world.supervisor.recover()
+
+
+def test_an_exit_is_recorded_before_what_tells_of_it_is_removed(
+    play: Callable[[Scene], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        await world.supervisor.start("web")
+        recorded: list[Status] = []
+
+        async def remove(container_id: str) -> None:
+            recorded.append(world.database.containers()[0].state.status)
+
+        monkeypatch.setattr(world.runtime, "remove", remove)
+        world.runtime.end(ID, 3)
+        await world.settled(Status.EXITED)
+        await asyncio.gather(*world.supervisor._tasks)
+        assert recorded == [Status.EXITED]
+
+    play(scene)
+
+
+def test_an_exit_is_told_even_where_the_link_does_not_go(
+    play: Callable[[Scene], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        await world.supervisor.start("web")
+        waiting = world.supervisor.wait("web")
+
+        async def disconnect(_: str) -> None:
+            raise EngineFailure("cannot disconnect the container: No buffer space available")
+
+        monkeypatch.setattr(world.links, "disconnect", disconnect)
+        world.runtime.end(ID, 3)
+        assert (await waiting).exit_code == 3
+        assert world.id_ranges._used == {}
+
+    play(scene)
+
+
+def test_restarting_what_is_removed_after_its_exit_does_not_remove_it(
+    play: Callable[[Scene], None],
+) -> None:
+    async def scene(world: World) -> None:
+        removed: list[str] = []
+
+        async def remove(container_id: str) -> None:
+            removed.append(container_id)
+
+        world.supervisor.remove_after_exit = remove
+        await world.add(HostConfig(auto_remove=True))
+        await world.supervisor.start("web")
+        await world.supervisor.restart("web")
+        assert (world.state().status, removed) == (Status.RUNNING, [])
+        await world.supervisor.stop("web")
+        await asyncio.gather(*world.supervisor._tasks)
+        assert removed == [ID]
+
+    play(scene)
+
+
+@pytest.mark.parametrize("status", [Status.EXITED, Status.CREATED])
+def test_restarting_what_does_not_run_starts_it(
+    play: Callable[[Scene], None], status: Status
+) -> None:
+    async def scene(world: World) -> None:
+        container = await world.add()
+        await world.catalog.put_state(container, State(status=status))
+        await world.supervisor.restart("web")
+        assert world.state().status is Status.RUNNING
+        assert world.actions() == ["start", "restart"]
+
+    play(scene)
+
+
+def test_a_freeze_that_nobody_recorded_is_undone(play: Callable[[Scene], None]) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        await world.supervisor.start("web")
+        world.runtime.frozen.add(ID)
+        await after_a_crash(world)
+        assert (world.state().status, world.runtime.frozen) == (Status.RUNNING, set())
+
+    play(scene)
+
+
+def test_a_thaw_that_nobody_recorded_is_seen(play: Callable[[Scene], None]) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        await world.supervisor.start("web")
+        await world.supervisor.pause("web")
+        world.runtime.frozen.clear()
+        await after_a_crash(world)
+        assert world.state().status is Status.RUNNING
+
+    play(scene)
+
+
+def test_one_container_that_cannot_be_recovered_does_not_keep_the_others(
+    play: Callable[[Scene], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(world: World) -> None:
+        other = "cd" * 32
+        await world.add()
+        await world.add(name="db", key=other)
+        await world.supervisor.start("web")
+        await world.supervisor.start("db")
+        reconnect = world.runtime.reconnect
+
+        async def fails_for_one(container_id: str) -> Any:
+            if container_id == ID:
+                raise EngineFailure("no")
+            return await reconnect(container_id)
+
+        monkeypatch.setattr(world.runtime, "reconnect", fails_for_one)
+        world.runtime.alive.pop(other)
+        await after_a_crash(world)
+        assert world.catalog.get("db").state.status is Status.EXITED
+
+    play(scene)
+
+
+def test_the_backoff_is_measured_by_a_clock_that_nobody_sets(
+    play: Callable[[Scene], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(world: World) -> None:
+        await world.add(HostConfig(restart_policy=RestartPolicy("always")))
+        now = 1000.0
+        monkeypatch.setattr("time.clock_gettime", lambda _: now)
+        monkeypatch.setattr(world.runtime, "start_ticks", lambda: int(now * 100))
+        monkeypatch.setattr("time.time_ns", lambda: 5)  # set back by some decades
+        await world.supervisor.start("web")
+        world.runtime.end(ID, 1)
+        await world.settled(Status.RESTARTING)
+        await asyncio.gather(*world.supervisor._restarts.values())
+        now = 1009.0
+        world.runtime.end(ID, 1)
+        await world.settled(Status.RESTARTING)
+        assert world.supervisor._backoff_seconds[ID] == 0.2
 
     play(scene)
