@@ -24,6 +24,7 @@ from tiffin.cli.failures import WrongUsage
 from tiffin.configuration.hosts import InheritedDoor, TcpDoor, UnixDoor, check_tcp
 from tiffin.configuration.options import Asked, DaemonOptions, parse_options
 from tiffin.configuration.reload import Reloading
+from tiffin.engine import stacks
 from tiffin.engine.engine import Engine
 from tiffin.errors import EngineFailure, InvalidArgument, TiffinError
 from tiffin.logs import set_level, set_up_logging
@@ -45,6 +46,7 @@ async def run(options: DaemonOptions, argv: Sequence[str] = ()) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    _show_stacks_on_request(loop)
     context = _tls_context(options)
     async with AsyncExitStack() as stack:
         engine = await Engine.open(options.settings)
@@ -61,6 +63,12 @@ async def run(options: DaemonOptions, argv: Sequence[str] = ()) -> None:
         await stopping.wait()
         activation.notify(os.environ, "STOPPING=1")
         log.info("stopping: containers go on")
+
+
+def _show_stacks_on_request(loop: asyncio.AbstractEventLoop) -> None:
+    """SIGUSR1: where is everyone, when it hangs? Threads at once, tasks when the loop runs."""
+    loop.add_signal_handler(signal.SIGUSR1, lambda: log.warning("stacks\n%s", stacks.everybody()))
+    faulthandler.register(signal.SIGUSR1, all_threads=True, chain=True)
 
 
 def _tls_context(options: DaemonOptions) -> ssl.SSLContext | None:
@@ -174,7 +182,6 @@ def serve(options: DaemonOptions, argv: Sequence[str]) -> None:
     if os.geteuid() != 0:
         raise EngineFailure("the daemon needs root: it makes namespaces, mounts and links")
     set_up_logging(options.log_level, options.log_format)
-    faulthandler.register(signal.SIGUSR1, all_threads=True)  # where is everyone, when it hangs
     os.umask(0o022)
     os.environ.update(options.proxies)
     os.makedirs(options.settings.exec_root, 0o711, exist_ok=True)

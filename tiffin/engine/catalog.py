@@ -13,6 +13,7 @@ from typing import ParamSpec, TypeVar
 import msgspec
 
 from tiffin.core.container import Container, State, Status
+from tiffin.engine.locks import Locks
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.storage.database import Database
 
@@ -43,7 +44,7 @@ class Catalog:
         self._rows = rows
         self._by_id: dict[str, Container] = {}
         self._id_by_name: dict[str, str] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._locks = Locks("container")
 
     async def load(self) -> None:
         for container in await self._rows.run(self._rows.database.containers):
@@ -74,7 +75,7 @@ class Catalog:
         return self._by_id[matches[0]]
 
     def lock(self, container_id: str) -> asyncio.Lock:
-        return self._locks.setdefault(container_id, asyncio.Lock())
+        return self._locks.of(container_id)
 
     def claim_name(self, name: str, container_id: str) -> None:
         """Take the name in memory before anything is made. Raises Conflict in Docker's words."""
@@ -110,7 +111,6 @@ class Catalog:
         await self._rows.run(self._rows.database.delete_container, container.id)
         self._by_id.pop(container.id, None)
         self.release_name(container.name, container.id)
-        self._locks.pop(container.id, None)
 
     def live(self) -> list[Container]:
         return [

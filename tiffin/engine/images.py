@@ -33,6 +33,7 @@ from tiffin.engine.imagecatalog import Image, ImageCatalog, created_ns
 from tiffin.engine.intake import Intake
 from tiffin.engine.layerstore import EMPTY_DIFF_ID, LayerStore
 from tiffin.engine.leases import Leases
+from tiffin.engine.locks import NamedLock
 from tiffin.engine.outlet import Outlet
 from tiffin.engine.progress import Message, Reporter, stream
 from tiffin.engine.pulls import Pulls
@@ -87,7 +88,7 @@ class Images:
         self._pushes = Pushes(storage, self._catalog, registry, events)
         self._intake = Intake(storage, self._catalog, self._layers, self.leases)
         self._outlet = Outlet(storage, self._catalog)
-        self._removing = asyncio.Lock()
+        self._removing = NamedLock("image removal")
         self.platform = machine_platform(os.uname().machine)
 
     def transfer(self, *, downloads: int, uploads: int) -> None:

@@ -8,7 +8,6 @@ same blob or layer wait for one another and share it.
 from __future__ import annotations
 
 import asyncio
-import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -25,6 +24,7 @@ from tiffin.engine.events import Events
 from tiffin.engine.imagecatalog import ImageCatalog, chains_of, short
 from tiffin.engine.layerstore import LayerStore
 from tiffin.engine.leases import Leases
+from tiffin.engine.locks import Locks
 from tiffin.engine.progress import Reporter
 from tiffin.errors import InvalidArgument, NotFound, RegistryMisbehaved
 from tiffin.registry.client import RegistryClient, Repository
@@ -34,19 +34,6 @@ from tiffin.registry.threads import in_thread
 from tiffin.storage.store import Storage
 
 PARALLEL_DOWNLOADS = 3
-
-
-class Locks:
-    """A lock per name, as long as someone has it."""
-
-    def __init__(self) -> None:
-        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
-
-    def of(self, name: str) -> asyncio.Lock:
-        lock = self._locks.get(name)
-        if lock is None:
-            lock = self._locks[name] = asyncio.Lock()
-        return lock
 
 
 class Pulls:
@@ -65,7 +52,7 @@ class Pulls:
         self._leases = leases
         self._registry = registry
         self._events = events
-        self._locks = Locks()
+        self._locks = Locks("layer")
         self.parallel = PARALLEL_DOWNLOADS
 
     async def pull(

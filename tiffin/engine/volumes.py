@@ -16,6 +16,7 @@ from tiffin.core.container import Container, Volume
 from tiffin.core.mounts import check_volume_name
 from tiffin.engine.catalog import Rows
 from tiffin.engine.events import Events
+from tiffin.engine.locks import NamedLock
 from tiffin.engine.naming import new_id
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 
@@ -34,7 +35,7 @@ class Volumes:
         self._directory = os.path.join(data_root, "volumes")
         self._events = events
         self._users = users  # containers that mount the volume of this name
-        self._lock = asyncio.Lock()
+        self._lock = NamedLock("volumes")
 
     async def list(self) -> list[Volume]:
         return await self._rows.run(self._rows.database.volumes)

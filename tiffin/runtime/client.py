@@ -20,8 +20,6 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-
 from tiffin.core.container import HostConfig, PublishedPort
 from tiffin.core.workload import Attachment, Created, ExecProcess, Exit, Workload
 from tiffin.errors import CannotStart, Conflict, EngineFailure, Unavailable
