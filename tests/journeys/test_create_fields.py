@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,3 +120,159 @@ def test_what_cannot_be_is_a_400_in_dockers_words(
     asked: Asked, host: dict[str, Any], message: str
 ) -> None:
     assert asked.refused(host) == (400, message)
+
+
+# --- mounts ---------------------------------------------------------------------------------------
+
+
+def mounted(**mount: Any) -> dict[str, Any]:
+    return {"Mounts": [mount]}
+
+
+def test_an_image_is_mounted_read_only_whole_or_in_part(asked: Asked) -> None:
+    whole = mounted(Type="image", Source="busybox", Target="/image")
+    script = "cat /image/etc/nsswitch.conf; touch /image/x 2>&1; stat -c %u /image/bin"
+    assert asked.said(script, whole) == (
+        "hosts: files dns\ntouch: /image/x: Read-only file system\n0\n"
+    )
+    part = mounted(Type="image", Source="busybox", Target="/image", ImageOptions={"Subpath": "etc"})
+    assert asked.said("cat /image/nsswitch.conf; touch /image/x 2>&1", part) == (
+        "hosts: files dns\ntouch: /image/x: Read-only file system\n"
+    )
+    container = asked.made(part)
+    shown = asked.inspect(container)
+    assert shown["HostConfig"]["Mounts"] == part["Mounts"]
+    (point,) = shown["Mounts"]
+    assert (point["Type"], point["Name"], point["RW"]) == ("image", "busybox", False)
+    asked.remove(container)
+
+
+def test_a_mounted_image_cannot_be_left_hanging(asked: Asked, daemon: LiveDaemon) -> None:
+    daemon.docker("tag", "busybox", "mounted:one")
+    daemon.docker("build", "-t", "mounted:two", "-", input="FROM busybox\nRUN echo hi > /hi\n")
+    container = asked.made(mounted(Type="image", Source="mounted:two", Target="/image"),
+                           Cmd=["cat", "/image/hi"])  # fmt: skip
+    daemon.docker("rmi", "-f", "mounted:one", "mounted:two")
+    assert daemon.docker("start", "-a", container).stdout == "hi\n"
+    asked.remove(container)
+
+
+@pytest.mark.parametrize(
+    ("mount", "status", "words"),
+    [
+        ({"Type": "image", "Source": "nowhere", "Target": "/x"}, 404, "No such image: nowhere"),
+        ({"Type": "image", "Source": "busybox", "Target": "/x",
+          "ImageOptions": {"Subpath": "no/such"}}, 400,
+         "cannot access path no/such in image busybox: no such file or directory"),
+        ({"Type": "npipe", "Source": "x", "Target": "/x"}, 400,
+         'invalid mount config for type "npipe": mount type unknown'),
+        ({"Type": "cluster", "Source": "x", "Target": "/x"}, 400,
+         'invalid mount config for type "cluster": mount type unknown'),
+        ({"Type": "bind", "Source": "/no/such", "Target": "/x"}, 400,
+         'invalid mount config for type "bind": bind source path does not exist: /no/such'),
+        ({"Type": "volume", "Source": "wished", "Target": "/x",
+          "VolumeOptions": {"DriverConfig": {"Name": "nodriver"}}}, 404,
+         'plugin "nodriver" not found'),
+    ],
+)  # fmt: skip
+def test_a_mount_that_cannot_be_leaves_nothing(
+    asked: Asked, daemon: LiveDaemon, mount: dict[str, Any], status: int, words: str
+) -> None:
+    before = asked.wire("GET", "/containers/json?all=1").json()
+    got, message = asked.refused(mounted(**mount))
+    assert got == status
+    assert words in message
+    assert asked.wire("GET", "/containers/json?all=1").json() == before
+    assert "wished" not in daemon.docker("volume", "ls", "-q").stdout
+
+
+def test_a_tmpfs_has_what_its_options_say(asked: Asked) -> None:
+    host = mounted(
+        Type="tmpfs",
+        Target="/t",
+        TmpfsOptions={"SizeBytes": 65536, "Mode": 0o700, "Options": [["exec"]]},
+    )
+    script = "stat -c %a /t; df -k /t | tail -1 | tr -s ' ' | cut -d' ' -f2; grep ' /t ' "
+    seen = asked.said(script + "/proc/mounts", host).splitlines()
+    assert seen[:2] == ["700", "64"]
+    assert "noexec" not in seen[2]
+    container = asked.made(host)
+    shown = asked.inspect(container)
+    assert shown["HostConfig"]["Mounts"] == host["Mounts"]
+    (point,) = shown["Mounts"]
+    assert (point["Mode"], point["RW"], point["Propagation"]) == ("", True, "")
+    asked.remove(container)
+
+
+def test_a_volume_takes_labels_and_part_of_it_is_mounted(asked: Asked, daemon: LiveDaemon) -> None:
+    whole = {"Type": "volume", "Source": "parted", "Target": "/v",
+             "VolumeOptions": {"Labels": {"a": "b"}}}  # fmt: skip
+    asked.said("mkdir -p /v/sub/deep; echo inside > /v/sub/deep/file", mounted(**whole))
+    label = daemon.docker("volume", "inspect", "-f", "{{.Labels.a}}", "parted").stdout
+    assert label == "b\n"
+    part = {"Type": "volume", "Source": "parted", "Target": "/p",
+            "VolumeOptions": {"Subpath": "sub/deep"}}  # fmt: skip
+    assert asked.said("cat /p/file", mounted(**part)) == "inside\n"
+    lost = {**part, "VolumeOptions": {"Subpath": "not/there"}}
+    container = asked.made(mounted(**lost))
+    refused = daemon.docker("start", container, check=False)
+    assert "not/there: no such file or directory" in refused.stderr
+    asked.remove(container)
+    daemon.docker("volume", "rm", "parted")
+
+
+def test_a_subpath_never_leads_out_of_its_volume(asked: Asked, daemon: LiveDaemon) -> None:
+    whole = {"Type": "volume", "Source": "climbing", "Target": "/v"}
+    asked.said("ln -s /etc /v/link; mkdir /v/etc; echo mine > /v/etc/passwd", mounted(**whole))
+    part = {**whole, "Target": "/p", "VolumeOptions": {"Subpath": "link"}}
+    assert asked.said("cat /p/passwd", mounted(**part)) == "mine\n"
+    daemon.docker("volume", "rm", "climbing")
+
+
+def test_read_only_reaches_below_unless_asked_not_to(
+    asked: Asked, daemon: LiveDaemon, tmp_path: Path
+) -> None:
+    (tmp_path / "below").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "below", tmp_path / "below"], check=True)
+    try:
+        bind = {"Type": "bind", "Source": str(tmp_path), "Target": "/b", "ReadOnly": True}
+        script = "touch /b/x 2>/dev/null || echo no; touch /b/below/x 2>/dev/null && echo yes"
+        assert asked.said(script, mounted(**bind)) == "no\n"
+        force = {**bind, "BindOptions": {"ReadOnlyForceRecursive": True}}
+        assert asked.said(script, mounted(**force)) == "no\n"
+        shallow = {**bind, "BindOptions": {"ReadOnlyNonRecursive": True}}
+        assert asked.said(script, mounted(**shallow)) == "no\nyes\n"
+        alone = {**bind, "BindOptions": {"NonRecursive": True}}
+        assert asked.said("ls -A /b/below", mounted(**alone)) == ""
+        old = Asked(daemon, "v1.43")
+        assert old.said(script, {"Binds": [f"{tmp_path}:/b:ro"]}) == "no\nyes\n"
+    finally:
+        subprocess.run(["umount", tmp_path / "below"], check=True)
+
+
+def test_a_bind_that_was_not_there_is_made_when_asked_for(asked: Asked, tmp_path: Path) -> None:
+    made = tmp_path / "a" / "b"
+    host = mounted(
+        Type="bind", Source=str(made), Target="/b", BindOptions={"CreateMountpoint": True}
+    )
+    assert asked.said("touch /b/x && echo written", host) == "written\n"
+    assert (made / "x").exists()
+
+
+def test_volumes_from_another_container_may_be_read_only(asked: Asked) -> None:
+    script = "touch /data/x 2>&1 || true; cat /data/y"
+    owner = asked.made({"Binds": ["lent:/data"]}, Cmd=["sh", "-c", "echo from owner > /data/y"])
+    asked.wire("POST", f"/containers/{owner}/start")
+    asked.wire("POST", f"/containers/{owner}/wait")
+    read_only = "touch: /data/x: Read-only file system\nfrom owner\n"
+    assert asked.said(script, {"VolumesFrom": [f"{owner}:ro"]}) == read_only
+    assert asked.said(script, {"VolumesFrom": [owner]}) == "from owner\n"
+    assert asked.refused({"VolumesFrom": ["nobody"]}) == (400, "No such container: nobody")
+    asked.remove(owner)
+    asked.wire("DELETE", "/volumes/lent")
+
+
+def test_a_volume_is_not_put_over_a_file_of_the_image(asked: Asked) -> None:
+    status, message = asked.refused(Volumes={"/etc/passwd": {}})
+    assert status == 400
+    assert message == "cannot mount volume over existing file, file exists /etc/passwd"

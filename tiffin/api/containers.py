@@ -124,7 +124,10 @@ class ContainerRoutes:
         wanted = read_create(parse_object(data), request.version)
         await self._check_platform(wanted.config.image, request.query.get("platform"))
         container, warnings = await self._containers.create(
-            request.query.get("name") or None, wanted.config, wanted.host_config
+            request.query.get("name") or None,
+            wanted.config,
+            wanted.host_config,
+            shallow_read_only=wanted.shallow_read_only,
         )
         return json_response(
             {"Id": container.id, "Warnings": [*wanted.warnings, *warnings]}, status=201

@@ -10,8 +10,15 @@ from typing import Any
 
 import msgspec
 
+from tiffin.api import create_versions
 from tiffin.api.container_json import UNSUPPORTED_HOST_FIELDS
 from tiffin.api.decode import decode, find_key
+from tiffin.api.endpoints import (
+    EndpointSettings,
+    check_endpoint,
+    interface_sysctls,
+    read_endpoints,
+)
 from tiffin.api.versions import Version
 from tiffin.core.container import HostConfig
 from tiffin.core.image import ContainerConfig
@@ -22,28 +29,12 @@ _REFUSED = {name.lower(): name for name in UNSUPPORTED_HOST_FIELDS}
 _INT64 = 2**63 - 1
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
-# Endpoint settings that a client sends back from `inspect`, and that mean nothing in a request.
-_ENDPOINT_OUTPUT = frozenset(
-    "networkid endpointid gateway ipaddress ipprefixlen ipv6gateway globalipv6address "
-    "globalipv6prefixlen dnsnames".split()
-)
-
 
 class CreateRequest(msgspec.Struct, frozen=True):
     config: ContainerConfig
     host_config: HostConfig
     warnings: tuple[str, ...] = ()
-
-
-class EndpointSettings(msgspec.Struct, frozen=True, rename="pascal"):
-    """What a client may ask of a container's place on a network."""
-
-    ipam_config: dict[str, Any] | None = msgspec.field(name="IPAMConfig", default=None)
-    links: tuple[str, ...] = ()
-    aliases: tuple[str, ...] = ()
-    mac_address: str = ""
-    driver_opts: dict[str, str] = {}
-    gw_priority: int = 0
+    shallow_read_only: bool = False  # mounts below a read-only bind stay writable
 
 
 def read_create(document: dict[str, Any], version: Version) -> CreateRequest:
@@ -54,10 +45,16 @@ def read_create(document: dict[str, Any], version: Version) -> CreateRequest:
     host = read_host_config(find_key(document, "HostConfig"))
     endpoints = read_endpoints(find_key(document, "NetworkingConfig"))
     _check_plain(config, host)
-    host, mac_address = _place(host, endpoints, version)
-    if mac_address and not config.mac_address:
-        config = msgspec.structs.replace(config, mac_address=mac_address)
-    return CreateRequest(config, host)
+    host, endpoint = _placed(create_versions.host_of(host, version), endpoints, version)
+    mac_address, warnings = create_versions.mac_address_of(
+        config.mac_address, host, endpoint, version
+    )
+    config = msgspec.structs.replace(
+        create_versions.config_of(config, version), mac_address=mac_address
+    )
+    warnings += create_versions.volume_driver_warnings(host, version)
+    shallow = create_versions.read_only_is_shallow(version)
+    return CreateRequest(config, host, tuple(warnings), shallow_read_only=shallow)
 
 
 def _check_plain(config: ContainerConfig, host: HostConfig) -> None:
@@ -127,51 +124,23 @@ def _check_host_field(key: str, value: Any) -> None:
         raise Unsupported(f"HostConfig.{name} is not supported by tiffin")
 
 
-def read_endpoints(document: Any) -> dict[str, EndpointSettings]:
-    """NetworkingConfig.EndpointsConfig."""
-    if document is None:
-        return {}
-    if not isinstance(document, dict):
-        raise InvalidArgument("invalid JSON: NetworkingConfig is no object")
-    endpoints = find_key(document, "EndpointsConfig")
-    if endpoints is None:
-        return {}
-    if not isinstance(endpoints, dict):
-        raise InvalidArgument("invalid JSON: NetworkingConfig.EndpointsConfig is no object")
-    return {name: read_endpoint(value) for name, value in endpoints.items()}
-
-
-def read_endpoint(document: Any) -> EndpointSettings:
-    if document is None:
-        return EndpointSettings()
-    if not isinstance(document, dict):
-        raise InvalidArgument("invalid JSON: endpoint settings are no object")
-    wanted = {key: value for key, value in document.items() if key.lower() not in _ENDPOINT_OUTPUT}
-    settings = decode(wanted, EndpointSettings, "$.EndpointsConfig")
-    if any((settings.ipam_config or {}).values()):
-        raise InvalidArgument(
-            "user specified IP address is supported on user defined networks only"
-        )
-    if settings.links:
-        raise Unsupported("EndpointSettings.Links is not supported by tiffin")
-    return settings
-
-
-def _place(
+def _placed(
     host: HostConfig, endpoints: dict[str, EndpointSettings], version: Version
-) -> tuple[HostConfig, str]:
-    """The host config with the endpoint's network, and the MAC address that it asks for."""
+) -> tuple[HostConfig, EndpointSettings | None]:
+    """The host config with the endpoint's network, and the endpoint."""
     if len(endpoints) > 1:
         if version.before("1.44"):
             raise InvalidArgument(
-                "Container cannot be connected to network endpoints: "
+                "Container cannot be created with multiple network endpoints: "
                 + ", ".join(sorted(endpoints))
             )
         raise Unsupported("a container on several networks is not supported by tiffin")
     if not endpoints:
-        return host, ""
+        return host, None
     ((name, settings),) = endpoints.items()
+    check_endpoint(settings)
     mode = host.network_mode
     if mode in ("", "default") and name not in ("default", ""):
         host = msgspec.structs.replace(host, network_mode=name)
-    return host, settings.mac_address
+    sysctls = {**host.sysctls, **interface_sysctls(settings)}
+    return msgspec.structs.replace(host, sysctls=sysctls), settings

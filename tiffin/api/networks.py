@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tiffin.api.create import read_endpoint
 from tiffin.api.decode import decode, find_key, read_json
+from tiffin.api.endpoints import read_endpoint
 from tiffin.api.messages import NO_CONTENT, Answer, Request, json_response
 from tiffin.api.router import Route
 from tiffin.api.versions import Version

@@ -74,34 +74,53 @@ class DeviceRequest(msgspec.Struct, frozen=True, rename="pascal"):
     options: dict[str, str] = {}
 
 
-class BindOptions(msgspec.Struct, frozen=True, rename="pascal"):
+class BindOptions(msgspec.Struct, frozen=True, omit_defaults=True, rename="pascal"):
     propagation: str = ""
     non_recursive: bool = False
     create_mountpoint: bool = False
+    read_only_non_recursive: bool = False
+    read_only_force_recursive: bool = False
 
 
-class VolumeOptions(msgspec.Struct, frozen=True, rename="pascal"):
+class Driver(msgspec.Struct, frozen=True, omit_defaults=True, rename="pascal"):
+    name: str = ""
+    options: dict[str, str] = {}
+
+
+class VolumeOptions(msgspec.Struct, frozen=True, omit_defaults=True, rename="pascal"):
     no_copy: bool = False
     labels: dict[str, str] = {}
     subpath: str = ""
+    driver_config: Driver | None = None
 
 
-class TmpfsOptions(msgspec.Struct, frozen=True, rename="pascal"):
+class ImageOptions(msgspec.Struct, frozen=True, omit_defaults=True, rename="pascal"):
+    subpath: str = ""
+
+
+class TmpfsOptions(msgspec.Struct, frozen=True, omit_defaults=True, rename="pascal"):
     size_bytes: int = 0
     mode: int = 0
+    options: tuple[tuple[str, ...], ...] = ()  # ("noexec",)
 
 
-class MountRequest(msgspec.Struct, frozen=True, rename="pascal"):
+class ClusterOptions(msgspec.Struct, frozen=True):
+    """Of swarm's volumes; nothing is in it."""
+
+
+class MountRequest(msgspec.Struct, frozen=True, omit_defaults=True, rename="pascal"):
     """One entry of HostConfig.Mounts: what the user asked for (`--mount`)."""
 
-    type: str = ""  # bind, volume, tmpfs
+    type: str = ""  # bind, volume, tmpfs, image
     source: str = ""
     target: str = ""
     read_only: bool = False
     consistency: str = ""
     bind_options: BindOptions | None = None
     volume_options: VolumeOptions | None = None
+    image_options: ImageOptions | None = None
     tmpfs_options: TmpfsOptions | None = None
+    cluster_options: ClusterOptions | None = None
 
 
 def _host_name(field: str) -> str:
@@ -202,16 +221,19 @@ class HostConfig(msgspec.Struct, frozen=True, rename=_host_name):
 class Mount(msgspec.Struct, frozen=True, rename="pascal"):
     """One resolved mount, as `inspect` shows it. `source` is a host path ("" for tmpfs)."""
 
-    type: str  # bind, volume, tmpfs
+    type: str  # bind, volume, tmpfs, image
     source: str
     destination: str
-    name: str = ""  # volume name
+    name: str = ""  # of a volume or an image
     driver: str = ""
-    mode: str = ""  # the option words as given: "ro", "z", "size=64m"
+    mode: str = ""  # the option words as given: "ro", "z"
     rw: bool = msgspec.field(name="RW", default=True)
     propagation: str = ""
     non_recursive: bool = False
     subpath: str = ""
+    read_only_below: bool = True  # of a bind that is read-only: all mounts below it too
+    options: str = ""  # a tmpfs's: "size=65536,mode=700"
+    snapshot: str = ""  # an image's: the id of the active snapshot that is mounted
 
 
 class Endpoint(msgspec.Struct, frozen=True):

@@ -38,6 +38,7 @@ class Workload(msgspec.Struct, frozen=True):
     rootfs: Overlay
     hostname: str
     mounts: tuple[Mount, ...] = ()  # sources exist; volumes are filled already
+    images: dict[str, Overlay] = {}  # what is mounted of images, by destination
     id_range: IdRange | None = None  # None: the host's user namespace
     etc_files: dict[
         str, str

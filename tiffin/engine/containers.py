@@ -141,9 +141,17 @@ class Containers:
     # -- create ------------------------------------------------------------------------------
 
     async def create(
-        self, name: str | None, config: ContainerConfig, host_config: HostConfig
+        self,
+        name: str | None,
+        config: ContainerConfig,
+        host_config: HostConfig,
+        *,
+        shallow_read_only: bool = False,
     ) -> tuple[Container, Names]:
-        """All but the processes. Raises InvalidArgument, NotFound (image), Conflict (name)."""
+        """All but the processes. Raises InvalidArgument, NotFound (image), Conflict (name).
+
+        `shallow_read_only`: mounts below a read-only bind stay writable.
+        """
         host_config = with_defaults(host_config, self.defaults)
         self._check(config, host_config)
         image = await self._images.get(config.image)
@@ -153,6 +161,9 @@ class Containers:
         spec.validate(merged, host_config, self._facts)
         numbers(limited_devices(host_config))
         host_config, warnings = settle(host_config, self._facts, self._catalog)
+        wanted = await self._mounting.check(
+            merged, host_config, shallow_read_only=shallow_read_only
+        )
         container_id = new_id()
         chosen = lifecycle.check_name(name) if name else new_name(self._catalog.names())
         self._catalog.claim_name(chosen, container_id)
@@ -162,7 +173,7 @@ class Containers:
             snapshot = await asyncio.to_thread(self._snapshots.prepare, chain)
             undo.push_async_callback(asyncio.to_thread, self._snapshots.remove, snapshot)
             failpoints.reach("create-snapshot")
-            mounts = await self._mounting.resolve(merged, host_config, snapshot, undo)
+            mounts = await self._mounting.resolve(wanted, host_config, snapshot, undo)
             failpoints.reach("create-mounts")
             container = Container(
                 id=container_id,
@@ -360,6 +371,7 @@ class Containers:
     def _drop_files(self, container: Container) -> None:
         with suppress(NotFound):  # a removal that was cut short got this far
             self._snapshots.remove(container.snapshot)
+        self._mounting.drop_images(container)
         shutil.rmtree(os.path.join(self._directory, container.id), ignore_errors=True)
 
     async def _auto_remove(self, container_id: str) -> None:

@@ -144,7 +144,7 @@ class Engine:
             supervisor,
             self.processes,
             self.images,
-            Mounting(catalog, self.volumes, snapshots),
+            Mounting(catalog, self.volumes, snapshots, self.images),
             self.networks,
             self.runtime,
             snapshots,
@@ -204,6 +204,7 @@ class Engine:
             if container_id not in known:
                 await self.runtime.remove(container_id)
         used = {container.snapshot for container in self._catalog.all()}
+        used |= {mount.snapshot for one in self._catalog.all() for mount in one.mounts}
         snapshots = self._storage.snapshots
         for active in await asyncio.to_thread(snapshots.actives):
             if active not in used:
@@ -219,7 +220,11 @@ class Engine:
         return [c for c in self._catalog.all() if c.image_id == image_id]
 
     def _volume_users(self, name: str) -> list[Container]:
-        return [c for c in self._catalog.all() if any(mount.name == name for mount in c.mounts)]
+        return [
+            c
+            for c in self._catalog.all()
+            if any(m.type == "volume" and m.name == name for m in c.mounts)
+        ]
 
     async def _close_bridge(self) -> None:
         await self._bridge.close(keep=bool(self._catalog.live()))

@@ -1,82 +1,134 @@
-"""From requested mounts to directories that exist: volumes made and filled, binds checked."""
+"""From requested mounts to what exists: volumes made and filled, binds checked, images prepared."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import msgspec
 
 from tiffin.core.container import Container, HostConfig, Mount, Volume
 from tiffin.core.image import ContainerConfig
-from tiffin.core.mounts import requested_mounts
+from tiffin.core.mounts import WantedMount, parse_volumes_from, requested_mounts
 from tiffin.engine.catalog import Catalog
+from tiffin.engine.images import Images
 from tiffin.engine.volumes import Volumes
 from tiffin.errors import InvalidArgument, NotFound
 from tiffin.kernel import rootpath
 from tiffin.storage.snapshots import SnapshotStore
 
+Wanted = tuple[WantedMount, ...]
+
 
 class Mounting:
-    def __init__(self, catalog: Catalog, volumes: Volumes, snapshots: SnapshotStore) -> None:
+    def __init__(
+        self, catalog: Catalog, volumes: Volumes, snapshots: SnapshotStore, images: Images
+    ) -> None:
         self._catalog = catalog
         self._volumes = volumes
         self._snapshots = snapshots
+        self._images = images
+
+    async def check(
+        self, config: ContainerConfig, host: HostConfig, *, shallow_read_only: bool = False
+    ) -> Wanted:
+        """What the request names. Raises InvalidArgument, before anything is made."""
+        wanted = requested_mounts(config, host)
+        if shallow_read_only:
+            wanted = tuple(map(_shallow, wanted))
+        self._inherited(host)
+        for one in wanted:
+            if one.mount.type == "bind" and not one.create_source:
+                await asyncio.to_thread(_check_source, one.mount)
+        return wanted
 
     async def resolve(
         self,
-        config: ContainerConfig,
+        wanted: Wanted,
         host: HostConfig,
         snapshot: str,
         undo: AsyncExitStack,
     ) -> tuple[Mount, ...]:
-        """Every mount with its source. Volumes that this made are taken back by `undo`."""
+        """Every mount with its source. What this made is taken back by `undo`."""
         mounts = {mount.destination: mount for mount in self._inherited(host)}
-        for mount in requested_mounts(config, host):
+        for mount in mounts.values():
+            if mount.type == "image":
+                mounts[mount.destination] = await self._with_image(mount, undo)
+        for one in wanted:
+            mount = one.mount
             if mount.type == "volume":
-                if not mount.name and mount.destination in mounts:
+                if not mount.name and not one.mount.subpath and mount.destination in mounts:
                     continue  # the image's VOLUME, given by --volumes-from
-                mounts[mount.destination] = await self._with_volume(mount, snapshot, undo)
-            elif mount.type == "bind":
-                mounts[mount.destination] = await asyncio.to_thread(_checked_bind, mount)
+                mounts[mount.destination] = await self._with_volume(one, snapshot, undo)
+            elif mount.type == "image":
+                mounts[mount.destination] = await self._with_image(mount, undo)
             else:
+                if one.create_source:
+                    await asyncio.to_thread(_make_source, mount)
                 mounts[mount.destination] = mount
         return tuple(mounts.values())
 
     def _inherited(self, host: HostConfig) -> list[Mount]:
         found = []
         for text in host.volumes_from:
-            name, _, mode = text.partition(":")
-            if mode not in ("", "ro", "rw", "z", "Z"):
-                raise InvalidArgument(f"invalid mode: {mode}")
+            name, read_only = parse_volumes_from(text)
+            try:
+                mounts = self._catalog.get(name).mounts
+            except NotFound as error:
+                raise InvalidArgument(error.message) from error
             found += [
-                msgspec.structs.replace(mount, rw=mount.rw and mode != "ro")
-                for mount in self._catalog.get(name).mounts
+                msgspec.structs.replace(mount, rw=mount.rw and not read_only) for mount in mounts
             ]
         return found
 
-    async def _with_volume(self, mount: Mount, snapshot: str, undo: AsyncExitStack) -> Mount:
+    async def _with_volume(self, wanted: WantedMount, snapshot: str, undo: AsyncExitStack) -> Mount:
+        mount = wanted.mount
         existing = await self._volumes.find(mount.name) if mount.name else None
-        volume = existing or await self._volumes.create(mount.name)
+        volume = existing or await self._volumes.create(
+            mount.name, driver=mount.driver, labels=wanted.labels, options=wanted.driver_options
+        )
         if existing is None:
             undo.push_async_callback(self._forget, volume)
-        source = volume.mountpoint
-        if "nocopy" not in mount.mode:
+        if wanted.copy:
             await asyncio.to_thread(
-                fill_volume, self._snapshots, snapshot, mount.destination, source
+                fill_volume,
+                self._snapshots,
+                snapshot,
+                mount.destination,
+                volume.mountpoint,
+                mount.subpath,
             )
-        if mount.subpath:
-            await asyncio.to_thread(_check_subpath, source, mount.subpath)
-        return msgspec.structs.replace(mount, name=volume.name, source=source)
+        return msgspec.structs.replace(
+            mount, name=volume.name, source=volume.mountpoint, driver=volume.driver
+        )
 
     async def _forget(self, volume: Volume) -> None:
         await self._volumes.remove(volume.name, force=True)
 
+    async def _with_image(self, mount: Mount, undo: AsyncExitStack) -> Mount:
+        """A snapshot of its own on the image's layers keeps those for as long as it is there."""
+        image = await self._images.get(mount.name)
+        active = await asyncio.to_thread(self._snapshots.prepare, image.chain_id)
+        undo.push_async_callback(asyncio.to_thread, self._snapshots.remove, active)
+        if mount.subpath:
+            await asyncio.to_thread(_check_in_image, self._snapshots, active, mount)
+        source = self._snapshots.overlay(active).upper
+        return msgspec.structs.replace(mount, source=source, snapshot=active)
+
+    def drop_images(self, container: Container) -> None:
+        """Blocking. Give up what the container mounts of images. Idempotent."""
+        for mount in container.mounts:
+            if mount.snapshot:
+                with suppress(NotFound):
+                    self._snapshots.remove(mount.snapshot)
+
     async def remove_anonymous(self, container: Container) -> None:
         """Anonymous volumes end with their container (`rm -v`, `--rm`) unless another uses them."""
         for mount in container.mounts:
-            volume = await self._volumes.find(mount.name) if mount.name else None
+            if mount.type != "volume":
+                continue
+            volume = await self._volumes.find(mount.name)
             if (
                 volume is not None
                 and volume.anonymous
@@ -85,53 +137,89 @@ class Mounting:
                 await self._volumes.remove(volume.name, force=True)
 
 
-def _checked_bind(mount: Mount) -> Mount:
-    """`-v` makes a missing source, `--mount` refuses it, as Docker's do."""
-    if mount.mode == "must-exist":
-        if not os.path.lexists(mount.source):
-            raise InvalidArgument(
-                'invalid mount config for type "bind": '
-                f"bind source path does not exist: {mount.source}"
-            )
-        return msgspec.structs.replace(mount, mode="")
+def _shallow(wanted: WantedMount) -> WantedMount:
+    mount = msgspec.structs.replace(wanted.mount, read_only_below=False)
+    return msgspec.structs.replace(wanted, mount=mount)
+
+
+def _check_source(mount: Mount) -> None:
+    """`--mount` refuses a missing source; `-v` makes it."""
     if not os.path.lexists(mount.source):
+        raise InvalidArgument(
+            f'invalid mount config for type "bind": bind source path does not exist: {mount.source}'
+        )
+
+
+def _check_in_image(snapshots: SnapshotStore, active: str, mount: Mount) -> None:
+    with snapshots.mounted(active, read_only=True) as root:
         try:
-            os.makedirs(mount.source, 0o755, exist_ok=True)
+            os.close(rootpath.open_in(root, mount.subpath, os.O_PATH))
         except OSError as error:
+            words = os.strerror(error.errno or 0).lower()
             raise InvalidArgument(
-                f"error while creating mount source path '{mount.source}': "
-                f"mkdir {mount.source}: {(error.strerror or str(error)).lower()}"
+                f"cannot access path {mount.subpath} in image {mount.name}: {words}"
             ) from error
-    return msgspec.structs.replace(mount, mode="" if mount.mode == "create" else mount.mode)
+
+
+def _make_source(mount: Mount) -> None:
+    if os.path.lexists(mount.source):
+        return
+    try:
+        os.makedirs(mount.source, 0o755, exist_ok=True)
+    except OSError as error:
+        raise InvalidArgument(
+            f"error while creating mount source path '{mount.source}': "
+            f"mkdir {mount.source}: {(error.strerror or str(error)).lower()}"
+        ) from error
 
 
 def fill_volume(
-    snapshots: SnapshotStore, snapshot: str, destination: str, volume_path: str
+    snapshots: SnapshotStore,
+    snapshot: str,
+    destination: str,
+    volume_path: str,
+    subpath: str = "",
 ) -> None:
-    """Copy what the image has at `destination`, with owners and modes, into an empty volume."""
-    if os.listdir(volume_path):
-        return
-    with snapshots.mounted(snapshot, read_only=True) as root:
-        try:
-            source = rootpath.open_in(root, destination, os.O_RDONLY | os.O_DIRECTORY)
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        try:
-            target = os.open(volume_path, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                rootpath.copy_tree(source, "", target, "")
-            finally:
-                os.close(target)
-        finally:
-            os.close(source)
+    """Copy what the image has at `destination`, with owners and modes, into an empty volume.
 
-
-def _check_subpath(volume_path: str, subpath: str) -> None:
-    """That it is there, for the user's sake: each start resolves it anew, inside the volume."""
-    root = os.open(volume_path, os.O_RDONLY | os.O_DIRECTORY)
+    Into the directory `subpath` of it where that is given and there. Raises InvalidArgument where
+    the image has a file there.
+    """
     try:
-        os.close(rootpath.open_in(root, subpath, os.O_PATH))
-    except FileNotFoundError as error:
-        raise NotFound(f"cannot access path {os.path.join(volume_path, subpath)}") from error
+        target = _open_below(volume_path, subpath)
+    except (FileNotFoundError, NotADirectoryError):
+        return  # whether it is there is asked when it is mounted
+    try:
+        if os.listdir(target):
+            return
+        with snapshots.mounted(snapshot, read_only=True) as root:
+            source = _open_image_path(root, destination)
+            if source >= 0:
+                try:
+                    rootpath.copy_tree(source, "", target, "")
+                finally:
+                    os.close(source)
     finally:
-        os.close(root)
+        os.close(target)
+
+
+def _open_below(volume_path: str, subpath: str) -> int:
+    volume = os.open(volume_path, os.O_RDONLY | os.O_DIRECTORY)
+    if not subpath:
+        return volume
+    try:
+        return rootpath.open_in(volume, subpath, os.O_RDONLY | os.O_DIRECTORY)
+    finally:
+        os.close(volume)
+
+
+def _open_image_path(root: int, destination: str) -> int:
+    """-1 where the image has nothing there."""
+    try:
+        return rootpath.open_in(root, destination, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return -1
+    except NotADirectoryError as error:
+        raise InvalidArgument(
+            f"cannot mount volume over existing file, file exists {destination}"
+        ) from error

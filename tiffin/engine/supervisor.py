@@ -138,6 +138,11 @@ class Supervisor:
                 rootfs=self._snapshots.overlay(container.snapshot),
                 hostname=attached.hostname,
                 mounts=container.mounts,
+                images={
+                    mount.destination: self._snapshots.overlay(mount.snapshot)
+                    for mount in container.mounts
+                    if mount.snapshot
+                },
                 id_range=id_range,
                 etc_files=attached.etc_files,
                 join_pids=join_pids,

@@ -15,6 +15,7 @@ from tiffin.runtime import capabilities, devices, seccomp_profile
 from tiffin.runtime.facts import HostFacts
 from tiffin.runtime.resources import check_resources
 from tiffin.runtime.security import parse_security_options
+from tiffin.runtime.tmpfs import tmpfs_options
 
 MAX_HOSTNAME = 64  # HOST_NAME_MAX
 _MILLISECOND_NS = 1_000_000
@@ -184,13 +185,16 @@ def _check_ulimit(limit: Ulimit) -> None:
 
 
 def _check_paths(host: HostConfig) -> None:
-    for destination in host.tmpfs:
+    for destination, words in host.tmpfs.items():
+        tmpfs_options(words)
         if not destination.startswith("/"):
             raise InvalidArgument(
                 f"invalid mount path: '{destination}' mount path must be absolute"
             )
         if normpath(destination) in ("/", "//"):
             raise InvalidArgument("invalid specification: destination can't be '/'")
+        if "\0" in destination:
+            raise InvalidArgument(f"invalid mount path: {destination!r} contains a nul byte")
     if "\0" in host.cgroup_parent:
         raise InvalidArgument(f"invalid cgroup parent: {host.cgroup_parent!r}")
 

@@ -8,8 +8,8 @@ from posixpath import basename
 from tiffin.core import idrange
 from tiffin.core.container import Mount
 from tiffin.core.workload import Workload
-from tiffin.errors import CannotStart
-from tiffin.kernel import cgroup
+from tiffin.errors import CannotStart, NotFound
+from tiffin.kernel import cgroup, rootpath
 from tiffin.runtime import capabilities, devices, limits, paths
 from tiffin.runtime.facts import HostFacts, Observed
 
@@ -50,12 +50,27 @@ def observe(workload: Workload) -> Observed:
     """What this workload's plan needs to be asked now. Raises CannotStart in Docker's words."""
     for mount in workload.mounts:
         _check_propagation(mount)
+        if mount.type == "volume" and mount.subpath:
+            _check_subpath(mount)
     owners = () if workload.id_range is None else _owners(workload)
     return Observed(
         devices=devices.find(workload.host_config),
         owners=frozenset(owners),
         numbers=devices.numbers(limits.limited_devices(workload.host_config)),
     )
+
+
+def _check_subpath(mount: Mount) -> None:
+    path = os.path.join(mount.source, mount.subpath)
+    try:
+        root = os.open(mount.source, os.O_PATH | os.O_DIRECTORY)
+        try:
+            os.close(rootpath.open_in(root, mount.subpath, os.O_PATH))
+        finally:
+            os.close(root)
+    except OSError as error:
+        words = os.strerror(error.errno or 0).lower()
+        raise NotFound(f"cannot access path {path}: {words}") from error
 
 
 def _owners(workload: Workload) -> list[int]:

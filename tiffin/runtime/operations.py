@@ -173,16 +173,20 @@ class Operation:
 
 
 class MakeOverlay(Operation):
-    """The root of committed layers and one writable directory, seen through the container's ids."""
+    """Committed layers and one writable directory, seen through the container's ids.
 
-    __slots__ = ("attributes", "idmap", "lower", "upper", "work")
+    With `subpath` what lies there in it.
+    """
 
-    def __init__(self, overlay: Config, attributes: int) -> None:
+    __slots__ = ("attributes", "idmap", "lower", "subpath", "upper", "work")
+
+    def __init__(self, overlay: Config, attributes: int, subpath: str = "") -> None:
         self.lower: list[str] = list(overlay["lower"])
         self.upper: str = overlay["upper"]
         self.work: str = overlay["work"]
         self.idmap: bool = overlay.get("idmap", False)
         self.attributes = attributes
+        self.subpath = subpath
 
     def describe(self) -> str:
         return f"mount overlay of {self.upper}"
@@ -417,9 +421,12 @@ def _plan_mount(result: Plan, mount: Config, linux: Config, extra: Config) -> No
     kind: str = mount.get("type") or "bind"
     source: str = mount.get("source") or kind
     check_target(target, kind)
-    if kind in ("bind", "none", "rbind") or "bind" in words or "rbind" in words:
-        subpath = (mount.get("tiffin") or {}).get("subpath") or ""
-        slot = result.detach(CloneTree(source, target, words, subpath))
+    own: Config = mount.get("tiffin") or {}
+    if own.get("overlay"):
+        operation = MakeOverlay(own["overlay"], Options(words).set, own.get("subpath") or "")
+        result.create.append(Attach(result.detach(operation), source, target))
+    elif kind in ("bind", "none", "rbind") or "bind" in words or "rbind" in words:
+        slot = result.detach(CloneTree(source, target, words, own.get("subpath") or ""))
         result.create.append(Attach(slot, source, target))
     elif kind == "tmpfs" and target == "/dev":
         links = extra.get("links") or _DEVICE_LINKS

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _NO_USER_NAMESPACE = -1
+_INSIDE = mounts.RESOLVE_IN_ROOT | mounts.RESOLVE_NO_MAGICLINKS
 
 
 class Failed(Exception):
@@ -80,11 +81,39 @@ _OVERLAY_OPTIONS = (
 
 def _make_overlay(operation: Operation, ids: Ids, scratch: str) -> int:
     assert isinstance(operation, MakeOverlay)
+    tree = _whole_overlay(operation, ids, scratch)
+    return _only_below(tree, operation.subpath, scratch) if operation.subpath else tree
+
+
+def _whole_overlay(operation: MakeOverlay, ids: Ids, scratch: str) -> int:
     if not operation.lower:
         return _only_layer(operation, ids)
     if kernel_version() >= (6, 13):
         return _overlay_by_descriptor(operation, ids)
     return _overlay_by_path(operation, ids, scratch)
+
+
+def _only_below(tree: int, subpath: str, scratch: str) -> int:
+    """A part of a detached mount. Before Linux 6.15 it must be attached to be cloned from."""
+    host = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        syscalls.unshare(syscalls.CLONE_NEWNS)
+        try:
+            mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
+            root = f"{scratch}/image"
+            os.makedirs(root, exist_ok=True)
+            mounts.move_mount(tree, mounts.AT_FDCWD, root)
+            below = mounts.openat2(tree, subpath, os.O_PATH, resolve=_INSIDE)
+            try:
+                return mounts.open_tree(below, "", mounts.OPEN_TREE_CLONE | mounts.AT_EMPTY_PATH)
+            finally:
+                os.close(below)
+        finally:
+            syscalls.setns(host, syscalls.CLONE_NEWNS)
+            os.chdir("/")
+    finally:
+        os.close(host)
+        os.close(tree)
 
 
 def kernel_version() -> tuple[int, int]:
@@ -230,9 +259,8 @@ def _open_source(operation: CloneTree) -> int:
     if not operation.subpath:
         return source
     # A container may have written what the path below a volume leads over.
-    resolve = mounts.RESOLVE_IN_ROOT | mounts.RESOLVE_NO_MAGICLINKS
     try:
-        return mounts.openat2(source, operation.subpath, os.O_PATH, resolve=resolve)
+        return mounts.openat2(source, operation.subpath, os.O_PATH, resolve=_INSIDE)
     finally:
         os.close(source)
 

@@ -26,7 +26,8 @@ How the rest is to be read:
   "idmap" (or "ridmap": with everything below) says: map ids as `linux.uidMappings` do, where the
   file system can, else bind it as it is. A tmpfs with "idmap" is /dev: made in the host's user
   namespace, idmapped, bound. "rro" is read-only with everything below. A volume may have
-  "tiffin": {"subpath": "a/b"}, to be resolved inside `source`. On v1 the type "cgroup" stands for a
+  "tiffin": {"subpath": "a/b"}, to be resolved inside `source`. An image's mount has
+  "tiffin": {"overlay": as above, "subpath"}. On v1 the type "cgroup" stands for a
   tmpfs and one mount a hierarchy.
 - `linux.devices` are all nodes of /dev; `linux.resources` is for kernel.cgroup.Cgroup.create.
 - `linux.seccomp` is what kernel.seccomp.compile_filter takes, or missing: unconfined.
@@ -43,13 +44,14 @@ from typing import Any
 
 from tiffin.core import idrange
 from tiffin.core.container import HostConfig, Mount, Ulimit
-from tiffin.core.workload import Workload
+from tiffin.core.workload import Overlay, Workload
 from tiffin.errors import InvalidArgument
 from tiffin.runtime import capabilities, devices, limits, paths, seccomp_profile
 from tiffin.runtime.checks import validate
 from tiffin.runtime.discards import adapt
 from tiffin.runtime.facts import HostFacts, Observed
 from tiffin.runtime.security import SecurityOptions, parse_security_options
+from tiffin.runtime.tmpfs import tmpfs_options
 
 __all__ = [
     "HostFacts",
@@ -203,7 +205,12 @@ def _default_mounts(host: HostConfig, facts: HostFacts, *, mapped: bool) -> list
 
 
 def _user_mounts(workload: Workload, id_map: Map) -> list[OCIMount]:
-    mounts = [_user_mount(mount, id_map) for mount in workload.mounts]
+    mounts = [
+        _image_mount(mount, workload.images[mount.destination], mapped=bool(id_map))
+        if mount.type == "image"
+        else _user_mount(mount, id_map)
+        for mount in workload.mounts
+    ]
     taken = {mount["destination"] for mount in mounts}
     for destination, words in workload.host_config.tmpfs.items():
         target = _clean(destination)
@@ -217,16 +224,31 @@ def _user_mounts(workload: Workload, id_map: Map) -> list[OCIMount]:
 
 def _user_mount(mount: Mount, id_map: Map) -> OCIMount:
     if mount.type == "tmpfs":
-        options = tmpfs_options(mount.mode, read_only=not mount.rw)
+        options = tmpfs_options(mount.options, read_only=not mount.rw)
         return _mount(mount.destination, "tmpfs", "tmpfs", options)
     options = ["bind" if mount.non_recursive else "rbind"]
     if not mount.rw:
-        options.append("ro" if mount.non_recursive else "rro")
+        options.append("rro" if mount.read_only_below and not mount.non_recursive else "ro")
     options.append(mount.propagation or "rprivate")
     bound = _bind(mount.destination, mount.source, options, id_map)
     if mount.subpath:
         bound["tiffin"] = {"subpath": mount.subpath}
     return bound
+
+
+def _image_mount(mount: Mount, overlay: Overlay, *, mapped: bool) -> OCIMount:
+    made = _mount(mount.destination, "overlay", "overlay", ["ro", "nodev"])
+    made["tiffin"] = {"overlay": _overlay(overlay, mapped=mapped), "subpath": mount.subpath}
+    return made
+
+
+def _overlay(overlay: Overlay, *, mapped: bool) -> Config:
+    return {
+        "lower": list(overlay.lower),
+        "upper": overlay.upper,
+        "work": overlay.work,
+        "idmap": mapped,
+    }
 
 
 def _etc_file(destination: str, source: str, host: HostConfig, id_map: Map) -> OCIMount:
@@ -251,46 +273,6 @@ def _depth(path: str) -> int:
 def _clean(path: str) -> str:
     """Absolute, normal, with one slash in front: never climbs ("/../x" is "/x")."""
     return "/" + normpath("/" + path).lstrip("/")
-
-
-_CONTRARY = {
-    "rw": "ro",
-    "suid": "nosuid",
-    "dev": "nodev",
-    "exec": "noexec",
-    "async": "sync",
-    "atime": "noatime",
-    "diratime": "nodiratime",
-    "norelatime": "relatime",
-    "nostrictatime": "strictatime",
-}
-_TMPFS_FLAGS = frozenset(_CONTRARY) | frozenset(_CONTRARY.values()) | {"dirsync"}
-_TMPFS_VALUES = frozenset({"size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol"})
-_PROPAGATIONS = frozenset(
-    {"private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable"}
-)
-
-
-def tmpfs_options(words: str, *, read_only: bool = False) -> list[str]:
-    """Docker's defaults and the user's words, of contrary ones the last. Raises InvalidArgument."""
-    asked = [word for word in words.split(",") if word and word != "defaults"]
-    merged: dict[str, str] = {}
-    for word in ["noexec", "nosuid", "nodev", "rprivate", *asked, *(["ro"] if read_only else [])]:
-        key = _tmpfs_key(word)
-        merged.pop(key, None)
-        merged[key] = word
-    return list(merged.values())
-
-
-def _tmpfs_key(word: str) -> str:
-    if word in _PROPAGATIONS:
-        return "propagation"
-    if word in _TMPFS_FLAGS:
-        return _CONTRARY.get(word, word)
-    name, equals, _ = word.partition("=")
-    if not equals or name not in _TMPFS_VALUES:
-        raise InvalidArgument(f'invalid tmpfs option "{name}"')
-    return name
 
 
 # --- linux ----------------------------------------------------------------------------------------
@@ -410,16 +392,10 @@ def cgroups_path(container_id: str, host: HostConfig, facts: HostFacts) -> str:
 def _ours(workload: Workload, facts: HostFacts, *, mapped: bool) -> Config:
     config, host, log = workload.config, workload.host_config, workload.log
     used = limits.controllers(host, facts)
-    overlay = workload.rootfs
     return {
         "version": SHAPE_VERSION,
         "id": workload.id,
-        "overlay": {
-            "lower": list(overlay.lower),
-            "upper": overlay.upper,
-            "work": overlay.work,
-            "idmap": mapped,
-        },
+        "overlay": _overlay(workload.rootfs, mapped=mapped),
         "user": config.user,
         "groups": list(host.group_add),
         "log": {"path": log.path, "max_size_bytes": log.max_size_bytes, "max_files": log.max_files},

@@ -130,7 +130,9 @@ class FakeContainers:
     async def sizes(self, container: Container) -> tuple[int, int]:
         return 10, 1244
 
-    async def create(self, name: Any, config: Any, host: Any) -> tuple[Container, list[str]]:
+    async def create(
+        self, name: Any, config: Any, host: Any, *, shallow_read_only: bool = False
+    ) -> tuple[Container, list[str]]:
         self.created.append((name, config, host))
         return exited(), ["beware"]
 

@@ -5,6 +5,7 @@ import pytest
 from tiffin.api.container_json import UNSUPPORTED_HOST_FIELDS
 from tiffin.api.create import read_create, read_host_config
 from tiffin.api.versions import NEWEST, Version
+from tiffin.core.container import BindOptions, HostConfig
 from tiffin.errors import InvalidArgument, Unsupported
 
 # What `docker run -d -p 8080:80 busybox` sends (docker CLI 28), null fields and all.
@@ -120,3 +121,118 @@ def test_a_wrong_shape_is_a_400(document: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("given", "kept"), [(0, None), (-1, -1), (5, 5)])
 def test_no_limit_of_processes_is_asked_for_by_minus_one(given: int, kept: int | None) -> None:
     assert read_host_config({"PidsLimit": given}).pids_limit == kept
+
+
+V139, V141, V143, V147, V151 = (Version(1, minor) for minor in (39, 41, 43, 47, 51))
+
+
+def asked_mount(version: Version, mount: dict[str, Any]) -> Any:
+    document = {"Image": "x", "HostConfig": {"Mounts": [mount]}}
+    return read_create(document, version).host_config.mounts[0]
+
+
+@pytest.mark.parametrize(
+    ("version", "mount", "message"),
+    [
+        (NEWEST, {"Type": "volume", "Target": "/x", "BindOptions": {}},
+         'BindOptions must not be specified on mount type "volume"'),
+        (V143, {"Type": "bind", "BindOptions": {"ReadOnlyForceRecursive": True}},
+         "BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer"),
+        (V143, {"Type": "volume", "VolumeOptions": {"Subpath": "a"}},
+         "VolumeOptions.Subpath needs API v1.45 or newer"),
+        (V147, {"Type": "image", "Source": "x"},
+         'Mount type "Image" needs API v1.48 or newer'),
+    ],
+)  # fmt: skip
+def test_a_mount_is_refused_where_its_version_has_no_such_thing(
+    version: Version, mount: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        asked_mount(version, mount)
+    assert caught.value.message == message
+
+
+def test_older_versions_drop_what_they_cannot_know() -> None:
+    bind = {"Type": "bind", "BindOptions": {"NonRecursive": True, "CreateMountpoint": True}}
+    assert asked_mount(V139, bind).bind_options == BindOptions()
+    volume = {"Type": "bind", "VolumeOptions": {"NoCopy": True}}
+    assert asked_mount(V141, volume).volume_options is None
+    host = {"Annotations": {"a": "b"}, "ConsoleSize": [3, 4]}
+    assert read_create({"Image": "x", "HostConfig": host}, V141).host_config == HostConfig()
+
+
+def test_a_read_only_bind_was_shallow_once() -> None:
+    assert read_create({"Image": "x"}, V143).shallow_read_only
+    assert not read_create({"Image": "x"}, NEWEST).shallow_read_only
+
+
+def test_ipc_was_shareable_by_default_once() -> None:
+    assert read_create({"Image": "x"}, V139).host_config.ipc_mode == "shareable"
+
+
+MAC, OTHER_MAC = "02:42:00:00:00:01", "02:42:00:00:00:02"
+
+
+def with_mac(own: str) -> dict[str, Any]:
+    return {"EndpointsConfig": {"bridge": {"MacAddress": own}}}
+
+
+def test_the_container_wide_mac_address_has_gone() -> None:
+    document = {"Image": "x", "MacAddress": MAC}
+    with pytest.raises(InvalidArgument, match="MAC address no longer supported"):
+        read_create(document, NEWEST)
+    wanted = read_create(document, V151)
+    assert wanted.config.mac_address == MAC
+    assert "is now deprecated" in wanted.warnings[0]
+    with pytest.raises(InvalidArgument, match="must match the endpoint-specific MAC address"):
+        read_create({**document, "NetworkingConfig": with_mac(OTHER_MAC)}, V151)
+
+
+def test_before_endpoints_had_a_mac_address_theirs_was_ignored() -> None:
+    document = {"Image": "x", "NetworkingConfig": with_mac(OTHER_MAC)}
+    assert read_create(document, V143).config.mac_address == ""
+    assert read_create({**document, "MacAddress": MAC}, V143).config.mac_address == MAC
+    with pytest.raises(InvalidArgument, match="mac-address and the network mode"):
+        read_create({"Image": "x", "MacAddress": MAC, "HostConfig": {"NetworkMode": "host"}}, V143)
+
+
+def test_a_sysctl_of_one_interface_belongs_to_its_endpoint() -> None:
+    host = {"Sysctls": {"net.ipv4.conf.eth0.forwarding": "1"}}
+    with pytest.raises(InvalidArgument, match="must be supplied using driver option"):
+        read_create({"Image": "x", "HostConfig": host}, NEWEST)
+
+
+def test_a_volume_driver_says_nothing_about_mounts() -> None:
+    host = {"VolumeDriver": "local", "Mounts": [{"Type": "volume", "Target": "/x"}]}
+    (warning,) = read_create({"Image": "x", "HostConfig": host}, NEWEST).warnings
+    assert "the container-wide volume-driver configuration is ignored" in warning
+    assert read_create({"Image": "x", "HostConfig": host}, V147).warnings == ()
+
+
+def placed(settings: dict[str, Any]) -> dict[str, Any]:
+    return {"Image": "x", "NetworkingConfig": {"EndpointsConfig": {"bridge": settings}}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"IPAMConfig": {"IPv4Address": "1.2.3.4"}}, "user-specified IP address is supported on"),
+        ({"Aliases": ["a"]}, "network-scoped aliases are only supported for user-defined"),
+        ({"MacAddress": "nonsense"}, "invalid MAC address: nonsense"),
+        (
+            {"DriverOpts": {"com.docker.network.endpoint.sysctls": "net.core.somaxconn=1"}},
+            "unrecognised network interface sysctl 'net.core.somaxconn=1'",
+        ),
+    ],
+)
+def test_an_endpoint_on_the_default_bridge_has_its_limits(
+    settings: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InvalidArgument, match=words):
+        read_create(placed(settings), NEWEST)
+
+
+def test_an_endpoints_sysctls_are_those_of_its_interface() -> None:
+    options = {"com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.log_martians=1"}
+    wanted = read_create(placed({"DriverOpts": options}), NEWEST)
+    assert wanted.host_config.sysctls == {"net.ipv4.conf.eth0.log_martians": "1"}

@@ -1,0 +1,94 @@
+"""Endpoint settings in a request: what a client may ask of a container's place on a network."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from tiffin.api.decode import decode, find_key
+from tiffin.errors import InvalidArgument, Unsupported
+
+# What a client sends back from `inspect`, and what means nothing in a request.
+_OUTPUT = frozenset(
+    "networkid endpointid gateway ipaddress ipprefixlen ipv6gateway globalipv6address "
+    "globalipv6prefixlen dnsnames".split()
+)
+_SYSCTLS = "com.docker.network.endpoint.sysctls"
+_SYSCTL = re.compile(
+    r"(?P<before>net\.(ipv4|ipv6|mpls)\.[^.=]+)\.(IFNAME|ifname)\.(?P<after>[^=]+)"
+)
+_MAC = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
+_ONLY_INTERFACE = "eth0"  # the one link of a container on the default bridge
+
+
+class EndpointSettings(msgspec.Struct, frozen=True, rename="pascal"):
+    ipam_config: dict[str, Any] | None = msgspec.field(name="IPAMConfig", default=None)
+    links: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    mac_address: str = ""
+    driver_opts: dict[str, str] = {}
+    gw_priority: int = 0
+
+
+def read_endpoints(document: Any) -> dict[str, EndpointSettings]:
+    """NetworkingConfig.EndpointsConfig."""
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise InvalidArgument("invalid JSON: NetworkingConfig is no object")
+    endpoints = find_key(document, "EndpointsConfig")
+    if endpoints is None:
+        return {}
+    if not isinstance(endpoints, dict):
+        raise InvalidArgument("invalid JSON: NetworkingConfig.EndpointsConfig is no object")
+    return {name: read_endpoint(value) for name, value in endpoints.items()}
+
+
+def read_endpoint(document: Any) -> EndpointSettings:
+    if document is None:
+        return EndpointSettings()
+    if not isinstance(document, dict):
+        raise InvalidArgument("invalid JSON: endpoint settings are no object")
+    wanted = {key: value for key, value in document.items() if key.lower() not in _OUTPUT}
+    settings = decode(wanted, EndpointSettings, "$.EndpointsConfig")
+    if any((settings.ipam_config or {}).values()):
+        raise InvalidArgument(
+            "invalid endpoint settings:\n"
+            "user-specified IP address is supported on user-defined networks only"
+        )
+    if settings.links:
+        raise Unsupported("EndpointSettings.Links is not supported by tiffin")
+    check_mac_address(settings.mac_address)
+    return settings
+
+
+def check_mac_address(text: str) -> None:
+    if text and not _MAC.fullmatch(text):
+        raise InvalidArgument(f"invalid MAC address: {text}")
+
+
+def check_endpoint(settings: EndpointSettings) -> None:
+    """What only a user-defined network can give. Raises InvalidArgument."""
+    if settings.aliases:
+        raise InvalidArgument(
+            "invalid endpoint settings:\n"
+            "network-scoped aliases are only supported for user-defined networks"
+        )
+
+
+def interface_sysctls(settings: EndpointSettings) -> dict[str, str]:
+    """Those of the endpoint's own interface, by their names in the container."""
+    found = {}
+    for entry in filter(None, settings.driver_opts.get(_SYSCTLS, "").split(",")):
+        name, equals, value = entry.partition("=")
+        match = _SYSCTL.fullmatch(name)
+        if match is None or not equals:
+            raise InvalidArgument(
+                "invalid endpoint settings:\n"
+                f"unrecognised network interface sysctl '{entry}'; represent "
+                "'net.X.Y.ethN.Z=V' as 'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'"
+            )
+        found[f"{match['before']}.{_ONLY_INTERFACE}.{match['after']}"] = value
+    return found
