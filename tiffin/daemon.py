@@ -59,6 +59,7 @@ async def run(options: DaemonOptions, argv: Sequence[str] = ()) -> None:
         log.info(
             "serving hosts=%s data_root=%s", ",".join(options.hosts), options.settings.data_root
         )
+        await engine.serving()
         _tell_ready()
         await stopping.wait()
         activation.notify(os.environ, "STOPPING=1")

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from tiffin.core.container import HostConfig, PublishedPort
-from tiffin.core.workload import Attachment, Created, ExecProcess, Exit, Workload
-from tiffin.errors import TiffinError
+from tiffin.core.workload import (
+    Attachment,
+    Created,
+    ExecProcess,
+    Exit,
+    ExitAnswer,
+    KnownExec,
+    Workload,
+)
+from tiffin.errors import Conflict, TiffinError
+from tiffin.runtime.waits import last_chunk
 
 
 class FakeRuntime:
@@ -29,6 +39,8 @@ class FakeRuntime:
         self.ended: dict[str, Exit] = {}
         self.held: dict[str, list[int]] = {}
         self.attached: list[tuple[str, int]] = []
+        self.waiting: dict[str, list[tuple[socket.socket, ExitAnswer]]] = {}
+        self.execs: dict[str, list[KnownExec]] = {}
         self.groups: dict[str, Any] = {}
         self.limits: list[HostConfig] = []
         self.kept: dict[str, tuple[PublishedPort, ...]] = {}  # by `hold`
@@ -79,6 +91,30 @@ class FakeRuntime:
     ) -> int:
         self._note("exec", container_id)
         return 4242
+
+    async def wait(self, container_id: str, connection: int, answer: ExitAnswer) -> None:
+        self._note("wait", container_id)
+        if container_id not in self.alive:
+            raise Conflict(f"container {container_id} is not running")
+        waiting = (socket.socket(fileno=os.dup(connection)), answer)
+        self.waiting.setdefault(container_id, []).append(waiting)
+
+    async def tell(self, container_id: str, *, removed: bool) -> None:
+        ended = self.ended.get(container_id)
+        if ended is None:
+            return
+        for waiting in list(self.waiting.get(container_id, ())):
+            connection, answer = waiting
+            if removed or not answer.of_removal:
+                self.waiting[container_id].remove(waiting)
+                with connection:
+                    connection.send(last_chunk(answer.before, ended.exit_code, answer.after))
+
+    async def serving(self) -> None:
+        self._note("serving", "")
+
+    def found_execs(self, container_id: str) -> list[KnownExec]:
+        return self.execs.pop(container_id, [])
 
     async def resize(self, container_id: str, exec_id: str, rows: int, columns: int) -> None:
         self._note("resize", container_id)

@@ -5,8 +5,9 @@ pipelines wait in a bounded buffer. The bytes of a request are taken only as fas
 reads them. A client that goes away cancels the request only where the route says so (pulls, builds,
 logs, events): nobody leaves half a container behind by pressing Ctrl-C.
 
-A hijacked connection (attach, exec) is a duplicate of the socket, plus the bytes that had been read
-already; our own copy is closed without shutdown(2), so the new owner is alone with the client.
+A hijacked connection (attach, exec, wait) is a duplicate of the socket, plus the bytes that had
+been read already; our own copy is closed without shutdown(2), so the new owner is alone with the
+client.
 """
 
 from __future__ import annotations
@@ -229,9 +230,10 @@ class Connection(asyncio.Protocol):
             query=Query(query),
             headers=headers,
             body=RequestBody(self._next_event, self._continue),
-            hijack=lambda content_type, lines=(): self._hijack(
-                "upgrade" in headers, content_type, lines
+            hijack=lambda content_type, head=(): self._hijack(
+                "upgrade" in headers, content_type, head
             ),
+            chunks=event.http_version != b"1.0",
         )
 
     async def _next_event(self) -> Event:
@@ -394,13 +396,13 @@ class Connection(asyncio.Protocol):
     # Hijacking.
 
     async def _hijack(
-        self, upgrade: bool, content_type: str, handshake: tuple[str, ...]
+        self, upgrade: bool, content_type: str, head: tuple[str, ...]
     ) -> HijackedConnection:
-        """Answer 101 or a bare 200 and part with the connection. Raises ClientGone."""
+        """Answer `head`, 101 or a bare 200, and part with the connection. Raises ClientGone."""
         await self._skip_body()
         lines = [f"Content-Type: {content_type}"]
-        if handshake:
-            lines = ["HTTP/1.1 101 Switching Protocols", *handshake]
+        if head:
+            lines = list(head)
         elif upgrade:
             lines = ["HTTP/1.1 101 UPGRADED", *lines, "Connection: Upgrade", "Upgrade: tcp"]
         else:

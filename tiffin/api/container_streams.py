@@ -20,14 +20,14 @@ from tiffin.api.messages import (
     Response,
     Stream,
 )
-from tiffin.api.router import Route
+from tiffin.api.router import IDENTITY, Route
 from tiffin.api.streams import frame
 from tiffin.api.terminal import parse_detach_keys, parse_size
 from tiffin.api.versions import Version
 from tiffin.core.container import Container
 from tiffin.core.logextras import prefix
 from tiffin.core.timestamps import parse_time, rfc3339_fixed
-from tiffin.core.workload import Attachment
+from tiffin.core.workload import Attachment, ExitAnswer
 from tiffin.engine.containers import LogOptions
 from tiffin.engine.waiting import ExitResult
 from tiffin.errors import InvalidArgument, TiffinError
@@ -52,12 +52,26 @@ class ContainerStreamRoutes:
         ]
 
     async def wait(self, request: Request) -> Answer:
-        """The headers go out at once: a client knows then that it will miss no exit."""
+        """The headers go out at once: a client knows then that it will miss no exit.
+
+        One that has to wait is parted with, so that it outlives this daemon.
+        """
         condition = request.query.get("condition")
         if condition not in _WAIT_CONDITIONS:
             raise InvalidArgument(f'invalid condition: "{condition}"')
-        exited = self._containers.wait(request.parameters["id"], condition or "not-running")
-        return Stream(_exit_document(exited, request.version), JSON)
+        container = self._containers.get(request.parameters["id"])
+        exited = self._containers.wait(container.id, condition or "not-running")
+        if exited.done() or not request.chunks:
+            return Stream(_exit_document(exited, request.version), JSON)
+        null_error = ',"Error":null' if request.version.before("1.42") else ""
+        answer = ExitAnswer('{"StatusCode":', null_error + "}\n", condition == "removed")
+        try:
+            client = await request.hijack(JSON, _waiting_head())
+        except BaseException:
+            exited.cancel()
+            raise
+        await self._containers.answer_exit(container.id, exited, client.descriptor, answer)
+        return Hijacked()
 
     async def resize(self, request: Request) -> Answer:
         rows, columns = parse_size(request.query)
@@ -115,6 +129,11 @@ class ContainerStreamRoutes:
             framed=not container.config.tty,
         )
         return Stream(chunks, stream_type(request, tty=container.config.tty))
+
+
+def _waiting_head() -> tuple[str, ...]:
+    own = [("Content-Type", JSON), ("Transfer-Encoding", "chunked"), ("Connection", "close")]
+    return ("HTTP/1.1 200 OK", *(f"{name}: {value}" for name, value in [*IDENTITY, *own]))
 
 
 async def _exit_document(

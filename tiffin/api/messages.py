@@ -88,10 +88,11 @@ class Request:
     query: Query
     headers: Mapping[str, str]  # names in lower case
     body: Body
-    # Takes the stream's content type, and the header lines of another protocol's handshake.
+    # Takes the stream's content type; or a whole head of an answer, to be sent instead of ours.
     hijack: Callable[..., Awaitable[HijackedConnection]]
     version: Version = NEWEST
     id: str = ""
+    chunks: bool = True  # the client knows of chunked answers: HTTP/1.1
     parameters: dict[str, str] = field(default_factory=dict)
 
     def header(self, name: str) -> str:

@@ -63,6 +63,7 @@ class WebsocketRoutes:
 def _handshake(request: Request, key: str) -> tuple[str, ...]:
     accepted = b64encode(hashlib.sha1(f"{key}{_GUID}".encode(), usedforsecurity=False).digest())
     lines = (
+        "HTTP/1.1 101 Switching Protocols",
         "Upgrade: websocket",
         "Connection: Upgrade",
         f"Sec-WebSocket-Accept: {accepted.decode()}",

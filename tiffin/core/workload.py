@@ -71,6 +71,15 @@ class ExecProcess(msgspec.Struct, frozen=True):
     tty: bool = False
     privileged: bool = False
     console_size: tuple[int, int] | None = None  # rows, columns
+    record: str = ""  # what a later daemon is to know of it
+
+
+class ExitAnswer(msgspec.Struct, frozen=True):
+    """What a client that waits is told: a document around the exit code."""
+
+    before: str
+    after: str
+    of_removal: bool = False  # once the container is removed, not only ended
 
 
 class Created(msgspec.Struct, frozen=True):
@@ -90,3 +99,12 @@ class Exit(msgspec.Struct, frozen=True):
     oom_killed: bool
     finished_ns: int
     shim_died: bool = False  # then the engine has killed it
+
+
+class KnownExec(msgspec.Struct, frozen=True):
+    """An exec that a daemon finds when it starts. `exit` None: it runs."""
+
+    exec_id: str
+    record: str
+    pid: int
+    exit: Exit | None

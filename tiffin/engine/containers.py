@@ -25,7 +25,7 @@ from tiffin.core.ports import requested_ports
 from tiffin.core.publishing import Publishing
 from tiffin.core.signals import parse_signal
 from tiffin.core.update import Update, updated
-from tiffin.core.workload import Attachment
+from tiffin.core.workload import Attachment, ExitAnswer
 from tiffin.engine.attachments import network_of
 from tiffin.engine.catalog import Catalog
 from tiffin.engine.copying import Copying, PathStat
@@ -262,6 +262,19 @@ class Containers:
     def wait(self, reference: str, condition: str = "") -> asyncio.Future[ExitResult]:
         return self._supervisor.wait(reference, condition)
 
+    async def answer_exit(
+        self,
+        container_id: str,
+        exited: asyncio.Future[ExitResult],
+        connection: int,
+        answer: ExitAnswer,
+    ) -> None:
+        """Let a client outlive this daemon: the shim tells it what `exited` (of wait) was to tell.
+
+        `connection` is not the caller's any more.
+        """
+        await self._supervisor.answer_exit(container_id, exited, connection, answer)
+
     async def update(
         self, reference: str, wanted: Update, publishing: Publishing | None = None
     ) -> Names:
@@ -358,7 +371,7 @@ class Containers:
         if volumes:
             await self._mounting.remove_anonymous(container)
         failpoints.reach("remove-volumes")
-        self._supervisor.removed(container)
+        await self._supervisor.removed(container)
         self._emit(container, "destroy")
 
     async def _clean_up(self, container: Container) -> None:

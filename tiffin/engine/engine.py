@@ -202,7 +202,7 @@ class Engine:
         known = {container.id for container in self._catalog.all()}
         for container_id in await self.runtime.known():
             if container_id not in known:
-                await self.runtime.remove(container_id)
+                await self._supervisor.forget_run(container_id)
         used = {container.snapshot for container in self._catalog.all()}
         used |= {mount.snapshot for one in self._catalog.all() for mount in one.mounts}
         snapshots = self._storage.snapshots
@@ -228,6 +228,10 @@ class Engine:
 
     async def _close_bridge(self) -> None:
         await self._bridge.close(keep=bool(self._catalog.live()))
+
+    async def serving(self) -> None:
+        """Clients can ask from now on: those that shims kept waiting for that are let go."""
+        await self.runtime.serving()
 
     async def close(self) -> None:
         self.events.close()

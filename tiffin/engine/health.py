@@ -172,7 +172,7 @@ class ExecProbes:
             with theirs:
                 streams = Attachment(stdout=True, stderr=True, framed=False)
                 async with asyncio.timeout(_START_SECONDS):
-                    await self._processes.start(exec_id, theirs.fileno(), streams)
+                    await self._processes.start(exec_id, theirs.fileno(), streams, kept=False)
             try:
                 async with asyncio.timeout(timeout_ns / 1e9):
                     exit_code = await asyncio.shield(ended)

@@ -10,7 +10,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from tiffin.core.container import Endpoint, HostConfig, PublishedPort
-from tiffin.core.workload import Attachment, Created, ExecProcess, Exit, Workload
+from tiffin.core.workload import (
+    Attachment,
+    Created,
+    ExecProcess,
+    Exit,
+    ExitAnswer,
+    KnownExec,
+    Workload,
+)
 from tiffin.kernel.cgroup import Cgroup
 
 
@@ -51,6 +59,26 @@ class ContainerRuntime(Protocol):
 
         Raises CannotStart.
         """
+        ...
+
+    async def wait(self, container_id: str, connection: int, answer: ExitAnswer) -> None:
+        """Hand over a client that waits for the end (the caller may close its copy).
+
+        The head of its answer is sent. It is answered by `tell`, or without one when the container
+        has ended and no daemon is connected. Raises Conflict where nothing runs.
+        """
+        ...
+
+    async def tell(self, container_id: str, *, removed: bool) -> None:
+        """An ended container's exit is known to all, or its removal: answer who waits for it."""
+        ...
+
+    async def serving(self) -> None:
+        """Clients can ask this daemon from now on."""
+        ...
+
+    def found_execs(self, container_id: str) -> list[KnownExec]:
+        """What `reconnect` has learnt of execs, once."""
         ...
 
     async def resize(self, container_id: str, exec_id: str, rows: int, columns: int) -> None: ...

@@ -12,7 +12,7 @@ from tiffin.core import lifecycle
 from tiffin.core.container import Container
 from tiffin.core.lifecycle import Action
 from tiffin.core.merge import check_environment, merge_environment
-from tiffin.core.workload import Attachment, ExecProcess, Exit
+from tiffin.core.workload import Attachment, ExecProcess, Exit, KnownExec
 from tiffin.engine.catalog import Catalog
 from tiffin.engine.events import Events
 from tiffin.engine.naming import new_id
@@ -50,6 +50,11 @@ class ExecRecord(msgspec.Struct):
     ended_ns: int = 0
 
 
+def _kept(request: ExecRequest) -> str:
+    """What inspect tells of it; the environment may be large, and secret."""
+    return msgspec.json.encode(msgspec.structs.replace(request, env=())).decode()
+
+
 class Processes:
     def __init__(
         self, catalog: Catalog, runtime: ContainerRuntime, supervisor: Supervisor, events: Events
@@ -59,7 +64,7 @@ class Processes:
         self._events = events
         self._records: dict[str, ExecRecord] = {}
         self._endings: dict[str, asyncio.Future[int]] = {}
-        supervisor.watch_processes(self._on_exit, self._on_container_end)
+        supervisor.watch_processes(self._on_exit, self._on_container_end, self._on_found)
 
     def create(self, reference: str, request: ExecRequest) -> str:
         """The new exec's id. Raises NotFound, Conflict (not running, paused), InvalidArgument."""
@@ -82,9 +87,11 @@ class Processes:
         *,
         early: bytes = b"",
         console_size: tuple[int, int] | None = None,
+        kept: bool = True,
     ) -> None:
         """Run it, joined to `connection` (a stream socket that the shim takes over) or detached.
 
+        `kept`: a later daemon is to know of it.
         Raises NotFound, Conflict (started before, container gone), CannotStart.
         """
         record = self.get(exec_id)
@@ -98,7 +105,7 @@ class Processes:
         try:
             record.pid = await self._runtime.exec(
                 container.id,
-                self._process(container, record, console_size),
+                self._process(container, record, console_size, kept=kept),
                 connection,
                 attachment,
                 early=early,
@@ -111,7 +118,12 @@ class Processes:
             raise
 
     def _process(
-        self, container: Container, record: ExecRecord, console_size: tuple[int, int] | None
+        self,
+        container: Container,
+        record: ExecRecord,
+        console_size: tuple[int, int] | None,
+        *,
+        kept: bool,
     ) -> ExecProcess:
         request = record.request
         env = merge_environment(container.config.env or (), request.env)
@@ -124,6 +136,7 @@ class Processes:
             tty=request.tty,
             privileged=request.privileged,
             console_size=console_size or request.console_size,
+            record=_kept(request) if kept else "",
         )
 
     def get(self, exec_id: str) -> ExecRecord:
@@ -171,6 +184,17 @@ class Processes:
             if record.container_id == container_id and record.running:
                 record.running, record.exit_code = False, 137
                 self._tell_end(record)
+
+    def _on_found(self, container_id: str, found: list[KnownExec]) -> None:
+        """Those that an earlier daemon started: they run, or have ended meanwhile."""
+        for known in found:
+            request = msgspec.json.decode(known.record, type=ExecRequest)
+            record = ExecRecord(known.exec_id, container_id, request, known.pid, started=True)
+            if known.exit is None:
+                record.running = True
+            else:
+                record.exit_code, record.ended_ns = known.exit.exit_code, known.exit.finished_ns
+            self._records[record.id] = record
 
     def container_removed(self, container_id: str) -> None:
         self._drop(lambda record: record.container_id == container_id)

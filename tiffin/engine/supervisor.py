@@ -22,10 +22,19 @@ from tiffin.core.container import Container, IdRange, State, Status
 from tiffin.core.lifecycle import Action, Recovery
 from tiffin.core.signals import parse_signal
 from tiffin.core.verdict import ENDING, SIGKILL, Asked, By, of_unseen_end
-from tiffin.core.workload import Attachment, Created, Exit, LogTarget, Workload
+from tiffin.core.workload import (
+    Attachment,
+    Created,
+    Exit,
+    ExitAnswer,
+    KnownExec,
+    LogTarget,
+    Workload,
+)
 from tiffin.engine.attachments import Attachments, Guest
 from tiffin.engine.catalog import Catalog
 from tiffin.engine.events import Events
+from tiffin.engine.heldclients import HeldClients
 from tiffin.engine.idranges import IdRanges
 from tiffin.engine.ports import ContainerRuntime
 from tiffin.engine.waiting import ExitResult, Waiters
@@ -77,6 +86,7 @@ class Supervisor:
         self._events = events
         self._directory = containers_directory
         self._waiters = Waiters()
+        self._held = HeldClients(runtime)
         self._restarts: dict[str, asyncio.Task[None]] = {}
         self._backoff_seconds: dict[str, float] = {}
         self._by_hand: set[str] = set()  # containers that a user restarts now
@@ -85,6 +95,7 @@ class Supervisor:
         self._cleanups: set[asyncio.Task[None]] = set()
         self._on_exec_exit: Callable[[Exit], None] = lambda _: None
         self._on_container_end: Callable[[str], None] = lambda _: None
+        self._on_execs_found: Callable[[str, list[KnownExec]], None] = lambda _, __: None
         self.remove_after_exit: Callable[[str], Awaitable[None]] | None = None
         self._closing = False
         runtime.on_exit(self._on_exit)
@@ -152,6 +163,7 @@ class Supervisor:
             undo.push_async_callback(self._runtime.remove, container.id)
             created = await self._runtime.create(workload, hold=attached.held)
             failpoints.reach("start-created")
+            undo.callback(self._held.take_back, container.id)
             await self._join_early(container.id)
             await self._attachments.connect(container.id, attached, created.pid)
             failpoints.reach("start-connected")
@@ -171,7 +183,15 @@ class Supervisor:
             container = await self._catalog.put_state(container, state)
             failpoints.reach("start-recorded")
             undo.pop_all()
+        self._held.handed_over(container.id)
+        await self._give_clients(container)  # who came meanwhile
         return container
+
+    async def _give_clients(self, container: Container) -> None:
+        """Those who wait for its end to the shim of a running container."""
+        removals = container.host_config.auto_remove
+        await self._held.hand_over(container.id, removals=removals)
+        self._held.handed_over(container.id)
 
     def hold_for_start(self, container_id: str, waiting: EarlyClient) -> None:
         """Keep a client that attached first (as `docker run` does); the start joins it."""
@@ -185,6 +205,8 @@ class Supervisor:
                 )
             finally:
                 os.close(waiting.connection)
+        removals = self._catalog.get(container_id).host_config.auto_remove
+        await self._held.hand_over(container_id, removals=removals)
 
     def _drop_early(self, container_id: str) -> None:
         for waiting in self._early_clients.pop(container_id, []):
@@ -244,7 +266,7 @@ class Supervisor:
         container = await self._record_exit(container, state)
         self._drop_early(container.id)
         # Who asked for the start is told why; a client that also waits would say it twice.
-        self._waiters.ended(container.id, ExitResult(exit_code))
+        await self._tell_end(container.id, ExitResult(exit_code))
         if container.host_config.auto_remove:
             self._own(self._remove_after_exit(container.id))
 
@@ -307,7 +329,7 @@ class Supervisor:
             container = await self._catalog.put_state(container, state)
             failpoints.reach("stop-marked")
             if state.status is Status.EXITED:
-                self._waiters.ended(container.id, ExitResult(state.exit_code))
+                await self._tell_end(container.id, ExitResult(state.exit_code))
 
     async def _end(self, container: Container, signal: int, patience_seconds: float) -> None:
         exited = self._waiters.next_exit(container.id)
@@ -415,10 +437,16 @@ class Supervisor:
         self._own(self._handle_exit(ended))
 
     def watch_processes(
-        self, on_exec_exit: Callable[[Exit], None], on_container_end: Callable[[str], None]
+        self,
+        on_exec_exit: Callable[[Exit], None],
+        on_container_end: Callable[[str], None],
+        on_execs_found: Callable[[str, list[KnownExec]], None],
     ) -> None:
-        """Who is told when an exec ends, and when a container does with all of its execs."""
+        """Who is told when an exec ends, when a container does with all of its execs, and what
+        execs an earlier daemon has left in a container.
+        """
         self._on_exec_exit = on_exec_exit
+        self._on_execs_found = on_execs_found
         self._on_container_end = on_container_end
 
     async def _handle_exit(self, ended: Exit) -> None:
@@ -451,7 +479,7 @@ class Supervisor:
         )
         if restarts:
             self._schedule_restart(container, lifecycle.counted_uptime(state, uptime_seconds))
-        self._waiters.ended(container.id, ExitResult(ended.exit_code))
+        await self._tell_end(container.id, ExitResult(ended.exit_code))
         if removes:
             await self._remove_after_exit(container.id)
 
@@ -523,6 +551,26 @@ class Supervisor:
             return self._waiters.removal(container.id)
         raise InvalidArgument(f'invalid condition: "{condition}"')
 
+    async def answer_exit(
+        self,
+        container_id: str,
+        exited: asyncio.Future[ExitResult],
+        connection: int,
+        answer: ExitAnswer,
+    ) -> None:
+        """Have a client told what `exited`, a future of wait(), was to tell.
+
+        `connection` belongs to whoever keeps the client from here on: us, or the shim.
+        """
+        if exited.done():
+            self._held.hold(container_id, connection, answer, exited.result().exit_code)
+            return
+        self._held.hold(container_id, connection, answer)
+        exited.cancel()
+        container = self._catalog.find_id(container_id)
+        if container is not None and container.state.status in lifecycle.LIVE:
+            await self._give_clients(container)
+
     def until_ended(self, container_id: str) -> asyncio.Task[object]:
         """Done when it neither runs nor is about to run again. The caller may cancel it."""
         return asyncio.get_running_loop().create_task(self._until_ended(container_id))
@@ -534,9 +582,17 @@ class Supervisor:
                 return None
             await self._waiters.next_exit(container_id)
 
-    def removed(self, container: Container) -> None:
+    async def _tell_end(self, container_id: str, result: ExitResult) -> None:
+        self._waiters.ended(container_id, result)
+        self._held.ended(container_id, result.exit_code, removed=False)
+        await self._runtime.tell(container_id, removed=False)
+
+    async def removed(self, container: Container) -> None:
         """Tell those who wait for the removal, and forget what was kept for it."""
-        self._waiters.removed(container.id, ExitResult(container.state.exit_code))
+        exit_code = container.state.exit_code
+        self._waiters.removed(container.id, ExitResult(exit_code))
+        self._held.ended(container.id, exit_code, removed=True)
+        await self._runtime.tell(container.id, removed=True)
         self._drop_early(container.id)
         self._backoff_seconds.pop(container.id, None)
 
@@ -562,6 +618,7 @@ class Supervisor:
         observed: Created | Exit | None = None
         if container.state.status in lifecycle.LIVE and self._same_boot(container.state):
             observed = await self._runtime.reconnect(container.id)
+            self._on_execs_found(container.id, self._runtime.found_execs(container.id))
         decision = lifecycle.reconcile(container, observed)
         if decision is Recovery.RECONNECT:
             await self._settle_freeze(container)
@@ -573,8 +630,13 @@ class Supervisor:
             if container.host_config.auto_remove:
                 return Recovery.FINISH_REMOVAL
         else:
-            await self._runtime.remove(container.id)
+            await self.forget_run(container.id)
         return decision
+
+    async def forget_run(self, container_id: str) -> None:
+        """End what no record knows: a start that was cut short."""
+        await self._runtime.remove(container_id)
+        await self._runtime.tell(container_id, removed=True)
 
     async def _settle_freeze(self, container: Container) -> None:
         """A daemon that ended between a freeze and its record left one of the two behind."""
@@ -605,6 +667,7 @@ class Supervisor:
         if state.oom_killed:
             self._emit(container, "oom")
         self._emit(container, "die", exitCode=str(state.exit_code))
+        await self._tell_end(container.id, ExitResult(state.exit_code))
         return container
 
     async def restart_policies(self) -> None:
@@ -627,6 +690,7 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*self._cleanups, return_exceptions=True)
+        self._held.close()
 
     # -- small things ------------------------------------------------------------------------
 

@@ -20,8 +20,18 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from tiffin.core.container import HostConfig, PublishedPort
-from tiffin.core.workload import Attachment, Created, ExecProcess, Exit, Workload
+from tiffin.core.workload import (
+    Attachment,
+    Created,
+    ExecProcess,
+    Exit,
+    ExitAnswer,
+    KnownExec,
+    Workload,
+)
 from tiffin.errors import CannotStart, Conflict, EngineFailure, Unavailable
 from tiffin.kernel import cgroup, seccomp
 from tiffin.runtime import (
@@ -43,12 +53,14 @@ from tiffin.runtime.connection import (
 )
 from tiffin.runtime.facts import HostFacts
 from tiffin.runtime.messages import OLDEST_PROTOCOL, PROTOCOL, Message
+from tiffin.runtime.owed import Owed
 from tiffin.runtime.survivors import (
     Process,
     Survivors,
     exit_of,
     kill_all,
     kill_shim,
+    known_execs,
     process_of,
     shim_killed,
 )
@@ -77,6 +89,7 @@ class _Shim:
     def __init__(self, container_id: str, connection: Connection) -> None:
         self.container_id = container_id
         self.connection = connection
+        self.owed = Owed(connection)
         self.group: cgroup.Cgroup | None = None
         self.process = Process(0, 0)
         self.protocol = messages.PROTOCOL
@@ -84,6 +97,7 @@ class _Shim:
         self.running = False
         self.paused = False
         self.exit: Exit | None = None
+        self.execs: list[KnownExec] = []  # that its hello told of
         self.greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.released: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -116,6 +130,8 @@ class Runtime:
         self._zygote_process: subprocess.Popen[bytes] | None = None
         self._starting_zygote = asyncio.Lock()
         self._shims: dict[str, _Shim] = {}
+        self._parted: list[_Shim] = []  # of containers let go of, which owe their clients a word
+        self._serving = False
         self._cleanups: dict[str, asyncio.Task[None]] = {}
         self._exit_callbacks: list[Callable[[Exit], None]] = []
         self._layout = cgroup.Layout(0, ())
@@ -142,10 +158,11 @@ class Runtime:
         """End the zygote and let go of the shims, which live on."""
         if self._cleanups:
             await asyncio.gather(*self._cleanups.values(), return_exceptions=True)
-        for shim in self._shims.values():
+        for shim in (*self._shims.values(), *self._parted):
             shim.connection.on_event = lambda _message: None
             shim.connection.close()
         self._shims.clear()
+        self._parted.clear()
         await asyncio.to_thread(self._remove_cgroup_root)
         if self._zygote is not None:
             self._zygote.close()
@@ -386,6 +403,7 @@ class Runtime:
             "exec_id": process.exec_id,
             "user": process.user,
             "process": self._exec_process(process),
+            "record": process.record,
         }
         descriptors = []
         if connection is not None:
@@ -421,6 +439,40 @@ class Runtime:
             kinds = ("bounding", "effective", "permitted")
             planned["capabilities"] = dict.fromkeys(kinds, names)
         return planned
+
+    # -- clients that wait -----------------------------------------------------------------------
+
+    async def wait(self, container_id: str, connection: int, answer: ExitAnswer) -> None:
+        shim = self._get(container_id)
+        fields = {
+            "before": answer.before,
+            "after": answer.after,
+            "of_removal": answer.of_removal,
+        }
+        shim.owed.count(1, of_removal=answer.of_removal)
+        try:
+            await self._ask(shim, "wait", fields, [connection])
+        except BaseException:
+            shim.owed.count(-1, of_removal=answer.of_removal)
+            raise
+
+    async def tell(self, container_id: str, *, removed: bool) -> None:
+        for shim in [shim for shim in self._parted if shim.container_id == container_id]:
+            await shim.owed.tell(removed=removed)
+            self._part(shim)
+
+    async def serving(self) -> None:
+        self._serving = True
+        for shim in (*self._shims.values(), *self._parted):
+            await shim.owed.serving()
+            self._part(shim)
+
+    def _part(self, shim: _Shim) -> None:
+        """From a shim that was let go of, as soon as it owes nothing."""
+        if shim in self._parted and not shim.owed:
+            self._parted.remove(shim)
+            if shim.released.done():
+                shim.connection.close()
 
     # -- signals, cgroups ------------------------------------------------------------------------
 
@@ -563,12 +615,18 @@ class Runtime:
                 return
             shim.exit = exit_
             settle(shim.exited, None)
+        shim.execs = [  # told of, and not fetched yet
+            msgspec.structs.replace(known, exit=exit_) if known.exec_id == exit_.exec_id else known
+            for known in shim.execs
+        ]
         for callback in self._exit_callbacks:
             callback(exit_)
 
     def _on_gone(self, shim: _Shim) -> None:
         """The connection has ended; without an exit before, the shim was killed."""
         settle(shim.released, None)
+        if shim in self._parted:
+            self._parted.remove(shim)
         if shim.exit is not None or self._shims.get(shim.container_id) is not shim:
             return
         if shim.running:
@@ -597,7 +655,8 @@ class Runtime:
             shim = self._shims.get(container_id)
         if shim is not None and shim.exit is None:
             await self._end(shim)
-        self._shims.pop(container_id, None)
+        if self._shims.pop(container_id, None) is not None and shim is not None and shim.owed:
+            self._parted.append(shim)
         task = asyncio.get_running_loop().create_task(self._clean_later(container_id, shim))
         self._cleanups[container_id] = task
 
@@ -625,7 +684,8 @@ class Runtime:
                     async with asyncio.timeout(KILL_DEADLINE_SECONDS):
                         await shim.released
                 # It may go on serving a client that reads slowly.
-                shim.connection.close()
+                if shim not in self._parted:
+                    shim.connection.close()
             group = shim.group if shim is not None else None
             await asyncio.to_thread(self._clean, container_id, group)
         finally:
@@ -669,22 +729,34 @@ class Runtime:
             return_when=asyncio.FIRST_COMPLETED,
         )
         if shim.greeted.done():
+            if self._serving:
+                await shim.owed.serving()
             return shim.exit or shim.created
         if connection.ended.done():  # it was just leaving
             self._shims.pop(container_id, None)
             return self._survivors.exit(container_id)
         return self._recall(shim)
 
+    def found_execs(self, container_id: str) -> list[KnownExec]:
+        shim = self._shims.get(container_id)
+        if shim is None:
+            return self._survivors.execs(container_id)
+        found, shim.execs = shim.execs, []
+        return found
+
     def _recognise(self, shim: _Shim, hello: Message) -> None:
         """Take its word for what it is, also where that comes late."""
         self._learn_protocol(shim, hello)
         shim.process = process_of(hello) or shim.process
         shim.group = self._survivors.group_of(hello) or shim.group
+        shim.execs = known_execs(shim.container_id, hello)
+        shim.owed.recognise(hello)
         ended = exit_of(shim.container_id, hello["exit"]) if hello.get("exit") else None
         shim.running = ended is None
         self._see_freeze(shim)
         settle(shim.greeted, None)
         if ended is not None:
+            settle(shim.released, None)  # it has said so, before we came
             self._note_exit(shim, ended)
 
     def _learn_protocol(self, shim: _Shim, hello: Message) -> None:

@@ -6,7 +6,8 @@ at birth, and RUN_ROOT/<id>/control.sock for later daemons. How the container en
 exit.json, by rename, before anybody is told. It leaves once that is done and every attached client
 has its output.
 
-Requests (see runtime.messages): start, attach, exec, resize, kill, widen, hold, state. Event: exit.
+Requests (see runtime.messages): start, attach, wait, exec, resize, kill, widen, hold, state and
+remove; news from the daemon: tell, serving. Events: exit, released.
 """
 
 from __future__ import annotations
@@ -19,15 +20,17 @@ from _socket import socket
 
 from tiffin.kernel import syscalls
 from tiffin.kernel.cgroup import Cgroup
-from tiffin.runtime import heldports, init, launch, maker, messages, rootfs
+from tiffin.runtime import heldports, maker, messages, rootfs
 from tiffin.runtime.birth import Host
-from tiffin.runtime.init import ExecBirth, Failure, Program
+from tiffin.runtime.control import Control
+from tiffin.runtime.execs import Execs, exit_of
+from tiffin.runtime.init import Failure
 from tiffin.runtime.logs import LogWriter
-from tiffin.runtime.loop import READ, WRITE, Loop
+from tiffin.runtime.loop import READ, Loop
 from tiffin.runtime.maker import CONTROL_SOCKET, EXIT_FILE, REQUEST_FILE, STATE_FILE
 from tiffin.runtime.messages import Message
-from tiffin.runtime.operations import Config
-from tiffin.runtime.streams import Client, Streams, make_pipes
+from tiffin.runtime.streams import Streams, client_of
+from tiffin.runtime.waits import Waits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,76 +40,6 @@ if TYPE_CHECKING:
 else:
     import _signal as signals
 
-_MAX_BACKLOG = 256  # messages to a control connection that does not read
-_REMEMBERED_EXECS = 64
-
-
-class Control:
-    """One connection to a daemon."""
-
-    def __init__(self, shim: Shim, connection: socket) -> None:
-        self._shim = shim
-        self._connection = connection
-        self._backlog: list[Message] = []
-        connection.setblocking(False)
-        shim.loop.add(connection.fileno(), READ, self._on_event)
-
-    def send(self, message: Message) -> None:
-        self._backlog.append(message)
-        self._flush()
-
-    def _flush(self) -> None:
-        try:
-            while self._backlog:
-                messages.send(self._connection, self._backlog[0])
-                self._backlog.pop(0)
-        except BlockingIOError:
-            if len(self._backlog) > _MAX_BACKLOG:
-                self.close()
-                return
-        except (messages.ConnectionEnded, OSError):
-            self.close()
-            return
-        events = READ | (WRITE if self._backlog else 0)
-        self._shim.loop.change(self._connection.fileno(), events)
-
-    def _on_event(self, events: int) -> None:
-        if events & WRITE:
-            self._flush()
-        if not events & ~WRITE:
-            return
-        try:
-            message, descriptors = messages.receive(self._connection)
-        except BlockingIOError:
-            return
-        except ValueError as error:
-            self.send({"failed": {"message": str(error)}})
-            return
-        except (messages.ConnectionEnded, OSError):
-            self.close()
-            return
-        self._shim.handle(self, message, descriptors)
-
-    def close(self) -> None:
-        if self._connection.fileno() >= 0:
-            self._shim.loop.remove(self._connection.fileno())
-            self._connection.close()
-            self._shim.forget(self)
-
-
-class Exec:
-    """A further process, from the request to its end."""
-
-    def __init__(self, exec_id: str, streams: Streams, child_ends: list[int]) -> None:
-        self.id = exec_id
-        self.streams = streams
-        self.child_ends = child_ends
-        self.pid = 0
-        self.between = 0  # the process that cloned it
-        self.executing = False
-        self.failure: dict[str, Any] | None = None
-        self.reply: tuple[Control, int] | None = None
-
 
 class Shim:
     def __init__(self, made: Message, given: dict[str, int], hold: list[int], host: Host) -> None:
@@ -114,22 +47,22 @@ class Shim:
         self.id: str = made["container_id"]
         self.loop = Loop()
         self._made = made
-        self._directory: str = made["directory"]
+        self.directory: str = made["directory"]
         self._hold = hold
-        self._host = host
+        self.host = host
         self._pid: int = made["pid"]
         self._start_ticks: int = made["start_ticks"]
-        self._pidfd = given.get("pidfd", -1)
+        self.pidfd = given.get("pidfd", -1)
         self._mount_namespace = given.get("mount_namespace", -1)
-        self._ids = rootfs.Ids(made["ids"], given.get("user_namespace", -1))
+        self.ids = rootfs.Ids(made["ids"], given.get("user_namespace", -1))
         self._cgroup = self._find_cgroup()
         self._status = "created"  # starting, running, exited, failed
         self._failure: dict[str, Any] | None = None
         self._executing = False
-        self._execs: dict[str, Exec] = {}
-        self._ended_execs: list[Message] = []
-        self._launching = 0  # processes in between whose children's pids are not known yet
-        self._unclaimed: dict[int, int] = {}  # pid -> wait status of children not known yet
+        self.served = True  # a daemon is there for clients to ask
+        self._execs = Execs(self)
+        self._waits = Waits(self.loop)
+        self.unclaimed: dict[int, int] = {}  # pid -> wait status of children not known yet
         self._exit: Message | None = None
         self._removed = False
         self._controls: list[Control] = []
@@ -150,11 +83,11 @@ class Shim:
 
     def _find_cgroup(self) -> Cgroup | None:
         path, names = self._made["cgroup"], tuple(self._made["controllers"])
-        if not path or not self._host.layout.version:
+        if not path or not self.host.layout.version:
             return None
         if names:
-            return Cgroup(self._host.layout, path, names)
-        return Cgroup(self._host.layout, path)
+            return Cgroup(self.host.layout, path, names)
+        return Cgroup(self.host.layout, path)
 
     def _make_streams(self, given: dict[str, int]) -> Streams:
         log, writer = self._made["log"], None
@@ -183,10 +116,15 @@ class Shim:
     def forget(self, control: Control) -> None:
         """A daemon has gone. What it had only created nobody will start."""
         self._controls.remove(control)
-        if not self._controls and self._status == "created":
+        if self._controls:
+            return
+        self.served = False
+        if self._status == "created":
             self._removed = True
             if self._pid:
                 os.kill(self._pid, signals.SIGKILL)
+        elif self._status == "exited":
+            self._waits.tell(removed=True)
 
     def _watch_children(self) -> None:
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -212,7 +150,12 @@ class Shim:
         control = self._add_control(connection)
         control.send({"hello": messages.PROTOCOL, **self._state()})
 
-    def _open_joins(self) -> list[int]:
+    @property
+    def kinds(self) -> Any:
+        """Of namespaces that the container has of its own."""
+        return self._made["kinds"]
+
+    def open_joins(self) -> list[int]:
         return self._cgroup.open_join() if self._cgroup is not None else []
 
     def _tell_init(self, message: Message, descriptors: list[int] | None = None) -> None:
@@ -252,7 +195,7 @@ class Shim:
             stdin = bool(self._made["stdin"].get("open"))
             self._streams.set_terminal(descriptors.pop(), stdin=stdin)
         elif "chown" in message:
-            self._streams.give_to(self._ids.on_host(message["chown"]))
+            self._streams.give_to(self.ids.on_host(message["chown"]))
             self._tell_init({"done": True})
         elif "executing" in message:
             self._executing = True
@@ -291,11 +234,12 @@ class Shim:
         self._streams.process_ended()
         self._streams.close_clients()
         self._streams.close()
+        self._waits.forget()
         self._release()
         self._stop_listening()
         for name in ("shim.log", STATE_FILE, REQUEST_FILE):
             self._unlink(name)
-        for directory in (f"{self._directory}/layers", f"{self._directory}/root", self._directory):
+        for directory in (f"{self.directory}/layers", f"{self.directory}/root", self.directory):
             try:
                 os.rmdir(directory)
             except OSError:
@@ -309,7 +253,7 @@ class Shim:
 
     def _unlink(self, name: str) -> None:
         try:
-            os.unlink(f"{self._directory}/{name}")
+            os.unlink(f"{self.directory}/{name}")
         except OSError:
             return
 
@@ -329,10 +273,10 @@ class Shim:
     def _release(self) -> None:
         """Let go of what belongs to a living container. Idempotent."""
         messages.close_all(self._hold)
-        for fd in (self._pidfd, self._mount_namespace, self._ids.namespace):
+        for fd in (self.pidfd, self._mount_namespace, self.ids.namespace):
             if fd >= 0:
                 os.close(fd)
-        self._pidfd = self._mount_namespace = self._ids.namespace = -1
+        self.pidfd = self._mount_namespace = self.ids.namespace = -1
         if self._cgroup is not None:
             try:
                 self._cgroup.remove()
@@ -373,17 +317,38 @@ class Shim:
 
     def _attach(self, control: Control, message: Message, descriptors: list[int]) -> None:
         streams = self._streams_of(message.get("exec_id") or "")
-        client = _client(message, descriptors)
+        client = client_of(message, descriptors)
         streams.attach(client, binascii.a2b_base64(message.get("early") or ""))
         control.send({"id": message["id"]})
 
     def _streams_of(self, exec_id: str) -> Streams:
-        if not exec_id:
-            return self._streams
-        process = self._execs.get(exec_id)
-        if process is None:
-            raise Failure(f"No such exec instance: {exec_id}", "exec")
-        return process.streams
+        return self._execs.streams(exec_id) if exec_id else self._streams
+
+    def _exec(self, control: Control, message: Message, descriptors: list[int]) -> None:
+        if self._status != "running":
+            raise Failure("cannot exec in a stopped container", "exec", errno.ESRCH)
+        self._execs.start(control, message, descriptors)
+
+    def _wait(self, control: Control, message: Message, descriptors: list[int]) -> None:
+        """Keep a client that waits for the end; the answer says that it is ours from now on."""
+        if not descriptors:
+            raise Failure("wait without a connection", "wait", errno.EBADF)
+        if self._status == "failed":
+            raise Failure("the container has not started", "wait", errno.ESRCH)
+        fd, of_removal = descriptors.pop(0), bool(message.get("of_removal"))
+        self._waits.add(fd, message["before"], message["after"], of_removal=of_removal)
+        control.send({"id": message["id"]})
+
+    def _tell(self, _control: Control, message: Message, _descriptors: list[int]) -> None:
+        """The daemon has taken note of the exit, or of the removal."""
+        self._waits.tell(removed=bool(message.get("removed")))
+
+    def _serving(self, _control: Control, _message: Message, _descriptors: list[int]) -> None:
+        """The daemon answers clients: those that will ask it may be sent on their way."""
+        self.served = True
+        self._execs.release()
+        if self._status == "exited":
+            self._close_listener()  # who serves knows of the exit, and has the directory
 
     def _resize(self, control: Control, message: Message, _descriptors: list[int]) -> None:
         streams = self._streams_of(message.get("exec_id") or "")
@@ -428,134 +393,11 @@ class Shim:
             "cgroup": self._made["cgroup"],
             "controllers": self._made["controllers"],
             "exit": self._exit,
-            "execs": self._ended_execs,
+            "execs": self._execs.known(),
+            "waits": self._waits.counts(),
+            "withholds": self._execs.withholds,
             "requests": list(self._HANDLERS),
         }
-
-    # -- execs -------------------------------------------------------------------------------------
-
-    def _exec(self, control: Control, message: Message, descriptors: list[int]) -> None:
-        if self._status != "running":
-            raise Failure("cannot exec in a stopped container", "exec", errno.ESRCH)
-        config = self._read_config()
-        of_container = config["process"]
-        process = {**of_container, **message["process"]}
-        process["env"] = _with_hostname(process.get("env") or [], of_container.get("env") or [])
-        config["process"] = process
-        # As the container's stdin with StdinOnce: a client's end of input is the process's.
-        streams = Streams(self.loop, stdin_once=True)
-        running = Exec(message["exec_id"], streams, [])
-        running.reply = (control, message["id"])
-        client = _client(message, descriptors) if descriptors else None
-        stdin = client is not None and client.reads
-        if client is not None:  # before there can be any output
-            streams.attach(client, binascii.a2b_base64(message.get("early") or ""))
-        if not process.get("terminal"):
-            owner = self._ids.on_host(0) if self._ids.extents else -1
-            ours, running.child_ends = make_pipes(stdin=stdin, owner=owner)
-            streams.take(*ours)
-        self._launch_exec(running, config, message.get("user") or "", stdin=stdin)
-
-    def _read_config(self) -> Config:
-        """The container's. It is not kept in memory: most containers see no exec."""
-        fd = os.open(f"{self._directory}/{REQUEST_FILE}", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            request = messages.decode(os.read(fd, os.fstat(fd).st_size))
-        finally:
-            os.close(fd)
-        config: Config = request["config"]
-        return config
-
-    def _launch_exec(self, running: Exec, config: Config, user: str, *, stdin: bool) -> None:
-        ours, theirs = messages.pair()
-        process: Config = config["process"]
-        program = Program(config, self._host.last_capability, user)
-        size = process.get("consoleSize") or {}
-        birth = ExecBirth(
-            theirs, running.child_ends, program, (size.get("height") or 0, size.get("width") or 0)
-        )
-        joins = self._open_joins()
-        try:
-            running.between = launch.further_process(birth, self._pidfd, self._made["kinds"], joins)
-        finally:
-            theirs.close()
-            messages.close_all(joins)
-            messages.close_all(running.child_ends)
-        self._launching += 1
-        self._execs[running.id] = running
-        ours.setblocking(False)
-        self.loop.add(ours.fileno(), READ, lambda _e: self._on_exec(running, ours, process, stdin))
-
-    def _on_exec(self, running: Exec, channel: socket, process: Config, stdin: bool) -> None:
-        while True:
-            try:
-                message, descriptors = messages.receive(channel)
-            except BlockingIOError:
-                return
-            except (messages.ConnectionEnded, ValueError, OSError):
-                self.loop.remove(channel.fileno())
-                channel.close()
-                self._exec_settled(running)
-                return
-            self._on_exec_message(running, channel, process, message, descriptors, stdin=stdin)
-            messages.close_all(descriptors)
-
-    def _on_exec_message(
-        self,
-        running: Exec,
-        channel: socket,
-        process: Config,
-        message: Message,
-        descriptors: list[int],
-        *,
-        stdin: bool,
-    ) -> None:
-        if "pid" in message:
-            running.pid = message["pid"]
-            self._launching -= 1
-            answer: Message = {"mapped": True}
-            try:
-                launch.set_limits(running.pid, process, self._host.oom_score)
-            except rootfs.Failed as failed:
-                running.failure = init.failure_of(failed.operation, failed.error).report
-                os.kill(running.pid, signals.SIGKILL)
-            _answer(channel, answer)
-        elif "console" in message and descriptors:
-            running.streams.set_terminal(descriptors.pop(), stdin=stdin)
-        elif "chown" in message:
-            running.streams.give_to(self._ids.on_host(message["chown"]))
-            _answer(channel, {"done": True})
-        elif "executing" in message:
-            running.executing = True
-        elif "failed" in message and running.failure is None:
-            running.failure = message["failed"]
-
-    def _exec_settled(self, running: Exec) -> None:
-        """The exec runs, or has failed: answer."""
-        assert running.reply is not None
-        control, request_id = running.reply
-        if running.failure is None and running.executing:
-            control.send({"id": request_id, "pid": running.pid})
-        else:
-            if not running.pid:
-                self._launching -= 1
-            died = Failure("process died before it was executed", "exec").report
-            self._bury(running)
-            self._execs.pop(running.id, None)
-            running.streams.forget_clients()  # the caller has its own copy to say why
-            running.streams.process_ended()
-            running.streams.close()
-            control.send({"id": request_id, "failed": running.failure or died})
-        self._claim()
-
-    def _bury(self, running: Exec) -> None:
-        """Both processes of an exec that has failed; they are past their last words."""
-        for pid in (running.between, running.pid):
-            try:
-                if pid and self._unclaimed.pop(pid, None) is None:
-                    os.waitpid(pid, 0)
-            except ChildProcessError:
-                continue
 
     # -- ends --------------------------------------------------------------------------------------
 
@@ -567,37 +409,19 @@ class Shim:
                 break
             if not pid:
                 break
-            self._unclaimed[pid] = status
-        self._claim()
+            self.unclaimed[pid] = status
+        self.claim()
 
-    def _claim(self) -> None:
+    def claim(self) -> None:
         """Match ended children with what we know. Others are orphans, or between us and an exec."""
-        for running in list(self._execs.values()):
-            if running.pid in self._unclaimed and running.executing:
-                self._exec_ended(running, self._unclaimed.pop(running.pid))
-        if self._pid and self._pid in self._unclaimed:
-            status = self._unclaimed.pop(self._pid)
+        self._execs.claim(self.unclaimed)
+        if self._pid and self._pid in self.unclaimed:
+            status = self.unclaimed.pop(self._pid)
             self._on_init()  # its last words
             self._init_ended(status)
-        if not self._launching:
-            known = {running.pid for running in self._execs.values()}
-            self._unclaimed = {p: s for p, s in self._unclaimed.items() if p in known}
-
-    def _exec_ended(self, running: Exec, status: int) -> None:
-        del self._execs[running.id]
-        running.streams.process_ended()
-        code, signal = _exit_of(status)
-        event = {
-            "event": "exit",
-            "exec_id": running.id,
-            "exit_code": code,
-            "signal": signal,
-            "oom_killed": False,
-            "finished_ns": time.time_ns(),
-        }
-        self._ended_execs = [*self._ended_execs[-_REMEMBERED_EXECS + 1 :], event]
-        self._broadcast(event)
-        running.streams.close_clients()
+        if not self._execs.launching:
+            known = self._execs.pids()
+            self.unclaimed = {p: s for p, s in self.unclaimed.items() if p in known}
 
     def _init_ended(self, status: int) -> None:
         pid, self._pid = self._pid, 0
@@ -609,7 +433,7 @@ class Shim:
         messages.close_all(self._hold)
         self._end_the_rest()
         self._streams.process_ended()
-        code, signal = _exit_of(status)
+        code, signal = exit_of(status)
         self._exit = {
             "event": "exit",
             "exec_id": "",
@@ -619,23 +443,30 @@ class Shim:
             "finished_ns": time.time_ns(),
         }
         self._status = "exited"
+        self._waits.ended(code)
         self._record(pid)
-        self._stop_listening()
-        self._broadcast(self._exit)
+        if not self._execs.withholds:
+            self._stop_listening()
+        self.broadcast(self._exit)
+        if not self._controls:
+            self._waits.tell(removed=True)
         self._streams.close_clients()
         self._release()
-        self._broadcast({"event": "released"})
+        self.broadcast({"event": "released"})
 
     def _stop_listening(self) -> None:
         """Who comes now reads exit.json. The directory is the next run's from here on."""
+        self._close_listener()
+        self._unlink(CONTROL_SOCKET)
+
+    def _close_listener(self) -> None:
         if self._listener is not None:
             self.loop.remove(self._listener.fileno())
             self._listener.close()
             self._listener = None
-        self._unlink(CONTROL_SOCKET)
 
     def _died_early(self, status: int) -> None:
-        code, signal = _exit_of(status)
+        code, signal = exit_of(status)
         what = f"signal {signal}" if signal else f"exit status {code}"
         if self._cgroup is not None and self._cgroup.oom_kills():
             what = "container init was OOM-killed (memory limit too low?)"
@@ -659,12 +490,13 @@ class Shim:
             "container_id": self.id,
             "pid": pid,
             "start_ticks": self._start_ticks,
-            "boot_id": self._host.boot_id,
+            "boot_id": self.host.boot_id,
+            "execs": self._execs.known(),
         }
         self._write_file(EXIT_FILE, record)
 
     def _write_file(self, name: str, record: Message) -> None:
-        path = f"{self._directory}/{name}"
+        path = f"{self.directory}/{name}"
         try:
             fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             try:
@@ -675,7 +507,7 @@ class Shim:
         except OSError as error:
             os.write(2, f"write {path}: {error}\n".encode())
 
-    def _broadcast(self, event: Message) -> None:
+    def broadcast(self, event: Message) -> None:
         for control in list(self._controls):
             control.send(event)
 
@@ -684,7 +516,7 @@ class Shim:
             told = self._failure is None or self._start_ticks == 0
             return told or self._removed or not self._controls
         if self._status == "exited":
-            return not self._streams.has_clients
+            return not (self._streams.has_clients or self._execs.has_clients or self._waits)
         return False
 
     def _leave(self) -> None:
@@ -694,6 +526,9 @@ class Shim:
         "start": _start,
         "attach": _attach,
         "exec": _exec,
+        "wait": _wait,
+        "tell": _tell,
+        "serving": _serving,
         "resize": _resize,
         "kill": _kill,
         "state": _tell_state,
@@ -701,37 +536,6 @@ class Shim:
         "hold": _hold_ports,
         "remove": _remove,
     }
-
-
-def _client(message: Message, descriptors: list[int]) -> Client:
-    """Takes the first descriptor."""
-    if not descriptors:
-        raise Failure("attach without a connection", "attach", errno.EBADF)
-    keys = binascii.a2b_base64(message.get("detach_keys") or "")
-    fd = descriptors.pop(0)
-    return Client(fd, message["attachment"], keys, framed=bool(message.get("framed")))
-
-
-def _with_hostname(env: list[str], of_container: list[str]) -> list[str]:
-    """An exec's environment has the container's HOSTNAME, unless it brings its own."""
-    if any(word.startswith("HOSTNAME=") for word in env):
-        return env
-    return [*env, *(word for word in of_container if word.startswith("HOSTNAME="))]
-
-
-def _answer(channel: socket, message: Message) -> None:
-    try:
-        messages.send(channel, message)
-    except (messages.ConnectionEnded, OSError):
-        return
-
-
-def _exit_of(status: int) -> tuple[int, int]:
-    """(exit code as Docker counts it, signal) of a wait status."""
-    if os.WIFSIGNALED(status):
-        signal = os.WTERMSIG(status)
-        return 128 + signal, signal
-    return os.WEXITSTATUS(status), 0
 
 
 # --- in the zygote's child ----------------------------------------------------------------------

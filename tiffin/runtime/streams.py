@@ -13,14 +13,18 @@ clients as fast as they take it.
 
 from __future__ import annotations
 
+import binascii
+import errno
 import os
 import struct
 import time
 from _socket import MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, socket
 
 from tiffin.kernel import syscalls
+from tiffin.runtime.init import Failure
 from tiffin.runtime.logs import Lines, LogWriter
 from tiffin.runtime.loop import GONE, READ, WRITE, Loop
+from tiffin.runtime.messages import Message
 
 STDOUT, STDERR = 1, 2
 _NAMES = {STDOUT: "stdout", STDERR: "stderr"}
@@ -117,6 +121,15 @@ class Client:
                 return False
             del self.queue[:sent]
         return True
+
+
+def client_of(message: Message, descriptors: list[int]) -> Client:
+    """Takes the first descriptor. Raises Failure."""
+    if not descriptors:
+        raise Failure("attach without a connection", "attach", errno.EBADF)
+    keys = binascii.a2b_base64(message.get("detach_keys") or "")
+    fd = descriptors.pop(0)
+    return Client(fd, message["attachment"], keys, framed=bool(message.get("framed")))
 
 
 class Streams:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tiffin.core.workload import Exit
+from tiffin.core.workload import Exit, KnownExec
 from tiffin.errors import InvalidArgument
 from tiffin.kernel import cgroup, syscalls
 from tiffin.runtime.connection import Connection
@@ -94,6 +94,10 @@ class Survivors:
         record = self._read(container_id, "exit.json")
         return exit_of(container_id, record) if record is not None else None
 
+    def execs(self, container_id: str) -> list[KnownExec]:
+        """As they were when the container ended."""
+        return known_execs(container_id, self._read(container_id, "exit.json") or {})
+
     def process(self, container_id: str) -> Process | None:
         """The container's first process, which may have ended since."""
         return process_of(self._read(container_id, "state.json") or {})
@@ -134,6 +138,17 @@ def exit_of(container_id: str, message: Message) -> Exit | None:
         return msgspec.convert({**message, "container_id": container_id}, Exit)
     except msgspec.ValidationError:
         return None
+
+
+def known_execs(container_id: str, message: Message) -> list[KnownExec]:
+    """Of a hello, or what exit.json holds: those that a daemon gave a record of."""
+    found = []
+    for known in message.get("execs") or ():
+        record, pid = known.get("record"), known.get("pid")
+        if record and isinstance(pid, int):
+            ended = exit_of(container_id, known) if "exit_code" in known else None
+            found.append(KnownExec(known["exec_id"], record, pid, ended))
+    return found
 
 
 def shim_killed(container_id: str) -> Exit:

@@ -280,7 +280,7 @@ async def asking(
     sent = {"content-type": "application/json"} | {
         name.replace("_", "-"): value for name, value in headers.items()
     }
-    request = Request(method, path, Query(query), sent, FakeBody(data), _no_hijack)
+    request = Request(method, path, Query(query), sent, FakeBody(data), _no_hijack, chunks=False)
     answer = await Router(routes(engine)).answer(request)  # type: ignore[arg-type]
     if isinstance(answer, Response):
         return Said(answer.status, answer.body, dict(answer.headers), answer.content_type)

@@ -23,7 +23,7 @@ from tiffin.core.container import (
     Status,
 )
 from tiffin.core.image import ContainerConfig
-from tiffin.core.workload import Attachment, Overlay
+from tiffin.core.workload import Attachment, ExitAnswer, Overlay
 from tiffin.engine.attachments import Attachments, HostNames
 from tiffin.engine.catalog import Catalog, Rows
 from tiffin.engine.events import Event, Events
@@ -31,6 +31,7 @@ from tiffin.engine.idranges import IdRanges
 from tiffin.engine.networks import Networks
 from tiffin.engine.supervisor import EarlyClient, Supervisor
 from tiffin.errors import CannotStart, Conflict, EngineFailure, NotFound, NotModified
+from tiffin.runtime.waits import last_chunk
 from tiffin.storage.database import Database
 
 ID = "ab" * 32
@@ -217,6 +218,86 @@ def test_a_client_that_waits_and_leaves_leaves_nothing(play: Callable[[Scene], N
         waiting.cancel()
         await asyncio.sleep(0)
         assert len(world.supervisor._waiters) == 0
+
+    play(scene)
+
+
+CODE = ExitAnswer('{"StatusCode":', "}")
+REMOVAL = ExitAnswer('{"StatusCode":', "}", of_removal=True)
+
+
+def told(code: int) -> bytes:
+    return last_chunk(CODE.before, code, CODE.after)
+
+
+async def waits(world: World, condition: str, answer: ExitAnswer) -> socket.socket:
+    """The client's side of a connection that is owed an answer."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    exited = world.supervisor.wait(ID, condition)
+    await world.supervisor.answer_exit(ID, exited, theirs.detach(), answer)
+    return ours
+
+
+async def received(client: socket.socket) -> bytes:
+    with client:
+        return await asyncio.get_running_loop().sock_recv(client, 4096)
+
+
+def test_a_client_that_waits_is_the_shims_while_the_container_runs(
+    play: Callable[[Scene], None],
+) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        early = await waits(world, "next-exit", CODE)
+        assert len(world.supervisor._held) == 1
+        await world.supervisor.start("web")
+        late = await waits(world, "not-running", CODE)
+        assert len(world.supervisor._held) == 0
+        assert len(world.runtime.waiting[ID]) == 2
+        world.runtime.end(ID, 3)
+        assert await received(early) == told(3)
+        assert await received(late) == told(3)
+        assert await received(await waits(world, "not-running", CODE)) == told(3)
+
+    play(scene)
+
+
+def test_a_client_that_waits_learns_of_a_start_that_fails(play: Callable[[Scene], None]) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        client = await waits(world, "next-exit", CODE)
+        world.runtime.fail["start"] = CannotStart("no", exit_code=127)
+        with pytest.raises(CannotStart):
+            await world.supervisor.start("web")
+        assert await received(client) == told(127)
+        assert len(world.supervisor._held) == 0
+
+    play(scene)
+
+
+def test_who_waits_for_a_removal_that_only_a_daemon_does_is_not_given_away(
+    play: Callable[[Scene], None],
+) -> None:
+    async def scene(world: World) -> None:
+        container = await world.add()
+        client = await waits(world, "removed", REMOVAL)
+        await world.supervisor.start("web")
+        assert ID not in world.runtime.waiting
+        world.runtime.end(ID, 3)
+        await world.supervisor.wait("web")
+        await world.supervisor.removed(world.catalog.get(container.id))
+        assert await received(client) == told(3)
+
+    play(scene)
+
+
+def test_a_held_client_that_leaves_is_forgotten(play: Callable[[Scene], None]) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        (await waits(world, "next-exit", CODE)).close()
+        while len(world.supervisor._held):
+            await asyncio.sleep(0)
 
     play(scene)
 
