@@ -36,6 +36,7 @@ FORKED = [
     "rootfs",
     "operations",
     "targets",
+    "labels",
     "users",
     "streams",
     "control",

@@ -113,6 +113,7 @@ def inspect_json(
     log_path: str,
     exec_ids: list[str],
     sizes: Sizes | None = None,
+    apparmor_profile: str = "",
 ) -> dict[str, Any]:
     """GET /containers/{id}/json. `directory` holds its hosts, hostname, resolv.conf."""
     argv = container.argv
@@ -133,7 +134,7 @@ def inspect_json(
         "Platform": container.platform or "linux",
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "AppArmorProfile": apparmor_profile,
         "ExecIDs": exec_ids or None,
         "HostConfig": host_config_json(container.host_config),
         "GraphDriver": {"Name": STORAGE_DRIVER, "Data": {}},

@@ -102,6 +102,7 @@ class ContainerRoutes:
                 directory=os.path.join(self._engine.settings.data_root, "containers", container.id),
                 log_path=self._containers.log_path(container),
                 exec_ids=self._containers.execs(container),
+                apparmor_profile=self._containers.apparmor_profile(container),
                 sizes=await self._containers.sizes(container) if sizes else None,
             )
         )

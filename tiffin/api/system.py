@@ -322,5 +322,8 @@ def _warnings(facts: Any) -> list[str]:
         "WARNING: user namespaces are not available: root in a container is root outside": (
             not facts.user_namespaces
         ),
+        f"WARNING: AppArmor's profile for containers is not loaded: {facts.apparmor_refusal}": bool(
+            facts.apparmor_refusal
+        ),
     }
     return [text for text, applies in found.items() if applies]

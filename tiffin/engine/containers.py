@@ -129,6 +129,10 @@ class Containers:
             return ""
         return self._supervisor.log_path(container.id)
 
+    def apparmor_profile(self, container: Container) -> str:
+        """What it runs under; "" where nothing confines it."""
+        return spec.apparmor_profile(container.host_config, self._facts)
+
     async def sizes(self, container: Container) -> tuple[int, int]:
         """(bytes of the writable layer, bytes of it and the image together)."""
         own = await asyncio.to_thread(self._snapshots.usage, container.snapshot)

@@ -11,6 +11,7 @@ import ctypes
 import fcntl
 import os
 import struct
+import sys
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -253,6 +254,13 @@ def set_window_size(terminal: int, rows: int, columns: int) -> None:
 
 def make_controlling_terminal(terminal: int) -> None:
     fcntl.ioctl(terminal, TIOCSCTTY, 0)
+
+
+def file_system_type(fd: int) -> int:
+    """The magic number of the file system that `fd` lies on (linux/magic.h)."""
+    buffer = ctypes.create_string_buffer(512)  # struct statfs; its first word is the type
+    _check(_libc.fstatfs(ctypes.c_int(fd), buffer), "fstatfs")
+    return int.from_bytes(buffer.raw[: ctypes.sizeof(ctypes.c_long)], sys.byteorder)
 
 
 def start_ticks(pid: int) -> int:

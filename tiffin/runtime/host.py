@@ -10,7 +10,7 @@ from tiffin.core.container import Mount
 from tiffin.core.workload import Workload
 from tiffin.errors import CannotStart, NotFound
 from tiffin.kernel import cgroup, rootpath
-from tiffin.runtime import capabilities, devices, limits, paths
+from tiffin.runtime import apparmor, capabilities, devices, limits, paths
 from tiffin.runtime.facts import HostFacts, Observed
 
 _SHARED = frozenset({"shared", "rshared"})
@@ -18,10 +18,15 @@ _SLAVE = frozenset({"slave", "rslave"})
 
 
 def read_facts(cgroup_root: str, *, user_namespaces: bool) -> HostFacts:
-    """`user_namespaces`: whether a probe found that they work, with idmapped mounts."""
+    """`user_namespaces`: whether a probe found that they work, with idmapped mounts.
+
+    Has AppArmor, where the kernel has it, load the default profile.
+    """
     layout = cgroup.detect()
     cpus = len(os.sched_getaffinity(0))
     status = _fields("/proc/self/status")
+    has_apparmor = apparmor.enabled()
+    refusal = apparmor.ensure_default() if has_apparmor else ""
     return HostFacts(
         cgroup_version=layout.version,
         controllers=_controllers(layout),
@@ -31,7 +36,9 @@ def read_facts(cgroup_root: str, *, user_namespaces: bool) -> HostFacts:
         cgroup_namespaces=os.path.exists("/proc/self/ns/cgroup"),
         capabilities=capabilities.names_in(int(status.get("CapBnd", "0"), 16)),
         seccomp="Seccomp" in status,
-        apparmor=_read("/sys/module/apparmor/parameters/enabled").startswith("Y"),
+        apparmor=has_apparmor,
+        apparmor_profile="" if refusal or not has_apparmor else apparmor.DEFAULT,
+        apparmor_refusal=refusal,
         selinux=os.path.exists("/sys/fs/selinux/enforce"),
         swap_accounted=_swap_accounted(layout),
         features=_features(layout),

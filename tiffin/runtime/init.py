@@ -18,7 +18,7 @@ import stat
 from _socket import socket
 
 from tiffin.kernel import mounts, syscalls
-from tiffin.runtime import messages, operations, targets, users
+from tiffin.runtime import labels, messages, operations, targets, users
 from tiffin.runtime.operations import Config, Operation
 
 TYPE_CHECKING = False
@@ -459,6 +459,7 @@ class Program:
         self.seccomp = binascii.a2b_base64(extra.get("seccomp_program") or "")
         self.no_new_privileges: bool = bool(process.get("noNewPrivileges"))
         self.last_capability = last_capability
+        self.proc = -1  # the host's, where the kernel is to be told a label
         self.identity = users.Identity(0, 0, [0], "/")
         self.environment: dict[bytes, bytes] = {}
         self.masks: dict[str, int] = {}
@@ -479,6 +480,7 @@ class Program:
 
 def become(program: Program, channel: socket, console: int) -> None:
     """Take on the identity and execute. Raises Failure; otherwise does not return."""
+    _label(program)
     if program.working_dir != "/":
         _make_working_dir(program.working_dir)
     _own_stdio(channel, program.identity, console)
@@ -495,6 +497,14 @@ def become(program: Program, channel: socket, console: int) -> None:
     _reset_signals()
     syscalls.close_range(3, 0xFFFFFFFF, syscalls.CLOSE_RANGE_CLOEXEC)
     _execute(path, program.arguments, program.environment)
+
+
+def _label(program: Program) -> None:
+    for what, text, files in labels.wanted(program.process):
+        try:
+            labels.put(program.proc, text, files)
+        except OSError as error:
+            raise failure_of(what, error) from error
 
 
 def _identify(program: Program) -> users.Identity:
@@ -668,6 +678,7 @@ def first_process(channel: socket, last_capability: int) -> None:
     os.setsid()
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
     config: Config = _expect(channel, "config")["config"]
+    proc = labels.opened(config["process"])
     late = operations.late_flags(config.get("linux") or {})
     plan = operations.plan(config)
     become_root()
@@ -681,6 +692,7 @@ def first_process(channel: socket, last_capability: int) -> None:
     build(root, plan.create)
     root.close()
     program = Program(config, last_capability)
+    program.proc = proc
     program.prepare()
     messages.send(channel, {"ready": True})
     _expect(channel, "start")
@@ -739,7 +751,7 @@ def further_process(birth: ExecBirth) -> None:
     channel = birth.channel
     for number, fd in enumerate(birth.stdio):
         os.dup2(fd, number)
-    syscalls.close_all_but([channel.fileno()])
+    syscalls.close_all_but([channel.fileno(), birth.program.proc])
     os.setsid()
     _expect(channel, "mapped")
     become_root()

@@ -14,7 +14,7 @@ import resource
 from _socket import socket
 
 from tiffin.kernel import syscalls
-from tiffin.runtime import init, messages, operations
+from tiffin.runtime import init, labels, messages, operations
 from tiffin.runtime.init import ExecBirth
 from tiffin.runtime.operations import Config
 from tiffin.runtime.rootfs import Failed
@@ -112,6 +112,7 @@ def further_process(birth: ExecBirth, target: int, kinds: int, joins: list[int])
 
 def _exec_in(birth: ExecBirth, target: int, kinds: int, joins: list[int]) -> None:
     init.join_cgroups(joins)
+    birth.program.proc = labels.opened(birth.program.process)
     if kinds:
         syscalls.setns(target, kinds)
     pid = syscalls.clone3(syscalls.CLONE_PARENT)

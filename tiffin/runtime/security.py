@@ -26,6 +26,7 @@ class SecurityFacts(Protocol):
 class SecurityOptions(msgspec.Struct, frozen=True):
     no_new_privileges: bool = False
     seccomp: str = ""  # "": the default, "unconfined", or a profile's JSON
+    apparmor: str = ""  # "": the default, "unconfined", or a profile's name
     unmasked: bool = False  # systempaths=unconfined
 
 
@@ -49,7 +50,7 @@ def _with(chosen: SecurityOptions, option: str, facts: SecurityFacts) -> Securit
         case "systempaths" if value == UNCONFINED:
             return msgspec.structs.replace(chosen, unmasked=True)
         case "apparmor":
-            _refuse_apparmor(value, facts)
+            return msgspec.structs.replace(chosen, apparmor=_apparmor(value, facts))
         case "label":
             _refuse_label(value, facts)
         case _:
@@ -71,11 +72,15 @@ def _boolean(value: str, option: str) -> bool:
     raise InvalidArgument(f'invalid --security-opt 2: "{option}"')
 
 
-def _refuse_apparmor(profile: str, facts: SecurityFacts) -> None:
-    if profile in (UNCONFINED, ""):
-        return
-    why = "is not supported yet" if facts.apparmor else "is not enabled in this kernel"
-    raise InvalidArgument(f"invalid --security-opt apparmor={profile}: AppArmor {why}")
+def _apparmor(profile: str, facts: SecurityFacts) -> str:
+    if profile not in (UNCONFINED, "") and not facts.apparmor:
+        raise InvalidArgument(
+            f"invalid --security-opt apparmor={profile}: AppArmor is not enabled in this kernel"
+        )
+    # It becomes a line of the kernel's file.
+    if not profile.isprintable() or " " in profile:
+        raise InvalidArgument(f"invalid --security-opt apparmor={profile!r}: no profile's name")
+    return profile
 
 
 def _refuse_label(value: str, facts: SecurityFacts) -> None:

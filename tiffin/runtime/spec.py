@@ -46,17 +46,18 @@ from tiffin.core import idrange
 from tiffin.core.container import HostConfig, Mount, Ulimit
 from tiffin.core.workload import Overlay, Workload
 from tiffin.errors import InvalidArgument
-from tiffin.runtime import capabilities, devices, limits, paths, seccomp_profile
+from tiffin.runtime import apparmor, capabilities, devices, limits, paths, seccomp_profile
 from tiffin.runtime.checks import validate
 from tiffin.runtime.discards import adapt
 from tiffin.runtime.facts import HostFacts, Observed
-from tiffin.runtime.security import SecurityOptions, parse_security_options
+from tiffin.runtime.security import UNCONFINED, SecurityOptions, parse_security_options
 from tiffin.runtime.tmpfs import tmpfs_options
 
 __all__ = [
     "HostFacts",
     "Observed",
     "adapt",
+    "apparmor_profile",
     "cgroups_path",
     "environment",
     "plan",
@@ -93,7 +94,8 @@ def plan(workload: Workload, facts: HostFacts, observed: Observed | None = None)
     )
     config: Config = {
         "ociVersion": OCI_VERSION,
-        "process": _process(workload, chosen, security),
+        "process": _process(workload, chosen, security)
+        | _labels(_apparmor_profile(host, facts, security)),
         "root": {"path": "", "readonly": host.readonly_rootfs},
         "hostname": "" if host.uts_mode == "host" else workload.hostname,
         "domainname": "" if host.uts_mode == "host" else workload.config.domainname,
@@ -141,6 +143,25 @@ def _process(workload: Workload, chosen: tuple[str, ...], security: SecurityOpti
         "noNewPrivileges": security.no_new_privileges,
         "oomScoreAdj": host.oom_score_adj,
     }
+
+
+def apparmor_profile(host: HostConfig, facts: HostFacts) -> str:
+    """What the container runs under; "" is unconfined."""
+    security = parse_security_options(host.security_opt, facts_of=facts)
+    return _apparmor_profile(host, facts, security)
+
+
+def _apparmor_profile(host: HostConfig, facts: HostFacts, security: SecurityOptions) -> str:
+    asked = security.apparmor
+    if asked == UNCONFINED:
+        return ""
+    if not asked or (asked in apparmor.ALIASES and facts.apparmor_profile):
+        return "" if host.privileged and not asked else facts.apparmor_profile
+    return asked
+
+
+def _labels(profile: str) -> Config:
+    return {"apparmorProfile": profile} if profile else {}
 
 
 def environment(env: Iterable[str], hostname: str, *, tty: bool) -> list[str]:

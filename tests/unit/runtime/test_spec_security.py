@@ -64,7 +64,7 @@ def test_masks_and_names_are_each_others_reverse() -> None:
         ("seccomp:unconfined", SecurityOptions(seccomp="unconfined")),
         ("seccomp=builtin", SecurityOptions()),
         ('seccomp={"a":"b=c"}', SecurityOptions(seccomp='{"a":"b=c"}')),
-        ("apparmor=unconfined", SecurityOptions()),
+        ("apparmor=unconfined", SecurityOptions(apparmor="unconfined")),
         ("label=disable", SecurityOptions()),
         ("disable", SecurityOptions()),
     ],
