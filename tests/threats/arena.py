@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -65,3 +67,9 @@ def _planned(change: Change | None) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spec, "plan", weak)
         yield
+
+
+def libraries() -> list[str]:
+    """Directories without which the host's programs do not run in a container."""
+    wanted = {"/lib", "/lib64", "/usr/lib", os.path.realpath(sys.base_prefix)}
+    return sorted(path for path in wanted if os.path.exists(path))

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 
 import pytest
 
 from tests.kernel.runtime_bench import Bench, bind
-from tests.threats.arena import outcome
+from tests.threats.arena import libraries, outcome
 from tests.threats.weakened import LEAKED
 from tiffin.core.container import HostConfig
 from tiffin.errors import CannotStart
 from tiffin.runtime import interpreter
 
 pytestmark = pytest.mark.root
-
-
-def libraries() -> list[str]:
-    """Directories without which the host's interpreter does not run in a container."""
-    wanted = {"/lib", "/lib64", "/usr/lib", os.path.realpath(sys.base_prefix)}
-    return sorted(path for path in wanted if os.path.exists(path))
 
 
 @pytest.mark.threat("own-program")

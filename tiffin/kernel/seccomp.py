@@ -17,7 +17,7 @@ import os
 import struct
 from typing import Any
 
-_ACTIONS = {
+ACTIONS = {
     "SCMP_ACT_KILL": 0x00000000,
     "SCMP_ACT_KILL_THREAD": 0x00000000,
     "SCMP_ACT_KILL_PROCESS": 0x80000000,
@@ -27,9 +27,15 @@ _ACTIONS = {
     "SCMP_ACT_LOG": 0x7FFC0000,
     "SCMP_ACT_ALLOW": 0x7FFF0000,
 }
+# seccomp(2)'s flags for a filter, by the names that a profile has for them.
+FLAGS = {
+    "SECCOMP_FILTER_FLAG_TSYNC": 1 << 0,
+    "SECCOMP_FILTER_FLAG_LOG": 1 << 1,
+    "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 1 << 2,
+}
 _WITH_ERRNO = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
 _REFUSING = ("SCMP_ACT_ERRNO", "SCMP_ACT_TRAP")  # a default that ENOSYS is kinder than
-_COMPARISONS = {
+COMPARISONS = {
     "SCMP_CMP_NE": 1,
     "SCMP_CMP_LT": 2,
     "SCMP_CMP_LE": 3,
@@ -115,8 +121,8 @@ def compile_cached(profile: dict[str, Any], key: str) -> bytes:
 def compile_filter(profile: dict[str, Any]) -> bytes:
     """The BPF program (an array of struct sock_filter) of an OCI linux.seccomp.
 
-    Names that neither libseccomp nor we know are passed over, as runc does; so are the profile's
-    flags, which speak of threads, logs and old mitigations. Raises SeccompError.
+    Names that neither libseccomp nor we know are passed over, as runc does. The profile's flags
+    are for who loads the program. Raises SeccompError.
     """
     library = _library()
     default = _action(profile["defaultAction"], profile.get("defaultErrnoRet"))
@@ -125,7 +131,7 @@ def compile_filter(profile: dict[str, Any]) -> bytes:
         raise SeccompError(errno.EINVAL, "seccomp_init", profile["defaultAction"])
     try:
         _set(library, context, _ATTRIBUTE_NNP, 0)
-        no_such_call = _ACTIONS["SCMP_ACT_ERRNO"] | errno.ENOSYS
+        no_such_call = ACTIONS["SCMP_ACT_ERRNO"] | errno.ENOSYS
         _set(library, context, _ATTRIBUTE_BAD_ARCHITECTURE, no_such_call)
         library.seccomp_attr_set(context, _ATTRIBUTE_OPTIMIZE, 2)  # from libseccomp 2.5 on
         for name in profile.get("architectures") or ():
@@ -189,7 +195,7 @@ def _check(result: int, what: str, *, allowed: tuple[int, ...] = ()) -> None:
 
 def _action(name: str, code: int | None) -> int:
     try:
-        value = _ACTIONS[name]
+        value = ACTIONS[name]
     except KeyError as error:
         raise SeccompError(errno.EINVAL, f"seccomp action {name} is not supported") from error
     if name not in _WITH_ERRNO:
@@ -235,7 +241,7 @@ def _conditions(args: Any) -> list[list[_Comparison]]:
 
 def _comparison(arg: dict[str, Any]) -> _Comparison:
     try:
-        operator = _COMPARISONS[arg["op"]]
+        operator = COMPARISONS[arg["op"]]
     except KeyError as error:
         raise SeccompError(errno.EINVAL, f"seccomp operator {arg['op']} is unknown") from error
     return _Comparison(arg["index"], operator, arg["value"], arg.get("valueTwo") or 0)
@@ -282,7 +288,7 @@ def _architecture_block(
         body += [_jump(_JUMP_EQUAL, number, 0, 1), _statement(_RETURN, action)]
     body += [
         _jump(_JUMP_GREATER, last, 0, 1),
-        _statement(_RETURN, _ACTIONS["SCMP_ACT_ERRNO"] | errno.ENOSYS),
+        _statement(_RETURN, ACTIONS["SCMP_ACT_ERRNO"] | errno.ENOSYS),
     ]
     # Below all that is decided here, and in x32 (a bit in x86_64's number), on to the filter.
     lowest = min(unnamed, default=last + 1)

@@ -289,8 +289,8 @@ def _check(result: int, call: str) -> int:
     raise OSError(number, f"{call}: {os.strerror(number)}")
 
 
-def install_seccomp_filter(program: bytes) -> None:
+def install_seccomp_filter(program: bytes, flags: int = 0) -> None:
     """Load a BPF program (struct sock_filter's). Needs CAP_SYS_ADMIN or no_new_privs."""
     buffer = ctypes.create_string_buffer(program, len(program))
     header = struct.pack("HxxxxxxP", len(program) // 8, ctypes.addressof(buffer))
-    _check(_syscall(_long(_SECCOMP), _long(1), _long(0), header), "seccomp")
+    _check(_syscall(_long(_SECCOMP), _long(1), _long(flags), header), "seccomp")

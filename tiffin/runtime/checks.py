@@ -125,7 +125,7 @@ def _check_security(host: HostConfig, facts: HostFacts) -> None:
             "seccomp is not enabled in your kernel, cannot run a custom seccomp profile"
         )
     if asked:
-        seccomp_profile.parse(security.seccomp)
+        seccomp_profile.check(security.seccomp)
     for rule in host.device_cgroup_rules:
         devices.parse_rule(rule)
     for mapping in host.devices:

@@ -457,6 +457,7 @@ class Program:
         self.user: str = user or extra.get("user") or ""
         self.groups: list[str] = extra.get("groups") or []
         self.seccomp = binascii.a2b_base64(extra.get("seccomp_program") or "")
+        self.seccomp_flags: int = extra.get("seccomp_flags") or 0
         self.no_new_privileges: bool = bool(process.get("noNewPrivileges"))
         self.last_capability = last_capability
         self.proc = -1  # the host's, where the kernel is to be told a label
@@ -556,7 +557,7 @@ def _own_stdio(channel: socket, identity: users.Identity, console: int) -> None:
 def _load_seccomp(program: Program) -> None:
     if program.seccomp:
         try:
-            syscalls.install_seccomp_filter(program.seccomp)
+            syscalls.install_seccomp_filter(program.seccomp, program.seccomp_flags)
         except OSError as error:
             raise failure_of("load seccomp filter", error) from error
 

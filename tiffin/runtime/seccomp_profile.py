@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Container
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +18,7 @@ import msgspec
 
 from tiffin.core.image import without_nulls
 from tiffin.errors import InvalidArgument
+from tiffin.kernel import seccomp
 
 _FILE = os.path.join(os.path.dirname(__file__), "seccomp.json")
 
@@ -31,6 +33,13 @@ _ARCHITECTURES = {
     "s390x": ("s390x", "SCMP_ARCH_S390X"),
     "loongarch64": ("loongarch64", "SCMP_ARCH_LOONGARCH64"),
 }
+
+
+_ARCHITECTURE_NAMES = frozenset(
+    "X86 X86_64 X32 ARM AARCH64 LOONGARCH64 M68K MIPS MIPS64 MIPS64N32 MIPSEL MIPSEL64 MIPSEL64N32"
+    " PARISC PARISC64 PPC PPC64 PPC64LE RISCV64 S390 S390X SH SHEB".split()
+)
+_LAST_ARGUMENT = 5
 
 
 class Argument(msgspec.Struct, frozen=True, rename="camel"):
@@ -121,6 +130,39 @@ def parse(text: str) -> Profile:
         return msgspec.convert(without_nulls(msgspec.json.decode(text)), Profile)
     except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise InvalidArgument(f"Decoding seccomp profile failed: {error}") from error
+
+
+def check(text: str) -> None:
+    """Raises InvalidArgument, in runc's words, for what no container could be started with."""
+    profile = parse(text)
+    asked = (profile.default_action,) if profile.default_action else ()
+    for action in (*asked, *(rule.action for rule in profile.syscalls)):
+        _known(action, seccomp.ACTIONS, "action")
+    for argument in (arg for rule in profile.syscalls for arg in rule.args):
+        _known(argument.op, seccomp.COMPARISONS, "operator")
+        if not 0 <= argument.index <= _LAST_ARGUMENT:
+            raise InvalidArgument(
+                f"Decoding seccomp profile failed: a system call has no argument of "
+                f"index {argument.index}"
+            )
+    mapped = (n for e in profile.arch_map for n in (e.architecture, *e.sub_architectures))
+    for name in (*profile.architectures, *mapped):
+        _known(name.removeprefix("SCMP_ARCH_"), _ARCHITECTURE_NAMES, "architecture", name)
+    for name in profile.flags:
+        _known(name, seccomp.FLAGS, "flag")
+    for entry in profile.syscalls:
+        _syscalls(entry)
+        for version in (entry.includes.min_kernel, entry.excludes.min_kernel):
+            if version:
+                _version(version)
+
+
+def _known(word: str, words: Container[str], what: str, shown: str = "") -> None:
+    if word not in words:
+        raise InvalidArgument(
+            f"Decoding seccomp profile failed: string {shown or word} is not a valid {what} "
+            "for seccomp"
+        )
 
 
 def resolve(

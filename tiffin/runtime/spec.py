@@ -216,7 +216,11 @@ def _default_mounts(host: HostConfig, facts: HostFacts, *, mapped: bool) -> list
         _mount("/dev/pts", "devpts", "devpts", pts),
         _mount("/sys", "sysfs", "sysfs", [*guarded, *read_only]),
     ]
-    if facts.cgroup_version:
+    if facts.cgroup_version and mapped and host.cgroupns_mode == "host":
+        # Only who owns the cgroup namespace may mount it: of the host's, a copy of its mounts.
+        words = ["rbind", "rro", "rprivate", *guarded]
+        mounts.append(_mount("/sys/fs/cgroup", "bind", "/sys/fs/cgroup", words))
+    elif facts.cgroup_version:
         mounts.append(_mount("/sys/fs/cgroup", "cgroup", "cgroup", [*read_only, *guarded]))
     mounts.append(_mount("/dev/mqueue", "mqueue", "mqueue", list(guarded)))
     if host.ipc_mode != "none":
