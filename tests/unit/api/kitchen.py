@@ -124,6 +124,9 @@ class FakeContainers:
     def execs(self, container: Container) -> list[str]:
         return []
 
+    def apparmor_profile(self, container: Container) -> str:
+        return ""
+
     def log_path(self, container: Container) -> str:
         return f"/data/containers/{container.id}/{container.id}-json.log"
 
