@@ -28,7 +28,7 @@ from tiffin.storage.snapshots import SnapshotStore
 
 pytestmark = pytest.mark.root
 
-COPYING = Copying(cast(SnapshotStore, None))  # a running container needs no store
+COPYING = Copying(cast(SnapshotStore, None), "/nonexistent")  # nothing of a running one is there
 ROUNDS = 30
 
 
