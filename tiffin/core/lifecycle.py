@@ -108,13 +108,13 @@ def _refusal_words(container: Container, action: Action) -> str:
     return words.get((action, status)) or words.get((action, None)) or fallback
 
 
-_NAME = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9_.-]+$")
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
 
 def check_name(name: str) -> str:
     """The name without its slash. Raises InvalidArgument in Docker's words."""
     bare = name.removeprefix("/")
-    if not _NAME.match(bare):
+    if not _NAME.fullmatch(bare):
         raise InvalidArgument(
             f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
         )

@@ -7,7 +7,14 @@ Addresses and subnets are IPv4 text: "172.17.0.2", "172.17.0.0/16"; a gateway wi
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from ipaddress import AddressValueError, IPv4Address, IPv4Interface, IPv4Network, ip_address
+from ipaddress import (
+    AddressValueError,
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    ip_address,
+)
 
 import msgspec
 
@@ -181,7 +188,7 @@ def hosts_line(entry: str) -> str:
     if address.startswith("[") and address.endswith("]"):
         address = address[1:-1]
     try:
-        ip_address(address)
+        _parsed_address(address)
     except ValueError as error:
         raise InvalidArgument(f'invalid IP address in add-host: "{_shown(address)}"') from error
     return f"{address}\t{name}\n"
@@ -197,9 +204,16 @@ def _own_line(address: str, hostname: str, domainname: str) -> str:
 
 def _checked_address(address: str) -> str:
     try:
-        return str(ip_address(address))
+        return str(_parsed_address(address))
     except ValueError as error:
         raise InvalidArgument(f"invalid IP address: {_shown(address)}") from error
+
+
+def _parsed_address(address: str) -> IPv4Address | IPv6Address:
+    """What follows an IPv6 address's "%" may be anything to Python: here it is a link's name."""
+    if not address.isprintable() or " " in address:
+        raise ValueError(address)
+    return ip_address(address)
 
 
 def _checked_word(word: str, what: str) -> str:
