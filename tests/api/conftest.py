@@ -62,16 +62,20 @@ class Daemon:
                 self.wire("DELETE", f"/containers/{container['Id']}?force=1&v=1")
 
 
+def load_busybox(daemon: Daemon) -> None:
+    loaded = daemon.wire(
+        "POST", "/images/load", busybox_image_tar(), content_type="application/x-tar"
+    )
+    assert loaded.status == 200, loaded.body
+    assert b"Loaded image: busybox:latest" in loaded.body, loaded.body
+
+
 @pytest.fixture
 def daemon() -> Iterator[Daemon]:
     """With busybox:latest and nothing else."""
     daemon = Daemon()
     try:
-        loaded = daemon.wire(
-            "POST", "/images/load", busybox_image_tar(), content_type="application/x-tar"
-        )
-        assert loaded.status == 200, loaded.body
-        assert b"Loaded image: busybox:latest" in loaded.body, loaded.body
+        load_busybox(daemon)
         yield daemon
     finally:
         daemon.close()

@@ -36,6 +36,7 @@ from tiffin.engine.naming import new_id, new_name
 from tiffin.engine.networks import Networks
 from tiffin.engine.ports import ContainerRuntime
 from tiffin.engine.processes import Processes
+from tiffin.engine.psprogram import ask_ps
 from tiffin.engine.publishing import Publisher
 from tiffin.engine.settling import settle
 from tiffin.engine.statistics import Gauges
@@ -484,7 +485,11 @@ class Containers:
         return await self._runtime.pids(container.id)
 
     async def top(self, reference: str, ps_arguments: str = "") -> Table:
-        return process_table(await self.pids(reference), ps_arguments)
+        """As `ps -ef` shows it, without a ps; with other options as the host's ps does."""
+        pids = await self.pids(reference)
+        if ps_arguments.strip() in ("", "-ef", "-e -f"):
+            return await asyncio.to_thread(process_table, pids)
+        return await asyncio.to_thread(ask_ps, pids, ps_arguments)
 
     def export(self, reference: str) -> AsyncIterator[bytes]:
         return self._copying.export(self._catalog.get(reference))

@@ -7,8 +7,6 @@ import pwd
 import time
 from typing import NamedTuple
 
-from tiffin.errors import Unsupported
-
 TITLES = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -18,10 +16,8 @@ class Table(NamedTuple):
     rows: list[list[str]]
 
 
-def process_table(pids: list[int], ps_arguments: str = "") -> Table:
-    """Rows of the processes that still live. Raises Unsupported for options other than -ef."""
-    if ps_arguments.strip() not in ("", "-ef", "-e", "-f"):
-        raise Unsupported(f"top with ps options is not supported yet: {ps_arguments}")
+def process_table(pids: list[int]) -> Table:
+    """Rows of the processes that still live."""
     boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     rows = [_row(pid, boot) for pid in sorted(pids)]
     return Table(TITLES, [row for row in rows if row is not None])
