@@ -16,6 +16,7 @@ from tiffin.api.refusals import refusals
 from tiffin.api.router import Route, Router
 from tiffin.api.statistics import StatisticsRoutes
 from tiffin.api.system import SystemRoutes
+from tiffin.api.upkeep import UpkeepRoutes
 from tiffin.api.volumes import VolumeRoutes
 from tiffin.api.websocket import WebsocketRoutes
 
@@ -37,6 +38,7 @@ def routes(engine: Engine) -> list[Route]:
         *BuildRoutes(engine).routes(),
         *NetworkRoutes(engine).routes(),
         *VolumeRoutes(engine).routes(),
+        *UpkeepRoutes(engine).routes(),
         *refusals(),
     ]
 

@@ -118,6 +118,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "network prune": ("prune", "PRUNE_NETWORKS"),
     "network rm": ("networks", "REMOVE"),
     "network remove": ("networks", "REMOVE"),
+    "system check": ("upkeep", "CHECK"),
     "system df": ("usage", "DF"),
     "system events": ("system", "EVENTS"),
     "system info": ("system", "INFO"),

@@ -149,6 +149,10 @@ class Attachments:
             if endpoint.address:
                 self._addresses[container.id] = endpoint.address
 
+    def held(self) -> set[str]:
+        """Ids of all guests that have an address."""
+        return set(self._addresses)
+
     def forget_files(self, guest_id: str) -> None:
         shutil.rmtree(os.path.join(self._directory, guest_id), ignore_errors=True)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from contextlib import AsyncExitStack, suppress
 
 import msgspec
@@ -33,6 +32,9 @@ from tiffin.engine.stepnetwork import AttachedSteps
 from tiffin.engine.supervisor import Supervisor
 from tiffin.engine.system import HostInfo, boot_id, read_host
 from tiffin.engine.unhealthy import UnhealthyRestarts
+from tiffin.engine.upkeep.check import Check
+from tiffin.engine.upkeep.running import RunningState
+from tiffin.engine.upkeep.stored import StoredState
 from tiffin.engine.volumes import Volumes
 from tiffin.network.bridge import Bridge
 from tiffin.registry.client import RegistryClient
@@ -64,6 +66,7 @@ class Engine:
     networks: Networks
     volumes: Volumes
     runtime: Runtime
+    check: Check
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -169,6 +172,7 @@ class Engine:
             id_ranges,
         )
         self._closing.push_async_callback(self.builds.close)
+        self.check = self._make_check(rows, attachments, id_ranges)
         await self._recover()
 
     def _configure_transfers(self) -> None:
@@ -190,31 +194,33 @@ class Engine:
         self.events.emit("daemon", "reload", self.settings.engine_id, attributes)
 
     async def _recover(self) -> None:
-        await self._supervisor.recover()
+        done = await self._supervisor.recover()
         await self._publisher.recover(self._catalog.live())
         self._health.resume()
-        await self._sweep()
+        await self.check.start(done)
         await self._supervisor.restart_policies()
         self._unhealthy.resume()
 
-    async def _sweep(self) -> None:
-        """Take away what no row knows: shims of unfinished starts and steps, snapshots, links."""
-        known = {container.id for container in self._catalog.all()}
-        for container_id in await self.runtime.known():
-            if container_id not in known:
-                await self._supervisor.forget_run(container_id)
-        used = {container.snapshot for container in self._catalog.all()}
-        used |= {mount.snapshot for one in self._catalog.all() for mount in one.mounts}
-        snapshots = self._storage.snapshots
-        for active in await asyncio.to_thread(snapshots.actives):
-            if active not in used:
-                await asyncio.to_thread(snapshots.remove, active)
-        for name in os.listdir(self._containers_directory):
-            if name not in known:
-                path = os.path.join(self._containers_directory, name)
-                await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)
-        await self.images.sweep()
-        await self._bridge.sweep({container.id for container in self._catalog.live()})
+    def _make_check(self, rows: Rows, attachments: Attachments, id_ranges: IdRanges) -> Check:
+        roots = (os.path.join(self.settings.data_root, "snapshots"), self.settings.exec_root)
+        running = RunningState(
+            self._catalog,
+            self._supervisor,
+            self.runtime,
+            attachments,
+            id_ranges,
+            self._bridge,
+            roots,
+        )
+        stored = StoredState(
+            self._catalog,
+            rows,
+            self._storage,
+            self.images,
+            self.volumes,
+            lambda key: self.runtime.tracks(key) or key in attachments.held(),
+        )
+        return Check(running, stored)
 
     def _image_users(self, image_id: str) -> list[Container]:
         return [c for c in self._catalog.all() if c.image_id == image_id]

@@ -28,5 +28,8 @@ class IdRanges:
     def keep(self, container_id: str, id_range: IdRange) -> None:
         self._used[container_id] = id_range
 
+    def held(self) -> set[str]:
+        return set(self._used)
+
     def release(self, container_id: str) -> None:
         self._used.pop(container_id, None)

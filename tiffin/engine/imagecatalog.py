@@ -5,6 +5,7 @@ Blocking, for threads. A row's truth is its config: the image ID is the digest o
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable
 from functools import lru_cache
@@ -14,10 +15,13 @@ import msgspec
 from tiffin.core.image import ImageConfig, chain_id, decode_config
 from tiffin.core.reference import Reference, parse
 from tiffin.core.timestamps import parse_time
-from tiffin.errors import InvalidArgument, NotFound
+from tiffin.errors import EngineFailure, InvalidArgument, NotFound
 from tiffin.kernel import failpoints
 from tiffin.storage.database import ImageRow
 from tiffin.storage.store import Storage
+
+_log = logging.getLogger(__name__)
+_DAMAGE = (EngineFailure, InvalidArgument, NotFound)  # of a configuration on the disk
 
 _HEX = re.compile(r"(?:sha256:)?([0-9a-f]{1,64})", re.ASCII)
 
@@ -85,10 +89,24 @@ class ImageCatalog:
         return None if row is None else self._image(row, self.names())
 
     def all(self) -> list[Image]:
-        """Newest first."""
-        names = self.names()
-        images = [self._image(row, names) for row in self._database.images()]
+        """Newest first. Those that are whole; `damaged` names the others."""
+        names, images = self.names(), []
+        for row in self._database.images():
+            try:
+                images.append(self._image(row, names))
+            except _DAMAGE as error:
+                _log.warning("damaged image=%s: %s", row.id, error.message)
         return sorted(images, key=lambda image: (-image.created_ns, image.id))
+
+    def damaged(self) -> list[tuple[str, str]]:
+        """(image ID, what is wrong)."""
+        found = []
+        for row in self._database.images():
+            try:
+                self._config(row.config_digest)
+            except _DAMAGE as error:
+                found.append((row.id, f"its configuration cannot be read: {error.message}"))
+        return found
 
     def names(self) -> dict[str, list[str]]:
         """Image ID -> full references of its tags."""

@@ -65,6 +65,8 @@ class HistoryEntry(msgspec.Struct, frozen=True):
 ImageList = list[Image]
 HistoryList = list[HistoryEntry]
 Removed = list[Record]
+Digests = list[str]
+Problems = list[tuple[str, str]]
 
 
 class Images:
@@ -192,9 +194,21 @@ class Images:
         self._events.emit("image", "prune", "", {"reclaimed": str(reclaimed)})
         return records, reclaimed
 
-    async def sweep(self) -> None:
+    async def sweep(self, older_than_seconds: float = 0.0) -> None:
         """Remove layers and blobs that nothing reaches: what a crash or a container left."""
-        await in_thread(self._layers.sweep)
+        await in_thread(self._layers.sweep, older_than_seconds)
+
+    def unreached(self, older_than_seconds: float) -> tuple[Digests, Digests]:
+        """The layers and blobs that `sweep` would remove."""
+        return self._layers.unreached(older_than_seconds)
+
+    def damaged(self) -> Problems:
+        """(image ID, what is wrong) of images whose configuration cannot be read any more."""
+        return self._catalog.damaged()
+
+    def forget(self, image_id: str) -> None:
+        """Remove the record of a damaged image, with its names: it can be pulled anew."""
+        self._storage.database.delete_image(image_id)
 
     async def release(self, chain_id: str | None) -> None:
         """A container is gone: so are the layers beneath it that its image has left to it alone."""

@@ -53,11 +53,23 @@ class LayerStore:
             below = self._storage.snapshots.parent(below)
         self.collect_quietly(stack)
 
-    def sweep(self) -> None:
-        """Remove all layers and blobs that nothing reaches. For the start of the engine."""
+    def sweep(self, older_than_seconds: float = 0.0) -> None:
+        """Remove all layers, and blobs of that age, that nothing reaches."""
         with self._leases.collecting() as leased:
             self._storage.snapshots.prune(self._kept_chains() | leased)
-            self._remove_blobs(list(self._storage.blobs), leased)
+            self._remove_blobs(self._of_age(older_than_seconds), leased)
+
+    def unreached(self, older_than_seconds: float) -> tuple[list[str], list[str]]:
+        """What `sweep` would remove: chain IDs, digests."""
+        with self._leases.collecting() as leased:
+            chains = self._storage.snapshots.unneeded(self._kept_chains() | leased)
+            kept = self._kept_blobs(leased)
+            blobs = [digest for digest in self._of_age(older_than_seconds) if digest not in kept]
+            return chains, blobs
+
+    def _of_age(self, seconds: float) -> list[str]:
+        blobs = self._storage.blobs
+        return [str(blob) for blob in blobs if not seconds or blobs.age_seconds(blob) > seconds]
 
     def _remove_layers(
         self, chains: Sequence[str], kept: set[str] | frozenset[str], leased: frozenset[str]
@@ -82,11 +94,14 @@ class LayerStore:
         return blob is not None and blob.digest in leased
 
     def _remove_blobs(self, digests: Iterable[str], leased: frozenset[str]) -> None:
-        kept = set(self._kept_documents()) | leased
-        kept |= {blob.digest for blob in self._storage.database.layer_blobs()}
+        kept = self._kept_blobs(leased)
         for digest in digests:
             if digest and digest not in kept:
                 self._storage.blobs.remove(digest)
+
+    def _kept_blobs(self, leased: frozenset[str]) -> set[str]:
+        layers = {blob.digest for blob in self._storage.database.layer_blobs()}
+        return layers | set(self._kept_documents()) | leased
 
     def _kept_chains(self) -> set[str]:
         kept = {chain for image in self._catalog.all() for chain in image.chains}

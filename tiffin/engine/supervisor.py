@@ -598,21 +598,30 @@ class Supervisor:
 
     # -- a daemon's own start and end --------------------------------------------------------
 
-    async def recover(self) -> None:
-        """Make the records true: reconnect, mark exited, finish removals. Safe to run twice."""
-        async with asyncio.TaskGroup() as group:
-            for container in self._catalog.all():
-                group.create_task(self._recover_one(container))
+    async def recover(self) -> list[tuple[Container, Recovery]]:
+        """Make the records true: reconnect, mark exited, finish removals. Safe to run twice.
 
-    async def _recover_one(self, container: Container) -> None:
-        """What becomes of one does not keep the daemon from the others."""
-        try:
-            async with self._catalog.lock(container.id):
-                decision = await self._reconcile(self._catalog.get(container.id))
-            if decision is Recovery.FINISH_REMOVAL:
-                await self._remove_after_exit(container.id)
-        except (TiffinError, OSError):
-            log.exception("recovery failed container=%s", container.id)
+        What was done for whom. What becomes of one does not keep the daemon from the others.
+        """
+        containers = self._catalog.all()
+        work = [self.recover_one(container) for container in containers]
+        done = []
+        for container, decision in zip(
+            containers, await asyncio.gather(*work, return_exceptions=True), strict=True
+        ):
+            if isinstance(decision, Recovery):
+                done.append((container, decision))
+            else:
+                log.error("recovery failed container=%s", container.id, exc_info=decision)
+        return done
+
+    async def recover_one(self, container: Container) -> Recovery:
+        """Make one record true."""
+        async with self._catalog.lock(container.id):
+            decision = await self._reconcile(self._catalog.get(container.id))
+        if decision is Recovery.FINISH_REMOVAL:
+            await self._remove_after_exit(container.id)
+        return decision
 
     async def _reconcile(self, container: Container) -> Recovery:
         observed: Created | Exit | None = None

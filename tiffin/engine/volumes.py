@@ -98,6 +98,27 @@ class Volumes:
             )
         self._events.emit("volume", "destroy", name, {"driver": "local"})
 
+    def directories(self) -> set[str]:
+        """Names of all that has a directory with data."""
+        with os.scandir(self._directory) as entries:
+            return {entry.name for entry in entries if os.path.isdir(f"{entry.path}/_data")}
+
+    async def restore(self, volume: Volume) -> None:
+        """Give a volume that has lost its directory an empty one."""
+        await asyncio.to_thread(os.makedirs, volume.mountpoint, 0o755, True)
+
+    async def adopt(self, name: str) -> None:
+        """Give a directory that no record names one; an empty one was never a volume."""
+        path = os.path.join(self._directory, name, "_data")
+        async with self._lock:
+            if await self.find(name) is not None:
+                return
+            if not await asyncio.to_thread(os.listdir, path):
+                await asyncio.to_thread(shutil.rmtree, os.path.dirname(path))
+                return
+            volume = Volume(check_volume_name(name), time.time_ns(), path)
+            await self._rows.run(self._rows.database.put_volume, volume)
+
     async def prune(self, matches: Callable[[Volume], bool]) -> tuple[Names, int]:
         """Remove unused volumes that match; their names and the bytes given back."""
         removed, reclaimed = [], 0

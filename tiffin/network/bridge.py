@@ -235,6 +235,11 @@ class Bridge:
                 self._ports.release(container_id)
         await self._run("cannot remove links of dead containers", self._sweep, live)
 
+    async def strays(self, live_container_ids: Collection[str]) -> list[tuple[str, str]]:
+        """("link" or "published port", which) of what `sweep` would remove."""
+        live = frozenset(live_container_ids)
+        return await self._run("cannot look for links of dead containers", self._strays, live)
+
     def _connect(self, container_id: str, endpoint: Endpoint, pid: int) -> None:
         namespace = links.open_namespace(pid)
         try:
@@ -298,10 +303,23 @@ class Bridge:
         for container_id in self._firewall.published():
             if container_id not in live:
                 self._firewall.unpublish(container_id)
-        names = {links.name_of(container_id) for container_id in live}
         with Socket(NETLINK_ROUTE) as connection:
-            dead = [link.name for link in self._own_links(connection) if link.name not in names]
-            links.delete_links(connection, dead)
+            links.delete_links(connection, self._dead_links(connection, live))
+
+    def _dead_links(self, connection: Socket, live: frozenset[str]) -> list[str]:
+        names = {links.name_of(container_id) for container_id in live | self._deletions.keys()}
+        return [link.name for link in self._own_links(connection) if link.name not in names]
+
+    def _strays(self, live: frozenset[str]) -> list[tuple[str, str]]:
+        with Socket(NETLINK_ROUTE) as connection:
+            found = [("link", name) for name in self._dead_links(connection, live)]
+        for container_id, ports in self._firewall.published().items():
+            if container_id not in live:
+                found += [
+                    ("published port", f"{port.host_ip}:{port.host_port}/{port.protocol}")
+                    for port in ports
+                ]
+        return found
 
     # --- threads and failures ------------------------------------------------------------------
 

@@ -58,6 +58,7 @@ from tiffin.runtime.survivors import (
     Process,
     Survivors,
     exit_of,
+    is_container_id,
     kill_all,
     kill_shim,
     known_execs,
@@ -711,6 +712,38 @@ class Runtime:
         cleanup = self._cleanups.get(container_id)
         if cleanup is not None:
             await asyncio.wait((cleanup,))
+
+    # -- what a crash may have left ----------------------------------------------------------------
+
+    def tracks(self, container_id: str) -> bool:
+        """Whether it is alive, just made, or just being cleaned up."""
+        return container_id in self._shims or container_id in self._cleanups
+
+    def shims(self) -> dict[int, str]:
+        """Shims of this RUN_ROOT that hold a living container: pid -> container id."""
+        return self._survivors.shims()
+
+    def end_shim(self, pid: int) -> None:
+        """With its container. Checked once more: by now the pid may be another's."""
+        if pid in self._survivors.shims():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def cgroups(self) -> set[str]:
+        """Ids that have a cgroup below ours."""
+        root = cgroup.Cgroup(self._layout, self._cgroup_root, self._layout.controllers)
+        found: set[str] = set()
+        for directory in root.directories() if self._layout.version else ():
+            with contextlib.suppress(OSError):
+                found.update(filter(is_container_id, os.listdir(directory)))
+        return found
+
+    def end_cgroup(self, container_id: str) -> None:
+        """With all that is in it. Raises OSError."""
+        path = f"{self._cgroup_root}/{container_id}"
+        group = cgroup.Cgroup(self._layout, path, self._layout.controllers)
+        group.kill()
+        group.remove()
 
     # -- after a daemon's restart ----------------------------------------------------------------
 

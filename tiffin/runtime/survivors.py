@@ -70,7 +70,20 @@ class Survivors:
     def known(self) -> list[str]:
         """Ids of all that has a directory: running, or left by a crash."""
         names = os.listdir(self._run_root)
-        return [name for name in names if len(name) == 64 and not name.strip("0123456789abcdef")]
+        return [name for name in names if is_container_id(name)]
+
+    def shims(self) -> dict[int, str]:
+        """Shims with a living container, of whatever parentage: pid -> container id."""
+        found = {}
+        for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))):
+            with contextlib.suppress(OSError, ValueError):
+                if _status(pid).get("Name") == SHIM_NAME and _has_children(pid):
+                    # Where it complains: a path that tells whose it is, also once it is unlinked.
+                    words = os.readlink(f"/proc/{pid}/fd/2").removesuffix(" (deleted)")
+                    root, container_id, _ = words.rsplit("/", 2)
+                    if root == self._run_root and is_container_id(container_id):
+                        found[pid] = container_id
+        return found
 
     def connect(self, container_id: str) -> Connection | None:
         """To a living shim's socket, by its directory: an address holds 108 bytes, a path more."""
@@ -125,6 +138,10 @@ class Survivors:
         return record if boot == syscalls.boot_id() else None
 
 
+def is_container_id(name: str) -> bool:
+    return len(name) == 64 and not name.strip("0123456789abcdef")
+
+
 def process_of(state: Message) -> Process | None:
     pid, ticks = state.get("pid"), state.get("start_ticks")
     if isinstance(pid, int) and isinstance(ticks, int) and pid > 0:
@@ -171,6 +188,11 @@ def kill_shim(process: Process) -> None:
     if shim:
         with contextlib.suppress(OSError):
             os.kill(shim, signal.SIGKILL)
+
+
+def _has_children(pid: int) -> bool:
+    with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+        return any(not _is_zombie(int(child)) for child in file.read().split())
 
 
 def _is_zombie(pid: int) -> bool:

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import itertools
 import os
+import time
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -70,6 +71,7 @@ class BlobStore:
         self._blobs = os.path.join(data_root, "blobs", "sha256")
         self._ingests = os.path.join(data_root, "ingest")
         self._numbers = itertools.count()
+        self.swept: list[str] = []  # at the start
         os.makedirs(self._blobs, mode=0o700, exist_ok=True)
         os.makedirs(self._ingests, mode=0o700, exist_ok=True)
         _write_once(os.path.join(data_root, "oci-layout"), _LAYOUT)
@@ -77,8 +79,25 @@ class BlobStore:
 
     def sweep(self) -> None:
         """Delete what unfinished ingests have left. Only while nothing is being ingested."""
-        for name in os.listdir(self._ingests):
+        self.swept = sorted(os.listdir(self._ingests))
+        for name in self.swept:
+            self.drop_unfinished(name)
+
+    def unfinished(self) -> list[str]:
+        """What ingests of other processes have left."""
+        ours = f"{os.getpid()}-"
+        return [name for name in sorted(os.listdir(self._ingests)) if not name.startswith(ours)]
+
+    def drop_unfinished(self, name: str) -> None:
+        """Idempotent."""
+        with contextlib.suppress(FileNotFoundError):
             os.unlink(os.path.join(self._ingests, name))
+
+    def age_seconds(self, digest: str) -> float:
+        """Since it was written; 0 for one that is not there."""
+        with contextlib.suppress(OSError):
+            return max(time.time() - os.stat(self.path(digest)).st_mtime, 0.0)
+        return 0.0
 
     @contextlib.contextmanager
     def ingest(self, expected: Descriptor | None = None) -> Iterator[Ingest]:

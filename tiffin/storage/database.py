@@ -10,12 +10,13 @@ row is written, so that no row that lasts ever names a snapshot that does not.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -222,7 +223,8 @@ class Database:
         return None if row is None else _container.decode(row[0])
 
     def containers(self) -> list[Container]:
-        return [_container.decode(row[0]) for row in self._all("SELECT record FROM containers")]
+        """Those whose records can be read; `damaged` names the others."""
+        return list(_readable(_container, self._all("SELECT record FROM containers")))
 
     def delete_container(self, container_id: str) -> None:
         self._write("DELETE FROM containers WHERE id = ?", container_id)
@@ -238,8 +240,8 @@ class Database:
         return None if row is None else _volume.decode(row[0])
 
     def volumes(self) -> list[Volume]:
-        query = "SELECT record FROM volumes ORDER BY name"
-        return [_volume.decode(row[0]) for row in self._all(query)]
+        """Those whose records can be read; `damaged` names the others."""
+        return list(_readable(_volume, self._all("SELECT record FROM volumes ORDER BY name")))
 
     def delete_volume(self, name: str) -> None:
         self._write_durably("DELETE FROM volumes WHERE name = ?", name)
@@ -258,6 +260,30 @@ class Database:
 
     def delete_network(self, name: str) -> None:
         self._write_durably("DELETE FROM networks WHERE name = ?", name)
+
+    # Records that cannot be read
+
+    def damaged(self) -> list[tuple[str, str]]:
+        """(table, key) of each."""
+        return [
+            (table, key)
+            for table, (column, decoder) in _RECORDS.items()
+            for key, record in self._all(f"SELECT {column}, record FROM {table}")  # noqa: S608
+            if not list(_readable(decoder, [(record,)]))
+        ]
+
+    def set_aside(self, table: str, key: str) -> None:
+        """Take a record out, into a file beside the database. Idempotent."""
+        column, _ = _RECORDS[table]
+        row = self._one(f"SELECT record FROM {table} WHERE {column} = ?", key)  # noqa: S608
+        if row is None:
+            return
+        directory = os.path.join(os.path.dirname(self._path), "damaged")
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        name = f"{table}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.json"
+        with open(os.path.join(directory, name), "wb") as file:
+            file.write(row[0] if isinstance(row[0], bytes) else str(row[0]).encode())
+        self._write(f"DELETE FROM {table} WHERE {column} = ?", key)  # noqa: S608
 
     # Build cache
 
@@ -394,3 +420,16 @@ def _as_failures(verb: str) -> Iterator[None]:
 
 def _is_full(error: sqlite3.Error) -> bool:
     return bool(getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL)
+
+
+_T = TypeVar("_T")
+_RECORDS: dict[str, tuple[str, msgspec.json.Decoder[Any]]] = {
+    "containers": ("id", _container),
+    "volumes": ("name", _volume),
+}
+
+
+def _readable(decoder: msgspec.json.Decoder[_T], rows: Iterable[tuple[Any, ...]]) -> Iterator[_T]:
+    for (record,) in rows:
+        with contextlib.suppress(msgspec.DecodeError, UnicodeError, TypeError):
+            yield decoder.decode(record)

@@ -60,6 +60,8 @@ class SnapshotStore:
         self._viewed: dict[str, int] = {}
         self._active: dict[str, SnapshotRow] = {}
         self._committed: dict[str, SnapshotRow] = {}
+        self._inherited: frozenset[str] = frozenset()
+        self.lost: list[str] = []  # dropped at the start, as their files are not there
         self._directories = Directories(data_root)
         try:
             self._overlay = self._decide_kind(data_root)
@@ -188,6 +190,11 @@ class SnapshotStore:
         with self._lock:
             return list(self._active)
 
+    def inherited(self) -> list[str]:
+        """The active ones that an earlier process has left."""
+        with self._lock:
+            return [active for active in self._active if active in self._inherited]
+
     # Committed snapshots
 
     @contextlib.contextmanager
@@ -293,6 +300,15 @@ class SnapshotStore:
 
     def prune(self, keep: Iterable[str]) -> list[str]:
         """Remove each chain that is not in `keep`, nor beneath one of those or a used snapshot."""
+        removed = []
+        for chain in self.unneeded(keep):
+            with contextlib.suppress(Conflict):
+                self.remove(chain)
+                removed.append(chain)
+        return removed
+
+    def unneeded(self, keep: Iterable[str]) -> list[str]:
+        """What `prune` would remove, children before parents."""
         with self._lock:
             needed: set[str] = set()
             tops = [row.parent for row in self._active.values()]
@@ -301,13 +317,7 @@ class SnapshotStore:
                 while chain is not None and chain not in needed and chain in self._committed:
                     needed.add(chain)
                     chain = self._committed[chain].parent
-            unneeded = [chain for chain in reversed(self._committed) if chain not in needed]
-        removed = []
-        for chain in unneeded:
-            with contextlib.suppress(Conflict):
-                self.remove(chain)
-                removed.append(chain)
-        return removed
+            return [chain for chain in reversed(self._committed) if chain not in needed]
 
     def settle(self) -> None:
         """Bring all committed snapshots to the disk. Free where there is nothing new."""
@@ -525,10 +535,12 @@ class SnapshotStore:
             if row.id in lost:
                 _log.warning("drop snapshot=%s chain=%s reason=lost", row.id, row.chain_id)
                 self._database.delete_snapshot(row.id)
+                self.lost.append(row.chain_id or str(row.id))
             elif row.chain_id is None:
                 self._active[str(row.id)] = row
             else:
                 self._committed[row.chain_id] = row
+        self._inherited = frozenset(self._active)
         known = {row.id for row in rows} - lost
         self._directories.sweep(known, self._database.last_snapshot_id())
         self._bytes.forget_all_but({str(row.diff_id) for row in self._committed.values()})

@@ -1,0 +1,1 @@
+"""What a crash leaves behind: found, named and mended, at the engine's start and on request."""
