@@ -53,7 +53,7 @@ def problems_of(version: str, schema: dict[str, Any], value: Any) -> list[str]:
 
 
 def _problems(document: dict[str, Any], schema: dict[str, Any], value: Any, at: str) -> list[str]:
-    schema = _resolved(document, schema)
+    schema = resolved(document, schema)
     kind = schema.get("type", "object" if "properties" in schema else "")
     if value is None:
         fine = schema.get("x-nullable") or kind in ("array", "object", "")
@@ -91,7 +91,7 @@ def _object_problems(
     return problems
 
 
-def _resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     while "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         schema = {
@@ -103,8 +103,8 @@ def _resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any
     merged = {key: item for key, item in schema.items() if key != "allOf"}
     merged["properties"] = dict(schema.get("properties", {}))
     for part in schema["allOf"]:
-        resolved = _resolved(document, part)
-        merged["properties"] |= resolved.get("properties", {})
-        merged.setdefault("type", resolved.get("type", ""))
-        merged["required"] = [*merged.get("required", ()), *resolved.get("required", ())]
+        whole = resolved(document, part)
+        merged["properties"] |= whole.get("properties", {})
+        merged.setdefault("type", whole.get("type", ""))
+        merged["required"] = [*merged.get("required", ()), *whole.get("required", ())]
     return merged
