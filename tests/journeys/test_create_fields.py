@@ -276,3 +276,63 @@ def test_a_volume_is_not_put_over_a_file_of_the_image(asked: Asked) -> None:
     status, message = asked.refused(Volumes={"/etc/passwd": {}})
     assert status == 400
     assert message == "cannot mount volume over existing file, file exists /etc/passwd"
+
+
+# --- links ----------------------------------------------------------------------------------------
+
+
+def test_a_linked_container_is_found_by_its_names(asked: Asked, daemon: LiveDaemon) -> None:
+    run = daemon.docker
+    run("run", "-d", "--name", "db", "--expose", "5432", "-e", "USER=me", "busybox", "sleep", "99")
+    script = "ping -c1 -q sql >/dev/null && echo reached; grep sql /etc/hosts | cut -f2; env"
+    seen = run("run", "--rm", "--link", "db:sql", "busybox", "sh", "-c", script).stdout.splitlines()
+    hostname = run("inspect", "-f", "{{.Config.Hostname}}", "db").stdout.strip()
+    assert seen[:2] == ["reached", f"sql {hostname} db"]
+    address = run("inspect", "-f", "{{.NetworkSettings.Networks.bridge.IPAddress}}", "db").stdout
+    assert f"SQL_PORT_5432_TCP_ADDR={address.strip()}" in seen
+    assert "SQL_ENV_USER=me" in seen
+    container = asked.made({"Links": ["db:sql", "db"]})
+    run("rename", container, "web")
+    assert asked.inspect("web")["HostConfig"]["Links"] == ["/db:/web/db", "/db:/web/sql"]
+    (named,) = [one for one in asked.wire("GET", "/containers/json").json()
+                if "/db" in one["Names"]]  # fmt: skip
+    assert sorted(named["Names"]) == ["/db", "/web/db", "/web/sql"]
+    run("rm", "--link", "web/sql")
+    assert asked.inspect("web")["HostConfig"]["Links"] == ["/db:/web/db"]
+    run("rm", "-f", "web", "db")
+
+
+def test_a_linked_container_that_moves_is_found_again(daemon: LiveDaemon) -> None:
+    run = daemon.docker
+    run("run", "-d", "--name", "db", "busybox", "sleep", "1000")
+    run("run", "-d", "--name", "web", "--link", "db:sql", "busybox", "sleep", "1000")
+    run("rename", "db", "renamed")
+    run("stop", "-t", "0", "renamed")
+    run("run", "-d", "--name", "squatter", "busybox", "sleep", "1000")
+    run("start", "renamed")
+    address = run(
+        "inspect", "-f", "{{.NetworkSettings.Networks.bridge.IPAddress}}", "renamed"
+    ).stdout.strip()
+    assert run("exec", "web", "grep", "sql", "/etc/hosts").stdout.startswith(f"{address}\t")
+    run("stop", "-t", "0", "renamed", "web")
+    refused = run("start", "web", check=False)
+    assert "Cannot link to a non running container: /renamed AS /web/sql" in refused.stderr
+    run("rm", "-f", "web", "renamed", "squatter")
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ({"Links": ["nobody:x"]}, "could not get container for nobody: No such container: nobody"),
+        ({"Links": ["a:b:c"]}, "bad format for links: a:b:c"),
+        ({"Links": ["x"], "NetworkMode": "host"}, "host type networking can't be used with links"),
+        (
+            {"Links": ["x"], "NetworkMode": "container:y"},
+            "container type network can't be used with links",
+        ),
+    ],
+)
+def test_a_link_that_cannot_be_is_refused(asked: Asked, host: dict[str, Any], words: str) -> None:
+    status, message = asked.refused(host)
+    assert status == 400
+    assert words in message

@@ -7,7 +7,7 @@ values that Docker gives them by default.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -48,7 +48,6 @@ _READ_ONLY = (
 # Docker's HostConfig fields that tiffin refuses unless they hold one of these values.
 UNSUPPORTED_HOST_FIELDS: dict[str, tuple[Any, ...]] = {
     "Cgroup": (),
-    "Links": (),
     "StorageOpt": (),
 }
 # Said by the docker CLI about itself: accepted, and of no consequence.
@@ -114,8 +113,12 @@ def inspect_json(
     exec_ids: list[str],
     sizes: Sizes | None = None,
     apparmor_profile: str = "",
+    links: list[str] | None = None,
 ) -> dict[str, Any]:
-    """GET /containers/{id}/json. `directory` holds its hosts, hostname, resolv.conf."""
+    """GET /containers/{id}/json. `directory` holds its hosts, hostname, resolv.conf.
+
+    `links`: those of it that lead somewhere, "/db:/web/alias".
+    """
     argv = container.argv
     value: dict[str, Any] = {
         "Id": container.id,
@@ -142,6 +145,7 @@ def inspect_json(
         "Config": config_json(container.config),
         "NetworkSettings": network_settings_json(container, version),
     }
+    value["HostConfig"]["Links"] = links or None
     if sizes is not None:
         value["SizeRw"], value["SizeRootFs"] = sizes
     return value
@@ -154,14 +158,18 @@ def summary_json(
     *,
     image: str,
     sizes: Sizes | None = None,
+    given_names: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """One of GET /containers/json. `image`: the reference, or the id where that names another."""
+    """One of GET /containers/json. `image`: the reference, or the id where that names another.
+
+    `given_names` are from those that link it.
+    """
     host: dict[str, Any] = {"NetworkMode": container.host_config.network_mode}
     if container.host_config.annotations and not version.before("1.46"):
         host["Annotations"] = container.host_config.annotations
     value: dict[str, Any] = {
         "Id": container.id,
-        "Names": ["/" + container.name],
+        "Names": ["/" + container.name, *given_names],
         "Image": image,
         "ImageID": container.image_id,
         "Command": command_text(container.argv),

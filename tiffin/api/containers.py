@@ -51,7 +51,7 @@ class ContainerRoutes:
             Route("POST", one + "/rename", self.rename),
             Route("POST", one + "/update", self.update),
             Route("GET", one + "/top", self.top),
-            Route("DELETE", one, self.remove),
+            Route("DELETE", "/containers/{id*}", self.remove),
         ]
 
     # Looking.
@@ -69,6 +69,7 @@ class ContainerRoutes:
         measured = chosen if query.boolean("size") else []
         sizes = {one.id: await self._containers.sizes(one) for one in measured}
         ids = await self._image_ids({one.image_reference for one in chosen})
+        names = self._containers.given_names()
         return json_response(
             [
                 summary_json(
@@ -77,6 +78,7 @@ class ContainerRoutes:
                     now_ns,
                     image=_image_name(one, ids),
                     sizes=sizes.get(one.id),
+                    given_names=names.get(one.id, ()),
                 )
                 for one in chosen
             ]
@@ -104,6 +106,7 @@ class ContainerRoutes:
                 exec_ids=self._containers.execs(container),
                 apparmor_profile=self._containers.apparmor_profile(container),
                 sizes=await self._containers.sizes(container) if sizes else None,
+                links=self._containers.shown_links(container),
             )
         )
 
@@ -205,7 +208,8 @@ class ContainerRoutes:
 
     async def remove(self, request: Request) -> Answer:
         if request.query.boolean("link"):
-            raise Conflict("links are not supported by tiffin")
+            await self._containers.unlink(request.parameters["id"])
+            return NO_CONTENT
         await self._containers.remove(
             request.parameters["id"],
             force=request.query.boolean("force"),

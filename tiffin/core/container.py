@@ -303,6 +303,13 @@ class State(msgspec.Struct, frozen=True):
     verdict: Verdict | None = None  # on the last end
 
 
+class Link(msgspec.Struct, frozen=True):
+    """Another container by the name that this one has for it."""
+
+    container_id: str
+    alias: str
+
+
 class Container(msgspec.Struct, frozen=True):
     """A container's record, as the database keeps it. Change one with msgspec.structs.replace."""
 
@@ -317,6 +324,7 @@ class Container(msgspec.Struct, frozen=True):
     snapshot: str  # id of the active snapshot that is its writable layer
     mounts: tuple[Mount, ...] = ()
     state: State = State()
+    links: tuple[Link, ...] = ()
 
     @property
     def short_id(self) -> str:

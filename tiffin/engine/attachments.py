@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from collections.abc import Callable
 from typing import NamedTuple
 
 from tiffin.core.container import Container, Endpoint, HostConfig, PublishedPort
 from tiffin.core.image import ContainerConfig
+from tiffin.core.links import with_address
 from tiffin.core.network import allocate_address, hosts_file, hosts_line, mac_of, resolv_conf
 from tiffin.core.ports import requested_ports
 from tiffin.engine.naming import new_id
@@ -31,6 +33,7 @@ class Guest(NamedTuple):
     name: str
     config: ContainerConfig
     host_config: HostConfig
+    linked_hosts: tuple[str, ...] = ()  # lines of its hosts file
 
     @classmethod
     def of(cls, container: Container) -> Guest:
@@ -177,6 +180,11 @@ class Attachments:
             mac_address=guest.config.mac_address or mac_of(address),
         )
 
+    async def move(self, container_id: str, alias: str, address: str) -> None:
+        """In a container's hosts file, who it links by `alias` has another address now."""
+        path = os.path.join(self._directory, container_id, "hosts")
+        await asyncio.to_thread(_rewrite, path, lambda text: with_address(text, alias, address))
+
     def _reserve(self, guest: Guest, attached: Attached) -> tuple[PublishedPort, ...]:
         ports = []
         for request, last in requested_ports(
@@ -215,12 +223,18 @@ class Attachments:
         return {f"/etc/{name}": os.path.join(directory, name) for name in _ETC_NAMES}
 
     def _hosts(self, guest: Guest, attached: Attached) -> str:
-        gateway = self._networks.bridge.gateway
-        extra = [entry.replace(HOST_GATEWAY, gateway) for entry in guest.host_config.extra_hosts]
+        extra = [self._extra_host(entry) for entry in guest.host_config.extra_hosts]
         if attached.mode == "host":
             return self._names.hosts() + "".join(map(hosts_line, extra))
         address = attached.endpoint.address if attached.endpoint else ""
-        return hosts_file(address, attached.hostname, guest.config.domainname, extra)
+        own = hosts_file(address, attached.hostname, guest.config.domainname, extra)
+        return own + "".join(guest.linked_hosts)
+
+    def _extra_host(self, entry: str) -> str:
+        name, _, address = entry.partition(":")
+        if address == HOST_GATEWAY:
+            address = self._networks.bridge.gateway
+        return f"{name}:{address}"
 
     def _resolv_conf(self, guest: Guest, attached: Attached) -> str:
         host = guest.host_config
@@ -232,6 +246,14 @@ class Attachments:
             host.dns_search or self._names.dns_search,
             host.dns_options or self._names.dns_options,
         )
+
+
+def _rewrite(path: str, change: Callable[[str], str]) -> None:
+    """In place: the container has this very file mounted."""
+    text = _read(path)
+    changed = change(text)
+    if changed != text:
+        _write(path, changed)
 
 
 def _write(path: str, text: str) -> None:

@@ -31,6 +31,7 @@ from tiffin.engine.catalog import Catalog
 from tiffin.engine.copying import Copying, PathStat
 from tiffin.engine.events import Events
 from tiffin.engine.images import Images
+from tiffin.engine.linking import given_names, resolve_links, shown_links, without_link
 from tiffin.engine.mounting import Mounting
 from tiffin.engine.naming import new_id, new_name
 from tiffin.engine.networks import Networks
@@ -166,6 +167,7 @@ class Containers:
         spec.validate(merged, host_config, self._facts)
         numbers(limited_devices(host_config))
         host_config, warnings = settle(host_config, self._facts, self._catalog)
+        links = resolve_links(host_config, self._catalog)
         wanted = await self._mounting.check(
             merged, host_config, shallow_read_only=shallow_read_only
         )
@@ -193,6 +195,7 @@ class Containers:
                 host_config=host_config,
                 snapshot=snapshot,
                 mounts=mounts,
+                links=links,
             )
             container = await self._catalog.put(container)
             failpoints.reach("create-row")
@@ -314,6 +317,21 @@ class Containers:
         container = await self._catalog.put(msgspec.structs.replace(container, host_config=host))
         undo.pop_all()
         return container
+
+    # -- links -------------------------------------------------------------------------------
+
+    def given_names(self) -> dict[str, Names]:
+        """The names that containers have from those that link them, by id: "/web/db"."""
+        return given_names(self._catalog)
+
+    def shown_links(self, container: Container) -> Names:
+        return shown_links(container, self._catalog)
+
+    async def unlink(self, reference: str) -> None:
+        """Forget the link that "web/db" names. Raises Conflict, NotFound."""
+        container = without_link(reference, self._catalog)
+        async with self._catalog.lock(container.id):
+            await self._catalog.put(without_link(reference, self._catalog))
 
     # -- names and removal -------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import msgspec
 from tiffin.core.container import Container, HostConfig, Mount, Volume
 from tiffin.core.image import ContainerConfig
 from tiffin.core.mounts import WantedMount, parse_volumes_from, requested_mounts
+from tiffin.core.workload import Overlay
 from tiffin.engine.catalog import Catalog
 from tiffin.engine.images import Images
 from tiffin.engine.volumes import Volumes
@@ -135,6 +136,15 @@ class Mounting:
                 and not self._volumes.references(volume.name)
             ):
                 await self._volumes.remove(volume.name, force=True)
+
+
+def mounted_images(container: Container, snapshots: SnapshotStore) -> dict[str, Overlay]:
+    """What it mounts of images, by destination."""
+    return {
+        mount.destination: snapshots.overlay(mount.snapshot)
+        for mount in container.mounts
+        if mount.snapshot
+    }
 
 
 def _shallow(wanted: WantedMount) -> WantedMount:

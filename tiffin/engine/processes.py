@@ -15,6 +15,7 @@ from tiffin.core.merge import check_environment, merge_environment
 from tiffin.core.workload import Attachment, ExecProcess, Exit, KnownExec
 from tiffin.engine.catalog import Catalog
 from tiffin.engine.events import Events
+from tiffin.engine.linking import linked_environment
 from tiffin.engine.naming import new_id
 from tiffin.engine.ports import ContainerRuntime
 from tiffin.engine.supervisor import Supervisor, container_attributes
@@ -126,7 +127,8 @@ class Processes:
         kept: bool,
     ) -> ExecProcess:
         request = record.request
-        env = merge_environment(container.config.env or (), request.env)
+        own = container.config.env or ()
+        env = merge_environment((*linked_environment(container, self._catalog), *own), request.env)
         return ExecProcess(
             exec_id=record.id,
             argv=request.cmd,

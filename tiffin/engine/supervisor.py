@@ -36,6 +36,8 @@ from tiffin.engine.catalog import Catalog
 from tiffin.engine.events import Events
 from tiffin.engine.heldclients import HeldClients
 from tiffin.engine.idranges import IdRanges
+from tiffin.engine.linking import linked, linking, needed
+from tiffin.engine.mounting import mounted_images
 from tiffin.engine.ports import ContainerRuntime
 from tiffin.engine.waiting import ExitResult, Waiters
 from tiffin.errors import (
@@ -136,24 +138,22 @@ class Supervisor:
             id_range, join_pids = self._namespaces(container)
             if id_range is not None and "user" not in join_pids:
                 undo.callback(self._id_ranges.release, container.id)
+            links = linked(container, self._catalog)
             attached = await self._attachments.prepare(
-                Guest.of(container), self._network_owner(container)
+                Guest.of(container)._replace(linked_hosts=links.hosts),
+                self._network_owner(container),
             )
             undo.push_async_callback(self._attachments.release, container.id)
             undo.callback(attached.close)
             failpoints.reach("start-reserved")
             workload = Workload(
                 id=container.id,
-                config=container.config,
+                config=links.passed_to(container.config),
                 host_config=container.host_config,
                 rootfs=self._snapshots.overlay(container.snapshot),
                 hostname=attached.hostname,
                 mounts=container.mounts,
-                images={
-                    mount.destination: self._snapshots.overlay(mount.snapshot)
-                    for mount in container.mounts
-                    if mount.snapshot
-                },
+                images=mounted_images(container, self._snapshots),
                 id_range=id_range,
                 etc_files=attached.etc_files,
                 join_pids=join_pids,
@@ -185,6 +185,8 @@ class Supervisor:
             undo.pop_all()
         self._held.handed_over(container.id)
         await self._give_clients(container)  # who came meanwhile
+        for parent, alias, address in linking(container, self._catalog):
+            await self._attachments.move(parent.id, alias, address)
         return container
 
     async def _give_clients(self, container: Container) -> None:
@@ -681,13 +683,20 @@ class Supervisor:
 
     async def restart_policies(self) -> None:
         """Start what its policy says runs whenever the daemon does, and what was to start again."""
-        for container in self._catalog.all():
+        # The oldest first: who links or joins another came later, and waits for it.
+        for container in reversed(self._catalog.all()):
             if container.state.status in lifecycle.LIVE:
                 continue
             if container.state.status is Status.RESTARTING or lifecycle.restarts_with_daemon(
                 container.host_config.restart_policy, container.state
             ):
-                self._restarts[container.id] = self._own(self._restart_later(container.id, 0))
+                others = [self._restarts[one] for one in needed(container) if one in self._restarts]
+                self._restarts[container.id] = self._own(self._restart_after(container.id, others))
+
+    async def _restart_after(self, container_id: str, others: list[asyncio.Task[None]]) -> None:
+        if others:
+            await asyncio.wait(others)
+        await self._restart_later(container_id, 0)
 
     def _same_boot(self, state: State) -> bool:
         return state.boot_id == self._id_ranges.boot_id

@@ -227,12 +227,24 @@ def _kind(key: str) -> str:
 
 def _check_network(config: ContainerConfig, host: HostConfig) -> None:
     mode = host.network_mode
+    if mode == "host" and host.links:
+        raise InvalidArgument(
+            "conflicting options: host type networking can't be used with links. "
+            "This would result in undefined behavior"
+        )
     if mode != "container" and not mode.startswith("container:"):
         return
     if not _names_container(mode):
         raise InvalidArgument("invalid network mode: invalid container format container:<name|id>")
     conflicts = (
         (config.hostname, "hostname and the network mode"),
+        (
+            host.links,
+            (
+                "container type network can't be used with links. "
+                "This would result in undefined behavior"
+            ),
+        ),
         (host.dns, "dns and the network mode"),
         (host.extra_hosts, "custom host-to-IP mapping and the network mode"),
         (

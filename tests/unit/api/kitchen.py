@@ -121,6 +121,12 @@ class FakeContainers:
                 return container
         raise NotFound(f"No such container: {reference}")
 
+    def given_names(self) -> dict[str, list[str]]:
+        return {}
+
+    def shown_links(self, container: Container) -> list[str]:
+        return []
+
     def execs(self, container: Container) -> list[str]:
         return []
 
