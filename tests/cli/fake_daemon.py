@@ -66,7 +66,7 @@ Route = Callable[[Request], Answer]
 
 
 def error(status: int, message: str) -> Answer:
-    return Answer(status, {"message": message})
+    return Answer(status, {"message": message}, headers={"Content-Type": "application/json"})
 
 
 class Handler(BaseHTTPRequestHandler):

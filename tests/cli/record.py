@@ -14,10 +14,12 @@ from typing import Any
 from tests.cli.cases import WORDS, command_lines, words_of
 from tests.cli.fake_daemon import FakeDaemon
 from tests.cli.recording import beyond, requests_of, summary
+from tests.cli.sessions import SESSIONS, run_session
 
 HERE = os.path.dirname(__file__)
 REQUESTS = os.path.join(HERE, "golden_requests.json")
 SAID = os.path.join(HERE, "golden_words.json")
+SHOWN = os.path.join(HERE, "golden_sessions.json")
 PLAIN = "create busybox"
 CREATE = "POST /containers/create"
 
@@ -61,6 +63,14 @@ def record_words(version: str) -> dict[str, Any]:
     return {"recorded_from": version, "lines": lines}
 
 
+def record_sessions(version: str) -> dict[str, Any]:
+    found: dict[str, Any] = {"recorded_from": version}
+    for name in SESSIONS:
+        with tempfile.TemporaryDirectory(prefix="tfn") as directory:
+            found[name] = run_session(["docker"], name, directory)
+    return found
+
+
 def main() -> None:
     version = subprocess.run(
         ["docker", "--version"], capture_output=True, text=True, check=True
@@ -68,6 +78,7 @@ def main() -> None:
     for path, document in (
         (REQUESTS, record_requests(version)),
         (SAID, record_words(version)),
+        (SHOWN, record_sessions(version)),
     ):
         with open(path, "w", encoding="utf-8") as file:
             json.dump(document, file, indent=1, ensure_ascii=False)

@@ -19,8 +19,8 @@ ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 PROGRAM = """
 import sys
 sys.path.insert(0, {root!r})
-from tiffin.cli import client, main, start_daemon
-main.DEFAULT_HOST = "unix://{home}/d.sock"
+from tiffin.cli import main, start_daemon, targeting
+targeting.DEFAULT_HOST = "unix://{home}/d.sock"
 if sys.argv[1] == "as-nobody":
     del sys.argv[1]
     start_daemon.posix.geteuid = lambda: 65534
@@ -147,5 +147,5 @@ def test_without_root_there_is_one_line(home: str) -> None:
     assert (out, cli.returncode) == ("", 1)
     assert err == (
         f"Cannot connect to the Docker daemon at unix://{home}/d.sock. "
-        "Is the docker daemon running?\n"
+        "Is the docker daemon running? It needs root: run this as root once, and it is started.\n"
     )

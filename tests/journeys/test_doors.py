@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -75,14 +76,75 @@ def doors() -> Iterator[Doors]:
             yield Doors(daemon, folder, config)
 
 
-def test_a_client_with_a_certificate_does_everything(doors: Doors) -> None:
-    assert doors.client("docker", "run", "--rm", "busybox", "echo", "hello") == "hello\n"
+def test_a_client_with_a_certificate_does_everything(doors: Doors, client: str) -> None:
+    words = ("run", "--rm", "busybox", "sh", "-c", "echo hello; exit 3")
+    found = doors.attempt(client, *words)
+    assert (found.stdout, found.stderr, found.returncode) == ("hello\n", "", 3)
 
 
-def test_input_may_end_before_the_output_does(doors: Doors) -> None:
+def test_input_may_end_before_the_output_does(doors: Doors, client: str) -> None:
     words = ("run", "-i", "--rm", "busybox", "sh", "-c", "cat; echo end")
     text = "line\n" * 50_000
-    assert doors.client("docker", *words, input=text) == text + "end\n"
+    assert doors.client(client, *words, input=text) == text + "end\n"
+
+
+def test_a_context_carries_its_certificates(doors: Doors, client: str) -> None:
+    folder, name = doors.certificates, f"by-{client}"
+    keys = f"ca={folder}/ca.pem,cert={folder}/cert.pem,key={folder}/key.pem"
+    environment = doors.daemon.environment()
+    del environment["DOCKER_HOST"], environment["TIFFIN_HOST"]
+
+    def run(program: str, *words: str) -> str:
+        return subprocess.run(
+            doors.daemon.argv(program, *words),
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    run(client, "context", "create", name, "--docker", f"host=tcp://127.0.0.1:{doors.port},{keys}")
+    for program in ("docker", "tiffin"):  # both find it, whoever made it
+        shown = run(program, "--context", name, "version", "-f", "{{.Client.Context}}")
+        assert shown == f"{name}\n"
+
+
+SSH = """#!/bin/sh
+echo "$@" >>{log}
+while [ "$1" != -- ]; do shift; done
+shift 2
+PATH={there}:$PATH exec sh -c "$*"
+"""
+
+
+def test_a_daemon_is_reached_through_ssh(doors: Doors, client: str, tmp_path: Path) -> None:
+    """`ssh` here runs the command on this machine, where `docker` is ours as well."""
+    log, there = tmp_path / "log", tmp_path / "there"
+    there.mkdir()
+    ours = f'#!/bin/sh\nexec {CHECKOUT}/script/tiffin "$@"\n'
+    program(tmp_path / "ssh", SSH.format(log=log, there=there))
+    program(there / "tiffin", ours)
+    program(there / "docker", ours)
+    host = f"ssh://me@there:2222{doors.daemon.socket}"
+    environment = {**doors.daemon.environment(), "DOCKER_HOST": host, "TIFFIN_HOST": host}
+    words = ("run", "-i", "--rm", "busybox", "sh", "-c", "cat; exit 4")
+    found = subprocess.run(
+        doors.daemon.argv(client, *words),
+        env={**environment, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        input="typed\n",
+        capture_output=True,
+        text=True,
+        timeout=patient(60),
+        check=False,
+    )
+    assert (found.stdout, found.returncode) == ("typed\n", 4), found.stderr
+    assert "-l me -p 2222 -- there" in log.read_text()
+    assert "system dial-stdio" in log.read_text()
+
+
+def program(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o755)
 
 
 def test_docker_py_speaks_tls(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,10 +165,19 @@ def test_docker_py_speaks_tls(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> 
         client.close()
 
 
-def test_a_stranger_is_turned_away(doors: Doors) -> None:
-    found = doors.attempt("docker", "ps", folder=f"{doors.certificates}/stranger")
+def test_a_stranger_is_turned_away(doors: Doors, client: str) -> None:
+    found = doors.attempt(client, "ps", folder=f"{doors.certificates}/stranger")
     assert found.returncode == 1
     assert "tls" in found.stderr
+
+
+def test_a_daemon_must_prove_who_it_is(doors: Doors, client: str, tmp_path: Path) -> None:
+    for name in ("cert.pem", "key.pem"):
+        shutil.copy(f"{doors.certificates}/{name}", tmp_path)
+    shutil.copy(f"{doors.certificates}/stranger/cert.pem", tmp_path / "ca.pem")
+    found = doors.attempt(client, "ps", folder=str(tmp_path))
+    assert found.returncode == 1
+    assert "certificate" in found.stderr
 
 
 def test_clear_text_gets_no_answer_at_a_tls_door(doors: Doors) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from tiffin.cli.context import LocalContext, is_archive, single_dockerfile
-from tiffin.cli.create_body import check_env, check_extra_host, check_label, check_pair, environment
+from tiffin.cli.create_body import check_env, check_extra_host, check_label, check_pair
 from tiffin.cli.credentials import every_login
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.files import read_pieces
@@ -15,6 +15,7 @@ from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import STDERR, STDOUT, human_size, is_terminal, write
 from tiffin.cli.progress import show_progress
 from tiffin.cli.quantities import parse_size, parse_swap, parse_ulimit
+from tiffin.cli.surroundings import environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

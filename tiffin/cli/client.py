@@ -11,6 +11,7 @@ import _socket
 import errno
 import posix
 
+from tiffin.cli.dialing import dial
 from tiffin.cli.failures import CommandFailed, DaemonAnswered, DaemonDown
 from tiffin.cli.jsontext import decode, encode
 
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
+    from tiffin.cli.targeting import TlsFiles
+
     Query = Any  # None, or a dict: strings, or lists of them where a name comes repeatedly
 
 API_VERSION = "1.50"
-DEFAULT_HOST = "unix:///run/tiffin/tiffin.sock"
 PIECE = 65536
 
 _TOO_NEW = "Maximum supported API version is "
@@ -50,8 +52,8 @@ def target(path: str, query: Query) -> str:
 class Connection:
     """One socket to the daemon: a request goes out, an answer comes in, one at a time."""
 
-    def __init__(self, host: str):
-        self.socket = _connect(host)
+    def __init__(self, host: str, tls: TlsFiles | None = None):
+        self.socket = dial(host, tls)
         self.received = b""
         self.used = False
 
@@ -74,29 +76,12 @@ class Connection:
     def line(self) -> bytes:
         while (end := self.received.find(b"\r\n")) < 0:
             if not self.more():
-                raise CommandFailed("unexpected EOF")
+                raise CommandFailed(getattr(self.socket, "failure", "") or "unexpected EOF")
         found, self.received = self.received[:end], self.received[end + 2 :]
         return found
 
     def close(self) -> None:
         self.socket.close()
-
-
-def _connect(host: str) -> _socket.socket:
-    scheme, _, address = host.partition("://")
-    if scheme == "unix":
-        unix = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-        unix.connect(address)
-        return unix
-    if scheme == "tcp":
-        name, _, port = address.rpartition(":")
-        family, kind, number, _, place = _socket.getaddrinfo(
-            name.strip("[]"), port, 0, _socket.SOCK_STREAM
-        )[0]
-        tcp = _socket.socket(family, kind, number)
-        tcp.connect(place)
-        return tcp
-    raise CommandFailed(f"unable to parse docker host `{host}`")
 
 
 class Response:
@@ -170,8 +155,17 @@ class Response:
 class Client:
     """Requests to the daemon at `host`; `version` is the API version they are made in."""
 
-    def __init__(self, host: str, *, may_start: bool = False):
+    def __init__(
+        self,
+        host: str,
+        *,
+        may_start: bool = False,
+        tls: TlsFiles | None = None,
+        context: str = "default",
+    ):
         self.host = host
+        self.tls = tls
+        self.context = context
         self.version = API_VERSION
         self.may_start = may_start
         self._idle: Connection | None = None
@@ -246,6 +240,10 @@ class Client:
             self.version = theirs
         return self.version
 
+    def open(self) -> Connection:
+        """A connection of its own, on which nothing was said yet."""
+        return self._open()
+
     def ask(self, method: str, path: str, query: Query = None) -> Connection:
         """Sends a request on a connection of its own, and leaves the answer there to be read."""
         connection = self._open()
@@ -280,6 +278,7 @@ class Client:
         except (OSError, CommandFailed) as error:
             if not connection.used or connection.received:
                 words = error.message if isinstance(error, CommandFailed) else error.strerror
+                words = getattr(connection.socket, "failure", "") or words
                 raise CommandFailed(f"error during connect: {method} {path}: {words}") from error
             # The daemon closed a connection that idled: that says nothing about this request.
             connection = self._open()
@@ -337,7 +336,7 @@ class Client:
 
     def _open(self) -> Connection:
         try:
-            return Connection(self.host)
+            return Connection(self.host, self.tls)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ECONNREFUSED) or not self.may_start:
                 raise self._unreachable(error) from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import posix
 
 from tiffin.cli import quantities
+from tiffin.cli.surroundings import environment, read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,11 +31,6 @@ class WrongOption(ValueError):
 
 
 # -- checks of single values, made while the command line is parsed -------------------------------
-
-
-def environment(name: str) -> str | None:
-    value: bytes | None = posix.environ.get(name.encode("utf-8", "surrogateescape"))
-    return None if value is None else value.decode("utf-8", "surrogateescape")
 
 
 def check_env(text: str) -> str:
@@ -764,11 +760,6 @@ def _endpoint(asked: dict[str, Any]) -> dict[str, Any]:
         "GlobalIPv6PrefixLen": 0,
         "DNSNames": None,
     }
-
-
-def read_file(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
 
 
 def read_pairs(

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import posix
 
-from tiffin.cli.create_body import environment, read_file
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.jsontext import decode, encode, indent
+from tiffin.cli.surroundings import config_directory, read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 HUB = "https://index.docker.io/v1/"
-
-
-def config_directory() -> str:
-    return environment("DOCKER_CONFIG") or f"{environment('HOME') or '/root'}/.docker"
 
 
 def config_path() -> str:

@@ -29,9 +29,9 @@ class DaemonAnswered(CommandFailed):
 
 
 class DaemonDown(CommandFailed):
-    """Nobody listens at `host`."""
+    """Nobody listens at `host`. `advice` follows Docker's own words."""
 
-    def __init__(self, host: str):
+    def __init__(self, host: str, advice: str = ""):
         super().__init__(
-            f"Cannot connect to the Docker daemon at {host}. Is the docker daemon running?"
+            f"Cannot connect to the Docker daemon at {host}. Is the docker daemon running?{advice}"
         )

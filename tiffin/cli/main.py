@@ -9,14 +9,11 @@ from __future__ import annotations
 import posix
 from _signal import SIG_DFL, SIG_IGN, SIGINT, SIGPIPE, getsignal, signal  # type: ignore[import-not-found]
 
-from tiffin.cli.client import DEFAULT_HOST, Client
+from tiffin.cli.client import Client
 from tiffin.cli.failures import CommandFailed, WrongUsage
 from tiffin.cli.options import Command, parse
 from tiffin.cli.output import complain, write
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tiffin.cli.targeting import context_name, find_target
 
 # What the user types -> module of tiffin.cli, and the Command in it.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -119,7 +116,19 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "network rm": ("networks", "REMOVE"),
     "network remove": ("networks", "REMOVE"),
     "system check": ("upkeep", "CHECK"),
+    "context create": ("contexts", "CREATE"),
+    "context export": ("contexts", "EXPORT"),
+    "context import": ("contexts", "IMPORT"),
+    "context inspect": ("contexts", "INSPECT"),
+    "context ls": ("contexts", "LIST"),
+    "context list": ("contexts", "LIST"),
+    "context rm": ("contexts", "REMOVE"),
+    "context remove": ("contexts", "REMOVE"),
+    "context show": ("contexts", "SHOW"),
+    "context update": ("contexts", "UPDATE"),
+    "context use": ("contexts", "USE"),
     "system df": ("usage", "DF"),
+    "system dial-stdio": ("dialstdio", "DIAL_STDIO"),
     "system events": ("system", "EVENTS"),
     "system info": ("system", "INFO"),
     "system ping": ("system", "PING"),
@@ -131,14 +140,33 @@ COMMANDS: dict[str, tuple[str, str]] = {
 GROUPS: dict[str, str] = {
     "builder": "Manage builds",
     "container": "Manage containers",
+    "context": "Manage contexts",
     "image": "Manage images",
     "network": "Manage networks",
     "system": "Manage tiffin",
     "volume": "Manage volumes",
 }
 
-_SWITCHES = {"-D": "debug", "--debug": "debug", "-v": "version", "--version": "version"}
-_VALUES = {"-H": "host", "--host": "host", "-l": "log-level", "--log-level": "log-level"}
+_SWITCHES = {
+    "-D": "debug",
+    "--debug": "debug",
+    "-v": "version",
+    "--version": "version",
+    "--tls": "tls",
+    "--tlsverify": "tlsverify",
+}
+_VALUES = {
+    "-H": "host",
+    "--host": "host",
+    "-l": "log-level",
+    "--log-level": "log-level",
+    "-c": "context",
+    "--context": "context",
+    "--config": "config",
+    "--tlscacert": "tlscacert",
+    "--tlscert": "tlscert",
+    "--tlskey": "tlskey",
+}
 _HINT = "Usage:  tiffin [OPTIONS] COMMAND [ARG...]\n\nRun 'tiffin --help' for more information"
 
 
@@ -193,8 +221,14 @@ def _run(words: list[str]) -> int:
 
         write(1, help_for(name, command).encode())
         return 0
-    host, given = _host(settings.get("host", ""))
-    return command.function(Client(host, may_start=not given), arguments) or 0
+    return command.function(_client(name, settings), arguments) or 0
+
+
+def _client(name: str, settings: dict[str, str]) -> Client:
+    if name.startswith("context "):  # works on contexts, and so also when the one in use is broken
+        return Client(settings.get("host", ""), context=context_name(settings))
+    target = find_target(settings)
+    return Client(target.host, may_start=not target.named, tls=target.tls, context=target.context)
 
 
 def load(name: str) -> Command:
@@ -215,7 +249,7 @@ def _global_options(words: list[str]) -> tuple[dict[str, str], list[str]]:
             settings["help"] = "true"
         elif name in _SWITCHES:
             settings[_SWITCHES[name]] = value or "true"
-        elif name in _VALUES or word[:2] in ("-H", "-l"):
+        elif name in _VALUES or word[:2] in ("-H", "-l", "-c"):
             if name not in _VALUES:
                 name, value, equals = word[:2], word[2:].removeprefix("="), "="
             if not equals and not rest:
@@ -223,6 +257,8 @@ def _global_options(words: list[str]) -> tuple[dict[str, str], list[str]]:
             if _VALUES[name] == "host" and "host" in settings:
                 raise CommandFailed("Specify only one -H")
             settings[_VALUES[name]] = value if equals else rest.pop()
+            if _VALUES[name] == "config":
+                posix.environ[b"DOCKER_CONFIG"] = settings["config"].encode()
         elif word.startswith("--"):
             raise WrongUsage(f"unknown flag: {name}", _HINT)
         else:
@@ -268,17 +304,3 @@ def _find_in_group(words: list[str]) -> tuple[str, list[str]]:
     if words[1].startswith("-"):
         raise WrongUsage(f"unknown flag: {words[1]}", hint)
     raise WrongUsage(f"tiffin: unknown command: tiffin {name}", hint, code=1)
-
-
-def _host(option: str) -> tuple[str, bool]:
-    """The daemon to talk to, and whether somebody named it."""
-    environ: Callable[[bytes, bytes], bytes] = posix.environ.get
-    named = option.encode() or environ(b"TIFFIN_HOST", b"") or environ(b"DOCKER_HOST", b"")
-    if not named:
-        return DEFAULT_HOST, False
-    host = named.decode("utf-8", "surrogateescape")
-    if host.startswith("/"):
-        host = f"unix://{host}"
-    elif "://" not in host:
-        host = f"tcp://{host}"
-    return host, True

@@ -17,12 +17,34 @@ COMMON = (
 )  # fmt: skip
 
 GLOBAL_OPTIONS = (
+    (
+        "      --config string",
+        'Location of client config files (default "~/.docker")',
+    ),
+    (
+        "  -c, --context string",
+        (
+            "Name of the context to use to connect to the daemon (overrides DOCKER_HOST env var "
+            'and default context set with "tiffin context use")'
+        ),
+    ),
     ("  -D, --debug", "Enable debug mode"),
-    ("  -H, --host string", "Daemon socket to connect to"),
+    ("  -H, --host list", "Daemon socket to connect to"),
     (
         "  -l, --log-level string",
         'Set the logging level ("debug", "info", "warn", "error", "fatal") (default "info")',
     ),
+    ("      --tls", "Use TLS; implied by --tlsverify"),
+    (
+        "      --tlscacert string",
+        'Trust certs signed only by this CA (default "~/.docker/ca.pem")',
+    ),
+    (
+        "      --tlscert string",
+        'Path to TLS certificate file (default "~/.docker/cert.pem")',
+    ),
+    ("      --tlskey string", 'Path to TLS key file (default "~/.docker/key.pem")'),
+    ("      --tlsverify", "Use TLS and verify the remote"),
     ("  -v, --version", "Print version information and quit"),
 )
 

@@ -39,7 +39,7 @@ _DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 def start_daemon(host: str) -> None:
     """Returns when the default daemon serves, whoever started it. DaemonDown if not root."""
     if posix.geteuid() != 0:
-        raise DaemonDown(host)
+        raise DaemonDown(host, " It needs root: run this as root once, and it is started.")
     lock = _take_lock()
     try:
         if _answers(host):

@@ -28,7 +28,7 @@ def info(client: Client, arguments: Arguments) -> int:
         found = client.get("/info")
     except CommandFailed as error:
         failure = error
-    ours = {"Debug": False, "Version": __version__, "Context": "default", "Plugins": []}
+    ours = {"Debug": False, "Version": __version__, "Context": client.context, "Plugins": []}
     form = arguments.text("format")
     if form:
         from tiffin.cli.gotemplate import print_one
@@ -37,7 +37,8 @@ def info(client: Client, arguments: Arguments) -> int:
             found["ServerErrors"] = [failure.message]
         print_one(form, {**found, "ClientInfo": ours})
     else:
-        say(f"Client:\n Version:    {__version__}\n Context:    default\n Debug Mode: false\n")
+        say(f"Client:\n Version:    {__version__}\n Context:    {client.context}")
+        say(" Debug Mode: false\n")
         say("\n".join(["Server:", *(_server(found) if found else ())]))
         for warning in found.get("Warnings") or ():
             complain(warning)

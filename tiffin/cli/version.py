@@ -40,7 +40,7 @@ def describe_client(client: Client, newest: str) -> dict[str, str]:
         "PythonVersion": f"{numbers[0]}.{numbers[1]}.{numbers[2]}",
         "Os": "linux",
         "Arch": architecture(),
-        "Context": "default",
+        "Context": client.context,
     }
 
 

@@ -1,0 +1,581 @@
+"""Whole sessions at a command line: lines one after another in one home, before a daemon that has
+something to show. What Docker's CLI says is kept in golden_sessions.json (record.py).
+"""
+# ruff: noqa: E501 - a command line is a line
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import time
+from typing import Any
+
+from tests.certificates import make_certificates
+from tests.cli.fake_daemon import Answer, FakeDaemon, Request, error
+from tests.cli.recording import answer_anything
+
+ID = "4f1d" * 16
+OTHER = "0a1b" * 16
+DIGEST = "sha256:" + "7cc4" * 16
+
+CONTEXTS = """
+context ls
+context show
+context create one --description 'my one' --docker host=tcp://1.2.3.4:2376,ca={tmp}/ca.pem,cert={tmp}/cert.pem,key={tmp}/key.pem
+context create two --docker host=unix:///nope.sock
+context create qq --docker foo=bar
+context create qq --docker host=bad
+context create qq2 --docker host=tcp://x,skip-tls-verify=true
+context create ww --from one --description d2
+context create ww3 --docker host=foo://x
+context create ww4 --docker ''
+context create ww5 --docker host=tcp://x,skip-tls-verify=foo
+context create ww6 --docker host=ssh://u@h:22/x
+context create ww7 --docker host=tcp://h,ca=/nope
+context create ww8 --docker cert={tmp}/cert.pem
+context create one
+context create ww9 --docker from=nope
+context create wwa --from two --docker host=tcp://x
+context create b
+context create default
+context ls
+context ls --format json
+context ls -q
+context ls --format '{{.Name}} {{.Current}} {{.DockerEndpoint}} {{.Error}} {{.Description}}'
+context ls --format 'table {{.Name}}\\t{{.Error}}'
+context inspect one qq2 ww ww8
+context inspect nope
+context inspect --format '{{.Name}} {{.Endpoints.docker.Host}}' one two
+context inspect --format '{{json .}}' ww
+context use two
+context show
+context ls
+-H tcp://1.2.3.4:5 -c one ps
+-c one context show
+--context=one context show
+context use nope
+context rm two
+context rm -f two
+context rm nope
+context rm -f nope
+context rm default
+context use default
+context export one {tmp}/one.tar
+context export one {tmp}/one.tar
+context import imp {tmp}/one.tar
+context import imp {tmp}/one.tar
+context inspect imp
+context import imp2 /nope
+context update imp --docker host=tcp://h
+context update imp --description new
+context inspect imp
+context update nope
+context update default --description x
+context rm imp one
+context rm
+context create
+context foo
+context
+context export nope -
+context use
+context use a b
+-c nope ps
+-c nope context ls
+""".strip().split("\n")
+
+FORMATS = """
+ps
+ps -a --no-trunc
+ps -q
+ps -aq --no-trunc
+ps -s
+ps --format json
+ps --format '{{json .}}'
+ps --format table
+ps --format '{{.ID}} {{.Names}} {{.Image}} {{.Command}} {{.RunningFor}} {{.Status}} {{.State}} {{.Ports}} {{.Mounts}} {{.Networks}} {{.LocalVolumes}}'
+ps --format 'table {{.ID}}\\t{{.Names}}\\t{{.Status}}'
+ps --format 'table {{.Names}}'
+ps --format 'table {{upper .Names}}\\t{{.Ports}}'
+ps --format 'table {{.Labels}}\\t{{.Label "com.example.my-label"}}'
+ps --format '{{.Label "a"}}|{{.Label "nope"}}'
+ps --format '{{.Labels}}'
+ps --no-trunc --format '{{.Mounts}} {{.Command}}'
+ps --format '{{.Nope}}'
+ps --format 'table {{.Nope}}'
+ps --format '{{.ID'
+ps --format '{{nofn .ID}}'
+ps --format '{{.ID | nofn}}'
+ps --format '{{range .}}x{{end}}'
+ps --format '{{if eq .State "running"}}up{{else}}down{{end}}'
+ps --format '{{if and .ID (ne .State "exited")}}{{.ID}}{{end}}'
+ps --format '{{printf "%-10s|%5s|%q" .ID .State .Names}}'
+ps --format '{{println .ID}}'
+ps --format '{{len .ID}} {{index (split .Names ",") 0}} {{join (split .Names ",") "/"}}'
+ps --format '{{title .State}} {{lower "ABC"}} {{pad .State 2 3}}| {{truncate .ID 4}}'
+ps --format '{{with .Labels}}L={{.}}{{else}}none{{end}}'
+ps --format '{{.ID}}\\t{{.State}}\\n'
+ps --format raw
+ps --format 'a{{- .ID -}}b'
+ps --format '{{/* nothing */}}{{.ID}}'
+ps --format '{{$x := .ID}}{{$x}} {{$y := len $x}}{{$y}}'
+ps --format '{{range $i, $w := split .Names ","}}{{$i}}:{{$w}} {{end}}'
+ps --format '{{slice .ID 1 3}} {{html "<a>"}} {{js "a\\"b"}} {{urlquery "a b/c"}} {{print .ID 1 2}}'
+ps --format '{{not .ID}} {{or "" .ID}} {{and .ID ""}}'
+ps --format '{{lt 1 2}} {{le 2 2}} {{gt 1 2}} {{ge 1 2}} {{eq "a" "b" "a"}}'
+ps --format '{{"x" | upper | printf "%s-%s" "y"}}'
+ps --format ''
+images
+images -q
+images --no-trunc
+images --digests
+images --format json
+images --format '{{.Repository}}:{{.Tag}} {{.ID}} {{.Digest}} {{.Size}} {{.CreatedSince}} {{.Containers}} {{.SharedSize}} {{.UniqueSize}} {{.VirtualSize}}'
+images --format 'table {{.Repository}}\\t{{.Size}}'
+images --format '{{.Nope}}'
+volume ls
+volume ls -q
+volume ls --format json
+volume ls --format 'table {{.Name}}\\t{{.Driver}}\\t{{.Scope}}'
+volume ls --format '{{.Name}} {{.Mountpoint}} {{.Labels}} {{.Label "a"}} {{.Size}} {{.Links}} {{.Availability}} {{.Group}} {{.Status}}'
+network ls
+network ls -q
+network ls --no-trunc
+network ls --format json
+network ls --format '{{.ID}} {{.Name}} {{.Driver}} {{.Scope}} {{.IPv4}} {{.IPv6}} {{.Internal}} {{.Labels}}'
+network ls --format 'table {{.Name}}\\t{{.Driver}}'
+history busybox
+history -q busybox
+history -H=false --no-trunc busybox
+history --format json busybox
+history --format '{{.ID}} {{.CreatedSince}} {{.CreatedBy}} {{.Size}} {{.Comment}}' busybox
+history --format 'table {{.ID}}\\t{{.Size}}' busybox
+system df
+system df -v
+system df --format json
+system df --format 'table {{.Type}}\\t{{.Size}}\\t{{.Reclaimable}}'
+system df --format '{{.Type}} {{.TotalCount}} {{.Active}} {{.Size}} {{.Reclaimable}}'
+system df -v --format json
+top one
+top one -o pid,args
+port one
+port one 80
+port one 80/udp
+port one 99
+port one x
+diff one
+logs one
+inspect one
+inspect -f '{{.Name}} {{.State.Status}} {{.Config.Cmd}} {{.Config.Env}} {{.NetworkSettings.Ports}}' one
+inspect -f '{{json .Config.Cmd}} {{json .NetworkSettings.Ports}}' one
+inspect -f json one
+inspect -f '{{range $p, $b := .NetworkSettings.Ports}}{{$p}} -> {{(index $b 0).HostPort}} {{end}}' one
+inspect -f '{{index .Config.Labels "a"}} {{.Config.Labels.a}} {{index .Config.Labels "nope"}}' one
+inspect -f '{{.State.Running}} {{if .State.Running}}yes{{end}} {{.State.Pid}} {{.HostConfig.Memory}}' one
+inspect -f '{{.Nope}}' one
+inspect -f '{{.State.Nope}}' one
+inspect -f '{{.Config.Cmd.x}}' one
+inspect -f '{{index .Config.Cmd 9}}' one
+inspect -f '{{range .Config.Env}}{{println .}}{{end}}' one
+inspect -f '{{len .Config.Env}}' one
+inspect -f '{{with .State}}{{.Status}}{{end}}' one
+inspect -f '{{.State}}' two one
+inspect one nope
+container inspect nope
+inspect --type image one
+image inspect -f '{{.Id}} {{.RepoTags}}' busybox
+volume inspect data
+network inspect bridge
+network inspect -f '{{.Name}}' bridge nope
+version
+version -f json
+version -f '{{.Server.Version}} {{.Server.APIVersion}} {{.Server.ApiVersion}}'
+version -f '{{.Nope}}'
+info -f '{{.ServerVersion}} {{.Driver}} {{.NCPU}} {{.Swarm.LocalNodeState}}'
+info -f '{{.Nope}}'
+info -f '{{json .SecurityOptions}}'
+events --since 1 --until 2
+events --since 1 --until 2 --format json
+events --since 1 --until 2 --format '{{.Type}} {{.Action}} {{.Actor.ID}} {{.ID}} {{.Status}} {{.From}} {{.Time}} {{.TimeNano}} {{.Scope}}'
+events --since 1 --until 2 --format '{{.Actor.Attributes.name}} {{index .Actor.Attributes "image"}}'
+events --since 1 --until 2 --format '{{.Nope}}'
+stats --no-stream
+stats --no-stream --no-trunc
+stats --no-stream one
+stats --no-stream --format json
+stats --no-stream --format '{{.Container}} {{.Name}} {{.ID}} {{.CPUPerc}} {{.MemUsage}} {{.MemPerc}} {{.NetIO}} {{.BlockIO}} {{.PIDs}}'
+stats --no-stream --format 'table {{.Name}}\\t{{.CPUPerc}}'
+stats --no-stream nope
+container ls --foo
+container prune -f
+image prune -f
+volume prune -f
+network prune -f
+system prune -f
+system prune -f --volumes
+container top one
+container port one
+container logs one
+container stats --no-stream one
+container wait one
+container diff one
+""".strip().split("\n")
+
+SESSIONS = {"contexts": CONTEXTS, "formats": FORMATS}
+
+
+# -- a daemon with something to show --------------------------------------------------------------
+
+
+def _ago(seconds: int) -> int:
+    return int(time.time()) - seconds
+
+
+def _rfc(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.123456789Z", time.gmtime(_ago(seconds)))
+
+
+def _containers() -> list[dict[str, Any]]:
+    return [
+        {
+            "Id": ID,
+            "Names": ["/web", "/other/alias"],
+            "Image": "busybox",
+            "ImageID": DIGEST,
+            "Command": "sh -c 'while true; do sleep 1; done'",
+            "Created": _ago(3 * 3600),
+            "Ports": [
+                {"IP": "0.0.0.0", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"},
+                {"IP": "0.0.0.0", "PrivatePort": 81, "PublicPort": 8081, "Type": "tcp"},
+                {"IP": "::", "PrivatePort": 80, "PublicPort": 8080, "Type": "tcp"},
+                {"PrivatePort": 53, "Type": "udp"},
+                {"PrivatePort": 54, "Type": "udp"},
+                {"IP": "127.0.0.1", "PrivatePort": 9, "PublicPort": 99, "Type": "tcp"},
+            ],
+            "Labels": {"a": "1", "com.example.my-label": "two"},
+            "State": "running",
+            "Status": "Up 2 hours (healthy)",
+            "HostConfig": {"NetworkMode": "bridge"},
+            "NetworkSettings": {"Networks": {"bridge": {}, "other": {}}},
+            "Mounts": [
+                {"Type": "volume", "Name": "data" * 8, "Source": "", "Destination": "/d"},
+                {"Type": "bind", "Source": "/very/long/path/on/host", "Destination": "/e"},
+            ],
+            "SizeRw": 12345,
+            "SizeRootFs": 1234567,
+        },
+        {
+            "Id": OTHER,
+            "Names": ["/db"],
+            "Image": DIGEST,
+            "ImageID": DIGEST,
+            "Command": "",
+            "Created": _ago(40),
+            "Ports": [],
+            "Labels": {},
+            "State": "exited",
+            "Status": "Exited (0) 3 seconds ago",
+            "HostConfig": {"NetworkMode": "none"},
+            "NetworkSettings": {"Networks": {"none": {}}},
+            "Mounts": [],
+        },
+    ]
+
+
+def _images() -> list[dict[str, Any]]:
+    common = {"ParentId": "", "Created": _ago(15 * 86400), "SharedSize": -1, "Labels": None}
+    return [
+        common
+        | {
+            "Id": DIGEST,
+            "RepoTags": ["busybox:latest", "localhost:5000/a/b:v1"],
+            "RepoDigests": ["busybox@sha256:" + "aa" * 32],
+            "Size": 4_261_550,
+            "VirtualSize": 4_261_550,
+            "Containers": -1,
+        },
+        common
+        | {
+            "Id": "sha256:" + "9b" * 32,
+            "RepoTags": [],
+            "RepoDigests": [],
+            "Size": 123,
+            "Containers": 2,
+        },
+    ]
+
+
+def _volumes() -> list[dict[str, Any]]:
+    first = {"Name": "data", "Driver": "local", "Mountpoint": "/v/data/_data", "Scope": "local"}
+    first |= {"Labels": {"a": "b"}, "Options": None, "CreatedAt": "2024-01-02T03:04:05Z"}
+    usage = {"UsageData": {"Size": 2048, "RefCount": 1}}
+    second = {**first, "Name": "f0" * 32, "Labels": None}
+    return [first | usage, second | {"UsageData": {"Size": 5_000_000, "RefCount": 0}}]
+
+
+def _networks() -> list[dict[str, Any]]:
+    common = {"Scope": "local", "EnableIPv6": False, "EnableIPv4": True, "Internal": False}
+    common |= {"Created": "2024-01-02T03:04:05.000000006Z", "Labels": {}, "Options": {}}
+    common |= {"Attachable": False, "Ingress": False, "ConfigOnly": False, "Containers": {}}
+    common |= {"IPAM": {"Driver": "default", "Options": None, "Config": []}}
+    return [
+        {"Name": name, "Id": letter * 64, "Driver": driver} | common
+        for name, letter, driver in (("bridge", "b", "bridge"), ("none", "c", "null"))
+    ]
+
+
+def _history() -> list[dict[str, Any]]:
+    return [
+        {
+            "Id": DIGEST,
+            "Created": _ago(86400 * 21),
+            "CreatedBy": '/bin/sh -c #(nop)  CMD ["sh"] and a very long line that is cut',
+            "Size": 0,
+            "Comment": "a comment",
+            "Tags": ["busybox:latest"],
+        },
+        {
+            "Id": "<missing>",
+            "Created": _ago(86400 * 22),
+            "CreatedBy": "/bin/sh -c #(nop) ADD file:\t7 in / ",
+            "Size": 4_261_550,
+            "Comment": "",
+            "Tags": None,
+        },
+    ]
+
+
+INSPECTED: dict[str, Any] = {
+    "Id": ID,
+    "Created": "2024-01-02T03:04:05.000000006Z",
+    "Path": "sh",
+    "Args": ["-c", "x <y>"],
+    "State": {"Status": "running", "Running": True, "Paused": False, "Pid": 42, "ExitCode": 0},
+    "Image": DIGEST,
+    "Name": "/one",
+    "HostConfig": {"Memory": 0, "NetworkMode": "default", "Binds": None},
+    "Mounts": [],
+    "Config": {
+        "Cmd": ["sh", "-c", "x <y>"],
+        "Env": ["A=b", "C=d e"],
+        "Labels": {"a": "1"},
+        "Tty": False,
+    },
+    "NetworkSettings": {
+        "Ports": {
+            "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}],
+            "80/udp": [{"HostIp": "::", "HostPort": "8080"}],
+            "9/tcp": [{"HostIp": "127.0.0.1", "HostPort": "10"}],
+        }
+    },
+}
+
+VERSION = {
+    "Platform": {"Name": "An Engine - Community"},
+    "Components": [
+        {
+            "Name": "Engine",
+            "Version": "9.8.7",
+            "Details": {
+                "ApiVersion": "1.50",
+                "Arch": "amd64",
+                "BuildTime": "2024-01-02T03:04:05.000000000+00:00",
+                "Experimental": "false",
+                "GitCommit": "abc",
+                "GoVersion": "go1",
+                "KernelVersion": "6.1",
+                "MinAPIVersion": "1.24",
+                "Os": "linux",
+            },
+        },
+        {"Name": "helper", "Version": "1.2", "Details": {"GitCommit": "def"}},
+    ],
+    "Version": "9.8.7",
+    "ApiVersion": "1.50",
+    "MinAPIVersion": "1.24",
+    "GitCommit": "abc",
+    "GoVersion": "go1",
+    "Os": "linux",
+    "Arch": "amd64",
+    "KernelVersion": "6.1",
+    "BuildTime": "2024-01-02T03:04:05.000000000+00:00",
+}
+
+INFO = {
+    "ID": "x",
+    "ServerVersion": "9.8.7",
+    "Driver": "overlay2",
+    "NCPU": 2,
+    "OSType": "linux",
+    "Swarm": {"LocalNodeState": "inactive", "ControlAvailable": False},
+    "SecurityOptions": ["name=seccomp,profile=builtin", "name=<b>"],
+}
+
+EVENTS = [
+    {
+        "status": "start",
+        "id": ID,
+        "from": "busybox",
+        "Type": "container",
+        "Action": "start",
+        "Actor": {"ID": ID, "Attributes": {"image": "busybox", "name": "web"}},
+        "scope": "local",
+        "time": 1700000000,
+        "timeNano": 1700000000123456789,
+    },
+    {
+        "Type": "network",
+        "Action": "connect",
+        "Actor": {"ID": "b" * 64, "Attributes": {"name": "bridge", "type": "bridge"}},
+        "scope": "local",
+        "time": 1700000001,
+        "timeNano": 1700000001000000000,
+    },
+]
+
+STATS = {
+    "id": ID,
+    "name": "/web",
+    "read": "2024-01-02T03:04:06Z",
+    "preread": "2024-01-02T03:04:05Z",
+    "pids_stats": {"current": 3, "limit": 100},
+    "networks": {"eth0": {"rx_bytes": 1296, "tx_bytes": 8_000_000}},
+    "memory_stats": {
+        "usage": 9_000_000,
+        "limit": 67_108_864,
+        "stats": {"inactive_file": 1_000_000},
+    },
+    "blkio_stats": {
+        "io_service_bytes_recursive": [
+            {"major": 8, "minor": 0, "op": "read", "value": 4096},
+            {"major": 8, "minor": 0, "op": "write", "value": 1_000_000},
+        ]
+    },
+    "cpu_stats": {
+        "cpu_usage": {"total_usage": 2_000_000_000},
+        "system_cpu_usage": 20_000_000_000,
+        "online_cpus": 2,
+    },
+    "precpu_stats": {
+        "cpu_usage": {"total_usage": 1_900_000_000},
+        "system_cpu_usage": 18_000_000_000,
+        "online_cpus": 2,
+    },
+}
+
+
+def _disk_use() -> dict[str, Any]:
+    cache = {
+        "ID": "c0ffee",
+        "Type": "regular",
+        "Description": "mount / from exec",
+        "InUse": False,
+        "Shared": False,
+        "Size": 4_000_000,
+        "CreatedAt": _rfc(7200),
+        "LastUsedAt": _rfc(3600),
+        "UsageCount": 2,
+    }
+    images = [{**each, "SharedSize": 0, "Containers": 1} for each in _images()]
+    return {
+        "LayersSize": 4_261_673,
+        "Images": images,
+        "Containers": _containers(),
+        "Volumes": _volumes(),
+        "BuildCache": [cache],
+    }
+
+
+def answer(request: Request) -> Answer:
+    path = request.path
+    documents: dict[str, Any] = {
+        "/containers/json": _containers,
+        "/images/json": _images,
+        "/images/busybox/history": _history,
+        "/networks": _networks,
+        "/version": lambda: VERSION,
+        "/info": lambda: INFO,
+        "/system/df": _disk_use,
+        "/volumes": lambda: {"Volumes": _volumes(), "Warnings": None},
+        "/volumes/data": lambda: _volumes()[0],
+        "/networks/bridge": lambda: _networks()[0],
+        "/containers/one/changes": lambda: [
+            {"Path": "/a", "Kind": 0},
+            {"Path": "/a/b", "Kind": 1},
+            {"Path": "/c", "Kind": 2},
+        ],
+        "/containers/one/top": lambda: {
+            "Titles": ["PID", "USER", "COMMAND"],
+            "Processes": [["1", "root", "sh -c x"], ["22", "nobody", "sleep"]],
+        },
+        "/containers/one/wait": lambda: {"StatusCode": 3},
+        "/images/busybox/json": lambda: {"Id": DIGEST, "RepoTags": ["busybox:latest"]},
+        "/build/prune": lambda: {"CachesDeleted": ["c0ffee"], "SpaceReclaimed": 4_000_000},
+        "/containers/prune": lambda: {"ContainersDeleted": [ID, OTHER], "SpaceReclaimed": 1234},
+        "/networks/prune": lambda: {"NetworksDeleted": ["mine"]},
+        "/volumes/prune": lambda: {"VolumesDeleted": ["data"], "SpaceReclaimed": 99_999},
+        "/images/prune": lambda: {
+            "ImagesDeleted": [{"Untagged": "a:b"}, {"Deleted": DIGEST}],
+            "SpaceReclaimed": 5_000_000_000,
+        },
+    }
+    if path in documents:
+        return Answer(document=documents[path]())
+    if path in ("/containers/one/json", "/containers/two/json", f"/containers/{ID}/json"):
+        return Answer(document=INSPECTED)
+    if path.endswith("/stats") and "nope" not in path:
+        return Answer(chunks=[json.dumps(STATS).encode()])
+    if path == "/events":
+        return Answer(chunks=[json.dumps(each).encode() + b"\n" for each in EVENTS])
+    if path.endswith("/logs"):
+        frame = b"\x01\0\0\0\0\0\0\x04out\n\x02\0\0\0\0\0\0\x04err\n"
+        return Answer(chunks=[frame], headers={"Content-Type": "application/x-multiplexed"})
+    if "nope" in path:
+        kind = path.split("/")[1].removesuffix("s")
+        return error(404, f"No such {kind}: nope")
+    return answer_anything(request)
+
+
+# -- running one ----------------------------------------------------------------------------------
+
+_TIME = re.compile(
+    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( ?[+-]\d{4}( UTC)?|Z|[+-]\d\d:\d\d)?"
+)
+
+
+def run_session(program: list[str], name: str, directory: str) -> dict[str, dict[str, Any]]:
+    """What each line of the session says, made comparable."""
+    make_certificates(directory)
+    said: dict[str, dict[str, Any]] = {}
+    with FakeDaemon() as daemon:
+        daemon.answer = answer  # type: ignore[method-assign]
+        environment = {"PATH": os.environ["PATH"], "HOME": directory, "TZ": "UTC"}
+        environment |= {"DOCKER_CONFIG": f"{directory}/config"}
+        options = [] if name == "contexts" else ["-H", daemon.host]
+        for number, line in enumerate(SESSIONS[name]):
+            done = subprocess.run(
+                [*program, *options, *shlex.split(line.replace("{tmp}", directory))],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                cwd=directory,
+                env=environment,
+                timeout=60,
+                check=False,
+            )
+            said[f"{number} {line}"] = {
+                "code": done.returncode,
+                "stdout": comparable(done.stdout, directory, name),
+                "stderr": comparable(done.stderr, directory, name),
+            }
+    return said
+
+
+def comparable(text: str, directory: str, name: str) -> str:
+    text = text.replace(directory, "{tmp}").replace("tiffin", "docker")
+    text = text.replace("unix:///run/docker/docker.sock", "unix:///var/run/docker.sock")
+    if name == "contexts":  # columns are as wide as the paths in them
+        text = re.sub(" +", " ", text)
+    return _TIME.sub("{time}", text)

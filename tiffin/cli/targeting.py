@@ -1,0 +1,128 @@
+"""Which daemon a command is for: `-H`, `--context`, the environment, the context in use.
+
+In Docker's order, and from Docker's files, so that both command lines mean the same daemon. The
+context `default` is what the environment says, or else our own daemon here.
+"""
+
+from __future__ import annotations
+
+from tiffin.cli.failures import CommandFailed
+from tiffin.cli.jsontext import decode
+from tiffin.cli.surroundings import config_directory, environment, read_file
+
+DEFAULT_HOST = "unix:///run/tiffin/tiffin.sock"
+DEFAULT_CONTEXT = "default"
+
+
+class TlsFiles:
+    """How to prove who we are, and whether the daemon has to; "" where there is no such file."""
+
+    def __init__(self, ca: str, certificate: str, key: str, *, verify: bool):
+        self.ca = ca
+        self.certificate = certificate
+        self.key = key
+        self.verify = verify
+
+
+class Target:
+    """`named`: somebody chose it, so that we do not start a daemon for it."""
+
+    def __init__(
+        self, host: str, tls: TlsFiles | None, *, named: bool, context: str = DEFAULT_CONTEXT
+    ):
+        self.host = host
+        self.tls = tls
+        self.named = named
+        self.context = context
+
+
+def context_name(settings: dict[str, str]) -> str:
+    """The context in use. CommandFailed when two are asked for."""
+    if settings.get("context"):
+        if settings.get("host"):
+            raise CommandFailed("conflicting options: cannot specify both --host and --context")
+        return settings["context"]
+    if settings.get("host") or _environment_host():
+        return DEFAULT_CONTEXT
+    return environment("DOCKER_CONTEXT") or configured_context() or DEFAULT_CONTEXT
+
+
+def _environment_host() -> str:
+    return environment("TIFFIN_HOST") or environment("DOCKER_HOST") or ""
+
+
+def configured_context() -> str:
+    try:
+        text = read_file(f"{config_directory()}/config.json")
+    except OSError:
+        return ""
+    if b'"currentContext"' not in text:
+        return ""
+    try:
+        document = decode(text)
+    except ValueError:
+        return ""
+    found = document.get("currentContext") if isinstance(document, dict) else ""
+    return found if isinstance(found, str) else ""
+
+
+def find_target(settings: dict[str, str]) -> Target:
+    """CommandFailed when the context that is in use is not there."""
+    name = context_name(settings)
+    if name != DEFAULT_CONTEXT:
+        from tiffin.cli.contextstore import ContextStore
+
+        return ContextStore().target(name)
+    return default_target(settings)
+
+
+def default_target(settings: dict[str, str]) -> Target:
+    named = settings.get("host") or _environment_host()
+    host = whole_host(named) if named else DEFAULT_HOST
+    return Target(host, _tls(settings, host), named=bool(named))
+
+
+def whole_host(host: str) -> str:
+    if host.startswith("/"):
+        return f"unix://{host}"
+    return host if "://" in host else f"tcp://{host}"
+
+
+def _tls(settings: dict[str, str], host: str) -> TlsFiles | None:
+    """Docker's rules: whoever says --tlsverify at all speaks TLS, verified or not."""
+    verify = _flag(settings, "tlsverify", bool(environment("DOCKER_TLS_VERIFY")))
+    wanted = "tlsverify" in settings or verify
+    wanted = wanted or _flag(settings, "tls", bool(environment("DOCKER_TLS")))
+    if not wanted or host.startswith(("unix://", "ssh://", "fd://")):
+        return None
+    directory = environment("DOCKER_CERT_PATH") or config_directory()
+    return TlsFiles(
+        _file(settings, "tlscacert", f"{directory}/ca.pem") if verify else "",
+        _file(settings, "tlscert", f"{directory}/cert.pem"),
+        _file(settings, "tlskey", f"{directory}/key.pem"),
+        verify=verify,
+    )
+
+
+def _flag(settings: dict[str, str], name: str, default: bool) -> bool:
+    if name not in settings:
+        return default
+    from tiffin.cli.options import to_bool
+
+    try:
+        return to_bool(settings[name])
+    except ValueError as error:
+        raise CommandFailed(
+            f'invalid argument "{settings[name]}" for "--{name}" flag: {error}', 125
+        ) from error
+
+
+def _file(settings: dict[str, str], name: str, usual: str) -> str:
+    """What was named, or the usual file if it is there."""
+    if name in settings:
+        return settings[name]
+    try:
+        with open(usual, "rb"):
+            return usual
+    except OSError:
+        return ""
