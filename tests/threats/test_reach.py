@@ -8,10 +8,12 @@ import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from tests.api.test_connection import request, serve
+from tests.api.wire import Wire
 from tests.kernel.runtime_bench import Bench
 from tests.live import LiveDaemon
 from tests.threats.arena import outcome
@@ -222,6 +224,25 @@ def test_connections_are_counted(monkeypatch: pytest.MonkeyPatch, short_tmp: str
 
     assert statuses(1) == [b""]
     assert statuses(2) == [b"HTTP/1.1 200"]
+
+
+@pytest.mark.threat("checkpoints")
+@pytest.mark.parametrize("name", ["one", "../../../etc", "a\nb"])
+def test_nothing_is_restored_from_a_checkpoint(daemon: LiveDaemon, name: str) -> None:
+    """An archive of a checkpoint brings links, annotations and names of images of its own
+    (CVE-2026-50195, -53489, -53492), and its name is joined to a path.
+
+    Defence: checkpoints are not supported, and a request that names one is refused.
+    Seen to fail: the same start without one is a start.
+    """
+    wire = Wire(daemon.socket)
+    daemon.docker("create", "--name", "still", "busybox", "true")
+    asked = f"/containers/still/start?checkpoint={quote(name)}"
+    assert (wire("POST", asked).status, wire("POST", "/containers/still/start").status) == (
+        400,
+        204,
+    )
+    daemon.docker("rm", "-f", "still")
 
 
 @pytest.mark.threat("slow-readers")
