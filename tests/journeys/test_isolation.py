@@ -6,6 +6,8 @@ import http.client
 import io
 import os
 import re
+import select
+import subprocess
 import tarfile
 import time
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 
 from tests.busybox import busybox_tar
 from tests.live import LiveDaemon
+from tests.patience import patient
 
 pytestmark = pytest.mark.root
 
@@ -250,6 +253,32 @@ def test_a_program_that_takes_too_much_memory_is_killed_and_this_is_told(
                  "--format", "{{.Action}}").stdout.split()  # fmt: skip
     assert "oom" in events
     run("rm", name)
+
+
+def test_what_is_killed_in_a_container_that_goes_on_is_told_when_it_happens(
+    daemon: LiveDaemon, client: str
+) -> None:
+    run = daemon.client(client)
+    name = f"lives-{client}"
+    run(
+        "run", "-d", "--name", name, "-m", "16m", "--memory-swap", "16m", "busybox", "sleep", "1000"
+    )
+    words = ("events", "-f", f"container={name}", "-f", "event=oom", "--format", "{{.Action}}")
+    with subprocess.Popen(
+        daemon.argv(client, *words, "--since", "0"),
+        env=daemon.environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as events:
+        hungry = ("dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1")
+        assert run("exec", name, *hungry, check=False).returncode == 137
+        assert events.stdout is not None
+        told, _, _ = select.select([events.stdout], [], [], patient(60))
+        events.terminate()
+        assert told
+        assert events.stdout.readline() == "oom\n"
+    assert run("inspect", "-f", "{{.State.Running}}", name).stdout == "true\n"
+    run("rm", "-f", name)
 
 
 def test_a_fork_bomb_stops_at_the_limit(daemon: LiveDaemon, client: str) -> None:

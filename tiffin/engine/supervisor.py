@@ -38,6 +38,7 @@ from tiffin.engine.heldclients import HeldClients
 from tiffin.engine.idranges import IdRanges
 from tiffin.engine.linking import linked, linking, needed
 from tiffin.engine.mounting import mounted_images
+from tiffin.engine.ooms import OOMWatch
 from tiffin.engine.ports import ContainerRuntime
 from tiffin.engine.waiting import ExitResult, Waiters
 from tiffin.errors import (
@@ -101,6 +102,7 @@ class Supervisor:
         self.remove_after_exit: Callable[[str], Awaitable[None]] | None = None
         self._closing = False
         runtime.on_exit(self._on_exit)
+        self._ooms = OOMWatch(runtime.group, self._on_oom)
 
     # -- start -------------------------------------------------------------------------------
 
@@ -131,6 +133,7 @@ class Supervisor:
                 await self._note_failed_start(container, failure)
                 raise failure from error
         self._emit(container, "start")
+        self._ooms.watch(container.id)
         return container
 
     async def _bring_up(self, container: Container) -> Container:
@@ -438,6 +441,12 @@ class Supervisor:
             return
         self._own(self._handle_exit(ended))
 
+    def _on_oom(self, container_id: str) -> None:
+        """Somebody in it was killed for want of memory; it may go on."""
+        container = self._catalog.find_id(container_id)
+        if container is not None:
+            self._emit(container, "oom")
+
     def watch_processes(
         self,
         on_exec_exit: Callable[[Exit], None],
@@ -474,7 +483,7 @@ class Supervisor:
                 await self._release(container)
             failpoints.reach("exit-released")
         self._on_container_end(container.id)
-        if ended.oom_killed:
+        if self._ooms.ended(container.id, oom_killed=ended.oom_killed):
             self._emit(container, "oom")
         self._emit(
             container, "die", exitCode=str(ended.exit_code), execDuration=str(int(uptime_seconds))
@@ -636,6 +645,7 @@ class Supervisor:
             if container.state.id_range is not None:
                 self._id_ranges.keep(container.id, container.state.id_range)
             self._attachments.keep(container)
+            self._ooms.watch(container.id)
         elif decision is Recovery.MARK_EXITED:
             container = await self._mark_exited(container, observed)
             if container.host_config.auto_remove:
@@ -709,6 +719,7 @@ class Supervisor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*self._cleanups, return_exceptions=True)
         self._held.close()
+        self._ooms.close()
 
     # -- small things ------------------------------------------------------------------------
 

@@ -415,6 +415,14 @@ class Cgroup:
 
     # --- numbers ---
 
+    def memory_limit(self) -> int:
+        """In bytes; 0 is none."""
+        directory = self.directory("memory")
+        if self.layout.version == 2:
+            return _number(f"{directory}/memory.max")
+        limit = _number(f"{directory}/memory.limit_in_bytes")
+        return 0 if limit >= _UNLIMITED_FROM else limit
+
     def oom_kills(self) -> int:
         """How many members the kernel has killed for want of memory."""
         directory = self.directory("memory")
