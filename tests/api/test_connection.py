@@ -55,6 +55,7 @@ class Kitchen:
                 Route("POST", "/endless", self.endless, dies_with_client=True),
                 Route("POST", "/stubborn", self.stubborn),
                 Route("POST", "/take", self.take),
+                Route("POST", "/take-on", self.take_on, dies_with_client=True),
                 Route("GET", "/echo/{name*}/json", self.echo),
             ]
         )
@@ -118,6 +119,19 @@ class Kitchen:
         client = await request.hijack("application/vnd.docker.raw-stream")
         self.taken = (client.descriptor, client.early)
         self.entered.set()
+        return Hijacked()
+
+
+    async def take_on(self, request: Request) -> Answer:
+        """As a wait does: there is more to do once the connection is ours."""
+        client = await request.hijack("application/json")
+        os.close(client.descriptor)
+        self.entered.set()
+        try:
+            await self.go_on.wait()
+        finally:
+            self.left.set()
+        self.finished.set()
         return Hijacked()
 
 
@@ -487,3 +501,19 @@ def test_the_socket_is_for_root_and_its_group_and_replaces_only_a_dead_one(short
         pass
     with pytest.raises(OSError, match="in use"):
         bind_unix(path)
+
+
+def test_who_has_taken_the_connection_is_not_cancelled_for_its_end(short_tmp: str) -> None:
+    async def scene(kitchen: Kitchen, listener: Listener, path: str) -> None:
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(request("POST /take-on", close=False))
+        await reader.read()
+        await kitchen.entered.wait()
+
+        kitchen.go_on.set()
+        await kitchen.left.wait()
+
+        assert kitchen.finished.is_set()
+        writer.close()
+
+    serve(short_tmp, scene)

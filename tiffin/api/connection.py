@@ -411,6 +411,7 @@ class Connection(asyncio.Protocol):
         await self._flush()
         self._channel.pause_reading()
         self._given_away = True
+        self._dies_with_client = False  # letting go of the socket is no client that leaves
         descriptor = os.dup(self._channel.get_extra_info("socket").fileno())
         early = bytes(self._http.trailing_data[0]) + bytes(self._incoming)
         self._channel.abort()
