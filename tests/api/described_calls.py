@@ -37,7 +37,7 @@ def _filters(**values: list[str]) -> str:
     return quote(json.dumps(values))
 
 
-def _tar(**files: str) -> bytes:
+def tar_of(**files: str) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         for name, text in files.items():
@@ -51,6 +51,7 @@ _ONE = "/containers/{id}"
 _EXEC = {"Cmd": ["true"], "AttachStdout": True}
 _NO_MATCH = _filters(label=["nobody.has=this"])
 _AUTH = base64.urlsafe_b64encode(b"{}").decode()
+_FILE = tar_of(a="a")
 # Nobody listens there: a registry that cannot be reached.
 _NOWHERE = "127.0.0.1:1/app"
 
@@ -141,8 +142,10 @@ CONTAINERS = [
     _get(_ONE + "/archive", "/containers/{exited}/archive?path=/etc/passwd"),
     _get(_ONE + "/archive", "/containers/{exited}/archive", 400),
     _get(_ONE + "/archive", "/containers/{exited}/archive?path=/nono", 404),
-    Call("PUT", _ONE + "/archive", "/containers/{fresh}/archive?path=/tmp", 200, _tar(a="a"), TAR),
-    Call("PUT", _ONE + "/archive", "/containers/{fresh}/archive?path=/n", 404, _tar(a="a"), TAR),
+    Call(
+        "PUT", _ONE + "/archive", "/containers/{fresh}/archive?path=/tmp", 200, tar_of(a="a"), TAR
+    ),
+    Call("PUT", _ONE + "/archive", "/containers/{fresh}/archive?path=/n", 404, _FILE, TAR),
     Call("PUT", _ONE + "/archive", "/containers/{fresh}/archive?path=/tmp", 400, b"no tar", TAR),
     Call("DELETE", _ONE, "/containers/{fresh}", 204),
     Call("DELETE", _ONE, "/containers/{running}", 409),
@@ -184,9 +187,9 @@ IMAGES = [
     _post("/images/prune", "/images/prune?filters=" + _NO_MATCH, since="1.25"),
     _post("/images/create", f"/images/create?fromImage={_NOWHERE}&tag=1", 500),
     _post("/images/{name}/push", f"/images/{_NOWHERE}/push", headers={"X-Registry-Auth": _AUTH}),
-    _post("/images/load", "/images/load?quiet=1", body=_tar(x="no image"), kind=TAR),
+    _post("/images/load", "/images/load?quiet=1", body=tar_of(x="no image"), kind=TAR),
     _get("/distribution/{name}/json", f"/distribution/{_NOWHERE}/json", 500, since="1.30"),
-    _post("/build", "/build?t=built", body=_tar(Dockerfile="FROM busybox\nENV a=b"), kind=TAR),
+    _post("/build", "/build?t=built", body=tar_of(Dockerfile="FROM busybox\nENV a=b"), kind=TAR),
     _post("/build", "/build", 400, b"no tar", kind=TAR),
     _post("/build/prune", since="1.31"),
 ]

@@ -21,6 +21,7 @@ from tiffin.api.router import Route
 from tiffin.api.selection import ContainerSelection
 from tiffin.core.container import Container
 from tiffin.core.filters import parse_filters
+from tiffin.core.image import Platform, check_platform, parse_platform
 from tiffin.core.timestamps import parse_time
 from tiffin.errors import Conflict, InvalidArgument, NotFound, TiffinError
 
@@ -141,14 +142,9 @@ class ContainerRoutes:
         """Another platform than the image's is "not found": the client then pulls that one."""
         if not platform:
             return
-        wanted = [*platform.lower().split("/"), ""]
         config = (await self._engine.images.get(reference)).config
-        if (config.os or "linux", config.architecture) != (wanted[0], wanted[1]):
-            raise NotFound(
-                f"image with reference {reference} was found but its platform "
-                f"({config.os}/{config.architecture}) does not match the specified platform "
-                f"({platform})"
-            )
+        own = Platform(config.architecture, config.os or "linux", config.variant)
+        check_platform(reference, config, parse_platform(platform, own))
 
     async def start(self, request: Request) -> Answer:
         if request.query.get("checkpoint"):

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from tiffin.api.image_json import image_labels, inspect_json, reference_pattern, summary_json
 from tiffin.api.messages import TAR, Answer, Request, Response, Stream, json_response
+from tiffin.api.platforms import asked_platform
 from tiffin.api.router import Route
 from tiffin.api.streams import progress, progress_at_once
 from tiffin.core.filters import Filters, parse_filters
+from tiffin.core.image import check_platform
 from tiffin.core.reference import parse
 from tiffin.core.timestamps import parse_time
 from tiffin.errors import InvalidArgument, NotFound, TiffinError, Unsupported
@@ -78,7 +80,14 @@ class ImageRoutes:
         return (await self._images.get(reference)).created_ns if reference else 0
 
     async def inspect(self, request: Request) -> Answer:
-        image = await self._images.get(request.parameters["name"])
+        wanted = asked_platform(request, since="1.49")
+        if wanted and request.query.boolean("manifests"):
+            raise InvalidArgument(
+                "conflicting options: manifests and platform options cannot both be set"
+            )
+        name = request.parameters["name"]
+        image = await self._images.get(name)
+        check_platform(name, image.config, wanted)
         parent = await self._parent(image)
         return json_response(inspect_json(image, request.version, parent=parent))
 
@@ -89,6 +98,7 @@ class ImageRoutes:
             return ""
 
     async def history(self, request: Request) -> Answer:
+        await self._check_platform(request, request.parameters["name"])
         entries = await self._images.history(request.parameters["name"])
         return json_response(
             [
@@ -103,6 +113,11 @@ class ImageRoutes:
                 for entry in entries
             ]
         )
+
+    async def _check_platform(self, request: Request, name: str) -> None:
+        wanted = asked_platform(request, since="1.48")
+        if wanted:
+            check_platform(name, (await self._images.get(name)).config, wanted)
 
     async def attestations(self, request: Request) -> Answer:
         await self._images.get(request.parameters["name"])
@@ -183,21 +198,25 @@ class ImageRoutes:
 
     async def load(self, request: Request) -> Answer:
         messages = self._images.load(
-            aiter(request.body), quiet=request.query.boolean("quiet", default=True)
+            aiter(request.body),
+            quiet=request.query.boolean("quiet", default=True),
+            platform=asked_platform(request, since="1.48"),
         )
         return progress_at_once(messages, request.version)
 
     async def save(self, request: Request) -> Answer:
-        return await self._save([request.parameters["name"]])
+        return await self._save(request, [request.parameters["name"]])
 
     async def save_many(self, request: Request) -> Answer:
         names = [name for text in request.query.all("names") for name in text.split(",") if name]
         if not names:
             raise NotFound("No such image: ")
-        return await self._save(names)
+        return await self._save(request, names)
 
-    async def _save(self, names: list[str]) -> Answer:
+    async def _save(self, request: Request, names: list[str]) -> Answer:
         """Fails before the first byte for a name that nobody knows."""
+        for name in names:
+            await self._check_platform(request, name)
         chunks = self._images.save(names)
         try:
             first = await anext(chunks)

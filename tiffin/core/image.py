@@ -13,7 +13,7 @@ from typing import Any, NewType, TypeVar
 
 import msgspec
 
-from tiffin.errors import InvalidArgument
+from tiffin.errors import InvalidArgument, NotFound
 
 _Document = TypeVar("_Document", bound=msgspec.Struct)
 
@@ -230,6 +230,20 @@ def machine_platform(machine: str) -> Platform:
 def format_platform(platform: Platform) -> str:
     parts = (platform.os, platform.architecture, platform.variant)
     return "/".join(part for part in parts if part)
+
+
+def check_platform(reference: str, config: ImageConfig, wanted: Platform | None) -> None:
+    """An image is of one platform; another one is "not found", so that a client pulls that one."""
+    if wanted is None:
+        return
+    has = Platform(config.architecture, config.os or "linux", config.variant)
+    variants_differ = wanted.variant and has.variant and wanted.variant != has.variant
+    if (has.os, has.architecture) != (wanted.os, wanted.architecture) or variants_differ:
+        raise NotFound(
+            f"image with reference {reference} was found but its platform "
+            f"({format_platform(has)}) does not match the specified platform "
+            f"({format_platform(wanted)})"
+        )
 
 
 def choose_platform(index: Index, wanted: Platform) -> Descriptor | None:

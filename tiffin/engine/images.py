@@ -365,12 +365,19 @@ class Images:
         return self._outlet.save(references)
 
     def load(
-        self, archive: AsyncIterator[bytes], *, quiet: bool = True
+        self,
+        archive: AsyncIterator[bytes],
+        *,
+        quiet: bool = True,
+        platform: Platform | None = None,
     ) -> AsyncGenerator[Message, None]:
-        """Read what `save` wrote, here or in Docker, or an OCI layout."""
+        """Read what `save` wrote, here or in Docker, or an OCI layout: of it, the platform's."""
+        wanted = platform or self.platform
 
         async def work(report: Reporter) -> None:
-            async for image, references in self._intake.load(archive, self.platform, report, quiet):
+            async for image, references in self._intake.load(
+                archive, wanted, report, quiet=quiet, only=platform is not None
+            ):
                 for reference in references:
                     self._events.emit("image", "load", image, {"name": reference.familiar()})
                 if not references:

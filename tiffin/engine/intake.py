@@ -16,7 +16,13 @@ from typing import BinaryIO
 
 from isal import isal_zlib
 
-from tiffin.core.image import OCI_LAYER_GZIP, Descriptor, Platform
+from tiffin.core.image import (
+    OCI_LAYER_GZIP,
+    Descriptor,
+    Platform,
+    check_platform,
+    decode_config,
+)
 from tiffin.core.reference import Reference
 from tiffin.engine.archives import Bundle, LayerMember, Loadable, find_images
 from tiffin.engine.imagecatalog import ImageCatalog, chains_of, short
@@ -54,13 +60,22 @@ class Intake:
         archive: AsyncIterator[bytes],
         platform: Platform,
         report: Reporter,
+        *,
         quiet: bool,
+        only: bool,
     ) -> AsyncIterator[tuple[str, tuple[Reference, ...]]]:
-        """Each image loaded and its names. Raises InvalidArgument; the images before it stay."""
+        """Each image loaded and its names. Raises InvalidArgument; the images before it stay.
+
+        `only`: another platform's image is refused (NotFound), not just passed over in an index.
+        """
         with self._spool() as file:
             await self._receive(archive, file)
             bundle = await in_thread(_inflated_bundle, file, self._spool)
             for loadable in await in_thread(find_images, bundle, platform):
+                if only:
+                    check_platform(
+                        _name_of(loadable), decode_config(loadable.config_bytes), platform
+                    )
                 await self._load(bundle, loadable, report, quiet=quiet)
                 yield loadable.id, loadable.names
 
@@ -253,3 +268,7 @@ def _diff_id(file: BinaryIO) -> str:
     for chunk in _inflated(file):
         digest.update(chunk)
     return f"sha256:{digest.hexdigest()}"
+
+
+def _name_of(image: Loadable) -> str:
+    return image.names[0].familiar() if image.names else image.id
