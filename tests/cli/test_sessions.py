@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from tests.cli.record import SHOWN
-from tests.cli.sessions import run_session
+from tests.cli.sessions import SESSIONS, run_session
 from tests.cli.test_requests import TIFFIN
 
 with open(SHOWN, encoding="utf-8") as file:
     GOLDEN = json.load(file)
 
 
-@pytest.fixture(scope="module", params=["contexts"])
+@pytest.fixture(scope="module", params=sorted(SESSIONS))
 def session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     name = str(request.param)
     directory: Path = tmp_path_factory.mktemp("session")

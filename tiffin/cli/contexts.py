@@ -230,7 +230,13 @@ def list_contexts(client: Client, arguments: Arguments) -> None:
             each["Name"] += " *" if each["Current"] else ""
             each["Description"] = ellipsis(each["Description"], 60)
             each["Error"] = ellipsis(each["Error"], 45)
-    show_list(records, FIELDS, ("Name", "Description", "DockerEndpoint", "Error"), form)
+    show_list(
+        records,
+        FIELDS,
+        ("Name", "Description", "DockerEndpoint", "Error"),
+        form,
+        kind="formatter.clientContextContext",
+    )
     if environment("DOCKER_HOST"):
         complain(_HOST_WINS.format("a context"))
 

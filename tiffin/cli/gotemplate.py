@@ -2,8 +2,8 @@
 
 Actions: pipelines, variables, if/else, range/else, with/else, break, continue, comments, trimming.
 Functions: Go's own (and, or, not, eq, ne, lt, le, gt, ge, len, index, slice, print, printf,
-println, html, urlquery) and Docker's (json, split, join, title, lower, upper, pad, truncate).
-Values are what JSON gives: None, bool, int, float, str, list, dict; and rows, which are `Fields`.
+println, html, js, urlquery) and Docker's (json, split, join, title, lower, upper, pad, truncate).
+What is wrong is said as Go says it, with the place: `template: :1:2: executing "" at <.X>: ...`.
 """
 
 from __future__ import annotations
@@ -11,33 +11,39 @@ from __future__ import annotations
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.jsontext import show
 from tiffin.cli.output import go_quote, say
+from tiffin.cli.templateparse import (
+    TemplateError,
+    line_of,
+    parse_source,
+    place_of,
+    show_command,
+    show_node,
+    show_pipe,
+)
+from tiffin.cli.templatevalues import (
+    FUNCTIONS,
+    HEADER_FUNCTIONS,
+    MISSING,
+    Fields,
+    go_type,
+    pairs_of,
+    to_text,
+    truth,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
-    Node = tuple[Any, ...]
+    from tiffin.cli.templateparse import Node
+
+__all__ = ["HEADER_FUNCTIONS", "Fields", "Template", "TemplateError", "parse", "print_one"]
 
 # Maps with names that users choose: a key that is missing there is no mistake of the template.
 FREE_MAPS = frozenset(
-    (
-        "Labels",
-        "Annotations",
-        "Sysctls",
-        "Ports",
-        "Networks",
-        "Options",
-        "DriverOpts",
-        "PortBindings",
-        "ExposedPorts",
-        "Volumes",
-        "Tmpfs",
-        "LogConfig",
-        "Config",
-        "Containers",
-        "Details",
-    )
+    "Labels Annotations Sysctls Ports Networks Options DriverOpts PortBindings ExposedPorts "
+    "Volumes Tmpfs LogConfig Config Containers Details Attributes".split()
 )
 
 # Lists that the API leaves null.
@@ -45,294 +51,6 @@ LISTS = frozenset(
     "Binds CapAdd CapDrop Cmd Devices Dns DnsOptions DnsSearch Entrypoint Env ExecIDs ExtraHosts "
     "GroupAdd Links OnBuild RepoDigests RepoTags SecurityOpt Ulimits VolumesFrom".split()
 )
-
-_SPACES = " \t\r\n"
-_NUMBERS = "0123456789"
-WORDS = frozenset(("true", "false", "nil", "and", "or"))
-_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "'": "'", "a": "\a", "b": "\b"}
-
-
-class TemplateError(ValueError):
-    """The template cannot be parsed, or does not fit its data."""
-
-
-class Missing:
-    """What a map says of a key that it does not have."""
-
-
-MISSING = Missing()
-
-
-class Fields:
-    """A row of a table: its fields are computed when a template asks for them."""
-
-    def field(self, name: str) -> Any:
-        """TemplateError when there is no such field."""
-        raise NotImplementedError
-
-    def names(self) -> list[str]:
-        raise NotImplementedError
-
-    def as_document(self) -> dict[str, Any]:
-        return {name: self.field(name) for name in sorted(self.names())}
-
-
-# -- text to tokens --------------------------------------------------------------------------------
-
-
-def _split(source: str) -> Iterator[tuple[str, str, int]]:
-    """("text" | "action", content, position), trim markers applied, comments dropped."""
-    position, trim = 0, False
-    while position < len(source):
-        start = source.find("{{", position)
-        text = source[position:] if start < 0 else source[position:start]
-        if trim:
-            text = text.lstrip(_SPACES)
-        if start < 0:
-            if text:
-                yield "text", text, position
-            return
-        end = _end_of_action(source, start + 2)
-        body = source[start + 2 : end]
-        if body.startswith("-") and body[1:2] in _SPACES and len(body) > 1:
-            text, body = text.rstrip(_SPACES), body[1:]
-        trim = len(body) > 1 and body.endswith("-") and body[-2] in _SPACES
-        if trim:
-            body = body[:-1]
-        if text:
-            yield "text", text, position
-        body = body.strip(_SPACES)
-        if not (body.startswith("/*") and body.endswith("*/")):
-            yield "action", body, start + 2
-        position = end + 2
-
-
-def _end_of_action(source: str, start: int) -> int:
-    position, quote = start, ""
-    while position < len(source):
-        char = source[position]
-        if quote:
-            if char == "\\" and quote != "`":
-                position += 1
-            elif char == quote:
-                quote = ""
-        elif char in "\"'`":
-            quote = char
-        elif source.startswith("}}", position):
-            return position
-        position += 1
-    raise TemplateError(f"template: :{source.count(chr(10), 0, start) + 1}: unclosed action")
-
-
-def _tokens(body: str) -> list[tuple[str, Any]]:
-    """(kind, value): field, variable, word, string, number, or a sign by itself."""
-    found: list[tuple[str, Any]] = []
-    position = 0
-    while position < len(body):
-        char = body[position]
-        if char in _SPACES:
-            end = position + 1
-            found.append(("space", " "))
-        elif char in "\"'`":
-            value, end = _string(body, position)
-            found.append(("number", ord(value)) if char == "'" else ("string", value))
-        elif char in "()|,":
-            end = position + 1
-            found.append((char, char))
-        elif body.startswith(":=", position):
-            end = position + 2
-            found.append((":=", ":="))
-        elif char == "=":
-            end = position + 1
-            found.append(("=", "="))
-        elif char in _NUMBERS or (char in "+-" and body[position + 1 : position + 2].isdigit()):
-            end = position + 1
-            while end < len(body) and (body[end].isalnum() or body[end] in "._"):
-                end += 1
-            found.append(("number", _number(body[position:end])))
-        else:
-            end = position + 1
-            while end < len(body) and (body[end].isalnum() or body[end] == "_"):
-                end += 1
-            found.append(_name(body[position:end], char))
-        position = end
-    return found
-
-
-def _name(text: str, char: str) -> tuple[str, Any]:
-    if char == ".":
-        return ("field", text[1:]) if len(text) > 1 else (".", ".")
-    if char == "$":
-        return "variable", text
-    if char.isalpha() or char == "_":
-        return "word", text
-    raise TemplateError(f"template: :1: unexpected {text!r} in command")
-
-
-def _number(text: str) -> int | float:
-    try:
-        return int(text, 0)
-    except ValueError:
-        pass
-    try:
-        return float(text)
-    except ValueError:
-        raise TemplateError(f"template: :1: bad number syntax: {go_quote(text)}") from None
-
-
-def _string(body: str, position: int) -> tuple[str, int]:
-    quote, end, found = body[position], position + 1, ""
-    while end < len(body) and body[end] != quote:
-        if body[end] == "\\" and quote != "`":
-            end += 1
-            found += _ESCAPES.get(body[end], "\\" + body[end])
-        else:
-            found += body[end]
-        end += 1
-    if end >= len(body):
-        raise TemplateError("template: :1: unterminated quoted string")
-    return found, end + 1
-
-
-# -- tokens to a tree ------------------------------------------------------------------------------
-
-
-class _Parser:
-    """Nodes: (kind, ...). A pipeline is ("pipe", variables, assigns, commands)."""
-
-    def __init__(self, source: str):
-        self.items = list(_split(source))
-        self.at = 0
-
-    def block(self, *, inside: str = "") -> tuple[list[Node], str]:
-        """Nodes up to `end` or `else`, and that word with what follows it."""
-        nodes: list[Node] = []
-        while self.at < len(self.items):
-            kind, body, _ = self.items[self.at]
-            self.at += 1
-            if kind == "text":
-                nodes.append(("text", body))
-                continue
-            word, _, rest = body.partition(" ")
-            if word in ("end", "else"):
-                if not inside:
-                    raise TemplateError(f"template: :1: unexpected {{{{{word}}}}}")
-                return nodes, body
-            if word in ("if", "range", "with"):
-                nodes.append(self.control(word, rest))
-            elif word in ("break", "continue") and not rest:
-                nodes.append((word,))
-            elif word in ("define", "template", "block"):
-                raise TemplateError(f"template: :1: {word} is not supported here")
-            else:
-                nodes.append(("print", self.pipeline(body), body))
-        if inside:
-            raise TemplateError("template: :1: unexpected EOF")
-        return nodes, ""
-
-    def control(self, word: str, condition: str) -> Node:
-        if not condition.strip():
-            raise TemplateError(f"template: :1: missing value for {word}")
-        pipe = self.pipeline(condition)
-        body, closing = self.block(inside=word)
-        otherwise: list[Node] = []
-        if closing.startswith("else"):
-            again = closing[4:].strip()
-            if again:
-                chained, _, rest = again.partition(" ")
-                otherwise = [self.control(chained, rest)]
-            else:
-                otherwise, _ = self.block(inside=word)
-        return word, pipe, body, otherwise
-
-    def pipeline(self, text: str) -> Node:
-        return _PipelineParser(_tokens(text)).whole()
-
-
-class _PipelineParser:
-    def __init__(self, tokens: list[tuple[str, Any]]):
-        self.tokens = tokens
-        self.at = 0
-
-    def peek(self) -> str:
-        return self.tokens[self.at][0] if self.at < len(self.tokens) else ""
-
-    def next(self) -> tuple[str, Any]:
-        token = self.tokens[self.at]
-        self.at += 1
-        return token
-
-    def skip(self) -> None:
-        while self.peek() == "space":
-            self.at += 1
-
-    def whole(self) -> Node:
-        found = self.pipe()
-        if self.peek():
-            raise TemplateError(f"template: :1: unexpected {go_quote(str(self.next()[1]))}")
-        return found
-
-    def pipe(self) -> Node:
-        variables, assigns = self.declaration()
-        commands = [self.command()]
-        while self.peek() == "|":
-            self.next()
-            commands.append(self.command())
-        return "pipe", variables, assigns, commands
-
-    def declaration(self) -> tuple[list[str], bool]:
-        """`$x :=`, `$k, $v :=` or `$x =` at the front; none otherwise."""
-        start = self.at
-        names: list[str] = []
-        while True:
-            self.skip()
-            if self.peek() != "variable":
-                break
-            names.append(self.next()[1])
-            self.skip()
-            if self.peek() == ",":
-                self.next()
-                continue
-            if self.peek() in (":=", "="):
-                return names, self.next()[0] == "="
-            break
-        self.at = start
-        return [], False
-
-    def command(self) -> list[Node]:
-        operands: list[Node] = []
-        while True:
-            self.skip()
-            if self.peek() in ("", "|", ")"):
-                break
-            operands.append(self.operand())
-        if not operands:
-            raise TemplateError("template: :1: missing value for command")
-        return operands
-
-    def operand(self) -> Node:
-        kind, value = self.next()
-        node: Node
-        if kind == "(":
-            node = self.pipe()
-            self.skip()
-            if self.peek() != ")":
-                raise TemplateError("template: :1: unclosed left paren")
-            self.next()
-        elif kind == "field":
-            node = ("field", (".",), value)
-        elif kind == "word" and value not in FUNCTIONS and value not in WORDS:
-            raise TemplateError(f"template: :1: function {go_quote(value)} not defined")
-        elif kind in (".", "variable", "word", "string", "number"):
-            node = (kind, value) if kind != "." else (".",)
-        else:
-            raise TemplateError(f"template: :1: unexpected {go_quote(str(value))} in operand")
-        while self.peek() == "field":
-            node = ("field", node, self.next()[1])
-        return node
-
-
-# -- running the tree ------------------------------------------------------------------------------
 
 
 class _Break(Exception):
@@ -344,15 +62,39 @@ class _Continue(Exception):
 
 
 class Template:
-    """A parsed template. `strict`: a field that a document does not have is an error."""
+    """A parsed template. `strict`: a field that a document does not have is an error.
 
-    def __init__(self, source: str, *, strict: bool = False):
-        self.nodes, _ = _Parser(source).block()
+    `kind` is Go's name of what it is run over, for messages; "" where Go itself sees a map.
+    """
+
+    def __init__(self, source: str, *, strict: bool = False, name: str = "", kind: str = ""):
+        self.source = source
+        self.name = name
         self.strict = strict
+        self.kind = kind
         self.functions: dict[str, Callable[..., Any]] = FUNCTIONS
+        self.nodes = parse_source(source, FUNCTIONS, name)
 
     def render(self, data: Any) -> str:
-        return _Run(self, data).all()
+        return "".join(self.run(data).out)
+
+    def run(self, data: Any) -> _Run:
+        """As `render`; where it fails, what came before is in `TemplateError.partial`."""
+        run = _Run(self, data)
+        try:
+            run.nodes(self.nodes, data)
+        except TemplateError as error:
+            error.partial = "".join(run.out)  # type: ignore[attr-defined]
+            raise
+        return run
+
+    def wrong(self, place: int, context: str, problem: str) -> TemplateError:
+        line = line_of(self.source, place)
+        column = len(self.source[:place].rpartition("\n")[2].encode())
+        return TemplateError(
+            f"template: {self.name}:{line}:{column}: executing {go_quote(self.name)} "
+            f"at <{context}>: {problem}"
+        )
 
 
 class _Run:
@@ -360,11 +102,6 @@ class _Run:
         self.template = template
         self.variables: list[tuple[str, Any]] = [("$", data)]
         self.out: list[str] = []
-        self.data = data
-
-    def all(self) -> str:
-        self.nodes(self.template.nodes, self.data)
-        return "".join(self.out)
 
     def nodes(self, nodes: list[Node], dot: Any) -> None:
         for node in nodes:
@@ -397,7 +134,10 @@ class _Run:
         depth = len(self.variables)
         _, pipe, body, otherwise = node
         value = self.commands(pipe[3], dot)
-        pairs = _pairs(value)
+        try:
+            pairs = pairs_of(value)
+        except ValueError as error:
+            raise self.template.wrong(place_of(pipe), show_pipe(pipe), str(error)) from error
         if not pairs:
             self.nodes(otherwise, dot)
         names = pipe[1]
@@ -416,59 +156,68 @@ class _Run:
             del self.variables[depth:]
 
     def pipe(self, pipe: Node, dot: Any) -> Any:
-        _, names, assigns, commands = pipe
+        _, names, assigns, commands, place = pipe
         value = self.commands(commands, dot)
         for name in names:
             if assigns:
-                self.assign(name, value)
+                self.assign(name, value, place)
             else:
                 self.variables.append((name, value))
         return value
 
-    def assign(self, name: str, value: Any) -> None:
-        for place in range(len(self.variables) - 1, -1, -1):
-            if self.variables[place][0] == name:
-                self.variables[place] = (name, value)
+    def assign(self, name: str, value: Any, place: int) -> None:
+        for index in range(len(self.variables) - 1, -1, -1):
+            if self.variables[index][0] == name:
+                self.variables[index] = (name, value)
                 return
-        raise TemplateError(f"template: :1: undefined variable {go_quote(name)}")
+        raise self.undefined(name, place)
 
-    def commands(self, commands: list[list[Node]], dot: Any) -> Any:
+    def undefined(self, name: str, place: int) -> TemplateError:
+        line = line_of(self.template.source, place)
+        return TemplateError(
+            f"template: {self.template.name}:{line}: undefined variable {go_quote(name)}"
+        )
+
+    def commands(self, commands: list[Any], dot: Any) -> Any:
         value: Any = None
-        for number, operands in enumerate(commands):
-            value = self.command(operands, dot, [value] if number else [])
+        for number, command in enumerate(commands):
+            value = self.command(command, dot, [value] if number else [])
         return value
 
-    def command(self, operands: list[Node], dot: Any, last: list[Any]) -> Any:
+    def command(self, command: Any, dot: Any, last: list[Any]) -> Any:
+        operands, _ = command
         first = operands[0]
         if first[0] == "word" and first[1] not in ("true", "false", "nil"):
-            return self.call(first[1], operands[1:], dot, last)
+            return self.call(command, dot, last)
         if first[0] == "field" and (len(operands) > 1 or last):
             return self.method(first, [self.value(each, dot) for each in operands[1:]] + last, dot)
         if len(operands) > 1 or last:
-            raise TemplateError("template: :1: can't give argument to non-function")
+            problem = f"can't give argument to non-function {show_node(first)}"
+            raise self.template.wrong(place_of(first), show_node(first), problem)
         return self.value(first, dot)
 
     def method(self, node: Node, arguments: list[Any], dot: Any) -> Any:
         """`.Label "name"` of a row, the only method that takes an argument."""
         owner = self.value(node[1], dot)
         labels = owner.field("labels") if isinstance(owner, Fields) else None
-        if node[2] != "Label" or not isinstance(labels, dict) or len(arguments) != 1:
-            raise TemplateError(f"template: :1: {node[2]} is not a method but has arguments")
+        if node[2] != ("Label",) or not isinstance(labels, dict) or len(arguments) != 1:
+            problem = f"{node[2][-1]} is not a method but has arguments"
+            raise self.template.wrong(place_of(node), show_node(node), problem)
         return labels.get(arguments[0], "")
 
-    def call(self, name: str, operands: list[Node], dot: Any, last: list[Any]) -> Any:
+    def call(self, command: Any, dot: Any, last: list[Any]) -> Any:
+        operands, place = command
+        name = operands[0][1]
         if name in ("and", "or"):
-            return self.shortcut(name, operands, dot, last)
-        function = self.template.functions.get(name)
-        if function is None:
-            raise TemplateError(f"template: :1: function {go_quote(name)} not defined")
-        arguments = [self.value(each, dot) for each in operands] + last
+            return self.shortcut(name, operands[1:], dot, last)
+        arguments = [self.value(each, dot) for each in operands[1:]] + last
         try:
-            return function(*arguments)
+            return self.template.functions[name](*arguments)
         except TemplateError:
             raise
         except (TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
-            raise TemplateError(f"template: :1: error calling {name}: {error}") from error
+            problem = f"error calling {name}: {error}"
+            raise self.template.wrong(place, show_command(command), problem) from error
 
     def shortcut(self, name: str, operands: list[Node], dot: Any, last: list[Any]) -> Any:
         value: Any = None
@@ -488,48 +237,61 @@ class _Run:
             for name, value in reversed(self.variables):
                 if name == node[1]:
                     return value
-            raise TemplateError(f"template: :1: undefined variable {go_quote(node[1])}")
+            raise self.undefined(node[1], node[2])
         if kind == "pipe":
             return self.pipe(node, dot)
         if kind == "word":
             if node[1] in ("true", "false", "nil"):
                 return {"true": True, "false": False, "nil": None}[node[1]]
-            return self.call(node[1], [], dot, [])
+            return self.call(([node], node[2]), dot, [])
         return node[1]
 
     def field(self, node: Node, dot: Any) -> Any:
-        _, inner, name = node
-        owner = self.value(inner, dot)
+        _, inner, names, _ = node
+        value = self.value(inner, dot)
+        above = "" if inner[0] == "." else "?"
+        for name in names:
+            typed = isinstance(value, Fields)  # Go knows the types of a row's fields
+            value = self.member(node, value, name, above)
+            above = "" if typed else name
+        return value
+
+    def member(self, node: Node, owner: Any, name: str, above: str) -> Any:
+        """A field of `owner`, which is the field `above` of something ("": the whole)."""
+        place = node[3]
         if isinstance(owner, Fields):
-            return owner.field(name)
+            try:
+                return owner.field(name)
+            except KeyError as error:
+                problem = f"can't evaluate field {name} in type *{owner.kind}"
+                raise self.template.wrong(place, show_node(node), problem) from error
         if isinstance(owner, dict):
             found = lookup(owner, name)
-            lenient = not self.template.strict or (inner[0] == "field" and inner[2] in FREE_MAPS)
+            lenient = not self.template.strict or above in FREE_MAPS
             if found is MISSING and not lenient:
-                raise self.wrong(node, f"map has no entry for key {go_quote(name)}")
+                problem = f"map has no entry for key {go_quote(name)}"
+                if not above and self.template.kind:
+                    problem = f"can't evaluate field {name} in type {self.template.kind}"
+                raise self.template.wrong(place, show_node(node), problem)
             return found
         if owner is None or owner is MISSING:
             if not self.template.strict and owner is MISSING:
                 return MISSING
-            raise self.wrong(node, f"nil data; no entry for key {go_quote(name)}")
-        raise self.wrong(node, f"can't evaluate field {name} in type {type(owner).__name__}")
-
-    def wrong(self, node: Node, problem: str) -> TemplateError:
-        return TemplateError(f'template: :1:2: executing "" at <{_source(node)}>: {problem}')
+            problem = f"nil data; no entry for key {go_quote(name)}"
+            raise self.template.wrong(place, show_node(node), problem)
+        problem = (
+            f"can't evaluate field {name} in type {'interface {}' if above else go_type(owner)}"
+        )
+        raise self.template.wrong(place, show_node(node), problem)
 
 
 def _empty(pipe: Node) -> str:
     """What Go prints for null: `[]` and `map[]` where the API has lists and maps."""
-    first = pipe[3][0][0]
+    first = pipe[3][0][0][0]
     if first[0] != "field" or len(pipe[3]) > 1:
         return "<nil>"
-    return "[]" if first[2] in LISTS else "map[]" if first[2] in FREE_MAPS else "<nil>"
-
-
-def _source(node: Node) -> str:
-    if node[0] != "field":
-        return str(node[1]) if node[0] == "variable" else ""
-    return f"{_source(node[1])}.{node[2]}"
+    name = first[2][-1]
+    return "[]" if name in LISTS else "map[]" if name in FREE_MAPS else "<nil>"
 
 
 def lookup(owner: dict[str, Any], name: str) -> Any:
@@ -541,238 +303,30 @@ def lookup(owner: dict[str, Any], name: str) -> Any:
     return owner[alike[0]] if len(alike) == 1 else MISSING
 
 
-def _pairs(value: Any) -> list[tuple[Any, Any]]:
-    if value is None or value is MISSING:
-        return []
-    if isinstance(value, dict):
-        return sorted(value.items())
-    if isinstance(value, list):
-        return list(enumerate(value))
-    if isinstance(value, int) and not isinstance(value, bool):
-        return [(number, number) for number in range(value)]
-    raise TemplateError(f"template: :1: range can't iterate over {to_text(value)}")
-
-
-def truth(value: Any) -> bool:
-    return value is not MISSING and (isinstance(value, Fields) or bool(value))
-
-
-def to_text(value: Any) -> str:  # noqa: PLR0911 - a case for each type
-    """Go's %v."""
-    if value is MISSING:
-        return "<no value>"
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return "<nil>"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 1e21 else repr(value)
-    if isinstance(value, list):
-        return "[" + " ".join(to_text(each) for each in value) + "]"
-    if isinstance(value, dict):
-        return "map[" + " ".join(f"{key}:{to_text(value[key])}" for key in sorted(value)) + "]"
-    if isinstance(value, Fields):
-        return to_text(value.as_document())
-    return str(value)
-
-
-# -- functions -------------------------------------------------------------------------------------
-
-
-def _json(value: Any) -> str:
-    text = show(_plain(value))
-    if isinstance(value, Fields):
-        # Go escapes for HTML what it makes of a row, and only that.
-        text = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    return text
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Fields):
-        return value.as_document()
-    return None if value is MISSING else value
-
-
-def _index(value: Any, *keys: Any) -> Any:
-    for key in keys:
-        if isinstance(value, dict):
-            value = value.get(key, _zero_of(value))
-        elif isinstance(value, (list, str)):
-            if not isinstance(key, int) or not 0 <= key < len(value):
-                raise TemplateError(f"template: :1: error calling index: index out of range: {key}")
-            value = value[key]
-        else:
-            raise TemplateError("template: :1: error calling index: index of untyped nil")
-    return value
-
-
-def _zero_of(values: dict[str, Any]) -> Any:
-    """What a map gives for a missing key: "" where it is a map of strings."""
-    return "" if all(isinstance(each, str) for each in values.values()) else MISSING
-
-
-def _slice(value: Any, *places: int) -> Any:
-    return value[slice(*places)] if len(places) > 1 else value[places[0] :] if places else value
-
-
-def _eq(first: Any, *others: Any) -> bool:
-    if not others:
-        raise TemplateError("template: :1: error calling eq: missing argument for comparison")
-    return any(_same(first, other) for other in others)
-
-
-def _same(one: Any, other: Any) -> bool:
-    nothing = (None, MISSING)
-    if one in nothing or other in nothing:
-        return one in nothing and other in nothing
-    if isinstance(one, (list, dict)) or isinstance(other, (list, dict)):
-        raise TemplateError("template: :1: error calling eq: non-comparable type")
-    if isinstance(one, str) != isinstance(other, str):
-        raise TemplateError("template: :1: error calling eq: incompatible types for comparison")
-    return bool(one == other)
-
-
-def _join(values: Any, separator: str) -> str:
-    return separator.join(to_text(each) for each in values or [])
-
-
-def _print(*values: Any) -> str:
-    """fmt.Sprint: a space between two neighbours neither of which is a string."""
-    out = ""
-    for number, value in enumerate(values):
-        if number and not isinstance(value, str) and not isinstance(values[number - 1], str):
-            out += " "
-        out += to_text(value)
-    return out
-
-
-def _printf(form: str, *values: Any) -> str:
-    rest = list(values)
-    out, position = "", 0
-    while position < len(form):
-        char = form[position]
-        position += 1
-        if char != "%":
-            out += char
-            continue
-        start = position
-        while position < len(form) and form[position] in "+-# 0123456789.":
-            position += 1
-        flags, verb = form[start:position], form[position : position + 1]
-        position += 1
-        if verb == "%":
-            out += "%"
-        elif not rest:
-            out += f"%!{verb}(MISSING)"
-        else:
-            out += _verb(flags, verb, rest.pop(0))
-    if rest:
-        out += "%!(EXTRA " + ", ".join(f"{_go_type(each)}={to_text(each)}" for each in rest) + ")"
-    return out
-
-
-def _verb(flags: str, verb: str, value: Any) -> str:
-    if verb in "dxXob" and isinstance(value, int):
-        return f"%{flags}{verb}" % value if verb != "b" else f"{value:b}"
-    if verb in "feEgG" and isinstance(value, (int, float)) and not isinstance(value, bool):
-        return f"%{flags}{verb}" % value
-    if verb == "q":
-        return f"%{flags}s" % go_quote(to_text(value))
-    if verb in "svt":
-        return f"%{flags.replace('+', '').replace('#', '')}s" % to_text(value)
-    if verb == "x":
-        return to_text(value).encode().hex()
-    return f"%!{verb}({_go_type(value)}={to_text(value)})"
-
-
-def _go_type(value: Any) -> str:
-    names = {bool: "bool", int: "int", float: "float64", str: "string"}
-    return names.get(type(value), "interface {}")
-
-
-def _title(text: str) -> str:
-    out, previous = "", " "
-    for char in text:
-        out += char.upper() if not (previous.isalnum() or previous in "_'") else char
-        previous = char
-    return out
-
-
-def _pad(text: str, before: int, after: int) -> str:
-    return " " * before + text + " " * after if text else text
-
-
-def _html(*values: Any) -> str:
-    marks = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;"}
-    return "".join(marks.get(char, char) for char in _print(*values))
-
-
-def _urlquery(*values: Any) -> str:
-    from tiffin.cli.client import quote
-
-    return quote(_print(*values), " ").replace(" ", "+")
-
-
-def _len(value: Any) -> int:
-    return len(value.encode()) if isinstance(value, str) else len(value)
-
-
-FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "not": lambda value: not truth(value),
-    "eq": _eq,
-    "ne": lambda one, other: not _same(one, other),
-    "lt": lambda one, other: one < other,
-    "le": lambda one, other: one <= other,
-    "gt": lambda one, other: one > other,
-    "ge": lambda one, other: one >= other,
-    "len": _len,
-    "index": _index,
-    "slice": _slice,
-    "print": _print,
-    "println": lambda *values: " ".join(map(to_text, values)) + "\n",
-    "printf": _printf,
-    "html": _html,
-    "urlquery": _urlquery,
-    "json": _json,
-    "split": lambda text, separator: text.split(separator) if separator else list(text),
-    "join": _join,
-    "title": _title,
-    "lower": lambda text: text.lower(),
-    "upper": lambda text: text.upper(),
-    "pad": _pad,
-    "truncate": lambda text, length: text[:length],
-}
-
-# A table's header line is the template run over the titles, which the functions leave as they are.
-HEADER_FUNCTIONS: dict[str, Callable[..., Any]] = FUNCTIONS | {
-    "json": lambda title: title,
-    "split": lambda title, _: title,
-    "join": lambda title, _: title,
-    "title": lambda title: title,
-    "lower": lambda title: title,
-    "upper": lambda title: title,
-    "truncate": lambda title, _: title,
-}
-
-
-def parse(source: str, *, strict: bool = False, code: int = 64, name: str = "") -> Template:
+def parse(
+    source: str,
+    *,
+    strict: bool = False,
+    code: int = 64,
+    name: str = "",
+    kind: str = "",
+    blame: str = "template parsing error",
+) -> Template:
     """The template in `source`. CommandFailed with `code` as Docker's CLI says it."""
     try:
-        return Template(source, strict=strict)
+        return Template(source, strict=strict, name=name, kind=kind)
     except TemplateError as error:
-        words = str(error).replace("template: :", f"template: {name}:", 1)
-        raise CommandFailed(f"template parsing error: {words}", code) from error
+        raise CommandFailed(f"{blame}: {error}", code) from error
 
 
-def print_one(source: str, document: Any, name: str = "") -> None:
-    """Prints one document by the template (`json` for all of it)."""
+def print_one(source: str, document: Any, name: str = "", kind: str = "") -> None:
+    """Prints one document by the template (`json` for all of it), as far as it goes."""
     if source == "json":
         say(show(document))
         return
-    template = parse(source, strict=True, name=name)
+    template = parse(source, strict=True, name=name, kind=kind)
     try:
         say(template.render(document))
     except TemplateError as error:
-        raise CommandFailed(f"template parsing error: {error}") from error
+        say(getattr(error, "partial", ""))
+        raise CommandFailed(str(error)) from error

@@ -6,7 +6,7 @@ import time
 
 from tiffin.cli.client import quote
 from tiffin.cli.failures import CommandFailed, DaemonAnswered
-from tiffin.cli.listing import FORMAT_HELP, filters_query, parse_filter, show_ids, show_list
+from tiffin.cli.listing import FORMAT_HELP, RAW, filters_query, parse_filter, show_ids, show_list
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import age, complain, ellipsis, human_size, say, short_id
 
@@ -91,7 +91,7 @@ FIELDS: dict[str, Field] = {
         lambda record, _: (
             "N/A"
             if record.get("SharedSize", -1) == -1
-            else human_size(record["Size"] - record["SharedSize"], 3)
+            else human_size(record["Size"] - record["SharedSize"])
         ),
     ),
 }
@@ -111,7 +111,9 @@ def images(client: Client, arguments: Arguments) -> None:
         show_ids(records, identity, short)
         return
     columns = (*COLUMNS[:2], "Digest", *COLUMNS[2:]) if digests else COLUMNS
-    show_list(records, FIELDS, columns, form, short=short)
+    if form == "raw" and digests:
+        form = RAW["formatter.imageContext"].replace("image_id", "digest: {{.Digest}}\nimage_id")
+    show_list(records, FIELDS, columns, form, short=short, kind="formatter.imageContext")
 
 
 def image_path(name: str, verb: str = "") -> str:
@@ -196,7 +198,14 @@ def history(client: Client, arguments: Arguments) -> None:
     human = arguments.flag("human", default=True)
     columns = ("ID", "CreatedSince" if human else "CreatedAt", "CreatedBy", "Size", "Comment")
     form = arguments.text("format")
-    show_list(records, _history_fields(human=human), columns, form, short=short)
+    show_list(
+        records,
+        _history_fields(human=human),
+        columns,
+        form,
+        short=short,
+        kind="formatter.historyContext",
+    )
 
 
 IMAGES = Command(

@@ -6,6 +6,7 @@ from tiffin.cli.client import quote
 from tiffin.cli.failures import CommandFailed, DaemonAnswered, DaemonDown
 from tiffin.cli.images import image_path
 from tiffin.cli.jsontext import decode, indent_text
+from tiffin.cli.jsontext import show as compact
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import complain, say
 from tiffin.cli.targets import container_path
@@ -62,7 +63,7 @@ def show(names: list[str], form: str, fetch: Callable[[str], bytes]) -> None:
         say("\n".join(lines))
     else:
         text = b"[" + b",".join(documents) + b"]"
-        say(indent_text(text) if form == "" else text.decode("utf-8", "replace"))
+        say(indent_text(text) if form == "" else compact(decode(text)))
     if errors:
         raise CommandFailed("\n".join(errors))
 

@@ -21,6 +21,24 @@ FORMAT_HELP = """Format output using a custom template:
 'TEMPLATE':         Print output using the given Go template."""
 
 
+# Docker's old format `raw`, by what it calls a row.
+RAW = {
+    "formatter.ContainerContext": (
+        "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\n"
+        "created_at: {{.CreatedAt}}\nstate:{{pad .State 1 0}}\nstatus:{{pad .Status 1 0}}\n"
+        "names: {{.Names}}\nlabels:{{pad .Labels 1 0}}\nports:{{pad .Ports 1 0}}\n"
+    ),
+    "formatter.imageContext": (
+        "repository: {{.Repository}}\ntag: {{.Tag}}\nimage_id: {{.ID}}\n"
+        "created_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n"
+    ),
+    "formatter.volumeContext": "name: {{.Name}}\ndriver: {{.Driver}}\n",
+    "network.networkContext": (
+        "network_id: {{.ID}}\nname: {{.Name}}\ndriver: {{.Driver}}\nscope: {{.Scope}}\n"
+    ),
+}
+
+
 def show_list(
     records: Sequence[Record],
     fields: dict[str, Field],
@@ -28,14 +46,18 @@ def show_list(
     form: str = "",
     *,
     short: bool = True,
+    kind: str = "",
 ) -> None:
-    """Prints `records` as `columns` under their titles, or by the template `form`."""
+    """Prints `records` as `columns` under their titles, or by the template `form`.
+
+    `kind` is what Go calls a row of it, for messages about templates.
+    """
     if form in ("", "table"):
         rows = [[fields[name][0] for name in columns]]
         rows += [[str(fields[name][1](each, short)) for name in columns] for each in records]
         say(table(rows))
     else:
-        _show_by_template(records, fields, form, short=short)
+        _show_by_template(records, fields, form, short=short, kind=kind)
 
 
 def show_ids(records: Sequence[Record], read: Callable[[Record, bool], Any], short: bool) -> None:
@@ -44,18 +66,20 @@ def show_ids(records: Sequence[Record], read: Callable[[Record, bool], Any], sho
 
 
 def _show_by_template(
-    records: Sequence[Record], fields: dict[str, Field], form: str, *, short: bool
+    records: Sequence[Record], fields: dict[str, Field], form: str, *, short: bool, kind: str
 ) -> None:
     from tiffin.cli.failures import CommandFailed
     from tiffin.cli.gotemplate import HEADER_FUNCTIONS, TemplateError, parse
     from tiffin.cli.rows import Row, Titles
 
+    if form == "raw" and kind in RAW:
+        form = RAW[kind]
     is_table = form.startswith("table")
     source = "{{json .}}" if form == "json" else form.removeprefix("table") if is_table else form
     source = source.strip(" ").replace("\\t", "\t").replace("\\n", "\n")
     template = parse(source, code=1)
     try:
-        lines = [template.render(Row(each, fields, short=short)) for each in records]
+        lines = [template.render(Row(each, fields, short=short, kind=kind)) for each in records]
         if is_table:
             template.functions = HEADER_FUNCTIONS
             lines.insert(0, template.render(Titles(fields)))
@@ -63,6 +87,19 @@ def _show_by_template(
         raise CommandFailed(f"template parsing error: {error}") from error
     text = "".join(f"{line}\n" for line in lines)
     write(STDOUT, (align(text) if is_table else text).encode("utf-8", "surrogateescape"))
+
+
+def check_format(form: str, fields: dict[str, Field], kind: str) -> None:
+    """CommandFailed for a template that could not even run over an empty row."""
+    from tiffin.cli.failures import CommandFailed
+    from tiffin.cli.gotemplate import TemplateError, parse
+    from tiffin.cli.rows import Blank
+
+    template = parse(form, code=1, blame="failed to parse template")
+    try:
+        template.render(Blank(fields, kind))
+    except TemplateError as error:
+        raise CommandFailed(f"failed to execute template: {error}") from error
 
 
 def warn_of_quiet(form: str) -> None:

@@ -66,7 +66,14 @@ def list_networks(client: Client, arguments: Arguments) -> None:
         show_ids(records, identity, short)
     else:
         columns = ("ID", "Name", "Driver", "Scope")
-        show_list(records, FIELDS, columns, arguments.text("format"), short=short)
+        show_list(
+            records,
+            FIELDS,
+            columns,
+            arguments.text("format"),
+            short=short,
+            kind="network.networkContext",
+        )
 
 
 def create(client: Client, arguments: Arguments) -> None:

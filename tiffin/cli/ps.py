@@ -6,6 +6,8 @@ import time
 
 from tiffin.cli.listing import (
     FORMAT_HELP,
+    RAW,
+    check_format,
     filters_query,
     labels_text,
     parse_filter,
@@ -164,6 +166,8 @@ def ps(client: Client, arguments: Arguments) -> None:
     with_size = arguments.flag("size")
     if form and not quiet and not arguments.given("size"):
         with_size = ".Size" in form or form == "json" or "json ." in form
+    if form not in ("", "json", "table", "raw") and not quiet:
+        check_format(form, FIELDS, "formatter.ContainerContext")
     query: dict[str, str] = {}
     if arguments.flag("all"):
         query["all"] = "1"
@@ -181,9 +185,11 @@ def ps(client: Client, arguments: Arguments) -> None:
         show_ids(records, identity, short)
     else:
         columns = (*COLUMNS, "Size") if with_size else COLUMNS
+        if form == "raw":
+            form = RAW["formatter.ContainerContext"] + ("size: {{.Size}}\n" if with_size else "")
         # A template's .Status is Docker's: programs read it.
         fields = FIELDS | {"Status": ("STATUS", status)} if form in ("", "table") else FIELDS
-        show_list(records, fields, columns, form, short=short)
+        show_list(records, fields, columns, form, short=short, kind="formatter.ContainerContext")
 
 
 PS = Command(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiffin.cli.gotemplate import Fields, TemplateError
+from tiffin.cli.templatevalues import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 
 class Row(Fields):
-    def __init__(self, record: Record, fields: dict[str, Field], *, short: bool):
+    def __init__(self, record: Record, fields: dict[str, Field], *, short: bool, kind: str):
+        self.kind = kind
         self.record = record
         self.fields = fields
         self.short = short
@@ -20,11 +21,23 @@ class Row(Fields):
     def field(self, name: str) -> Any:
         if name == "labels":
             return self.record.get("Labels") or {}
-        if name not in self.fields:
-            raise TemplateError(
-                f'template: :1:2: executing "" at <.{name}>: can\'t evaluate field {name}'
-            )
         return self.fields[name][1](self.record, self.short)
+
+    def names(self) -> list[str]:
+        return list(self.fields)
+
+
+class Blank(Fields):
+    """A row about nothing: what a template must be able to run over before there is a row."""
+
+    def __init__(self, fields: dict[str, Field], kind: str):
+        self.fields = fields
+        self.kind = kind
+
+    def field(self, name: str) -> Any:
+        if name == "labels":
+            return {}
+        return self.fields[name] and ""
 
     def names(self) -> list[str]:
         return list(self.fields)

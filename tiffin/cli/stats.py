@@ -103,11 +103,14 @@ def stats(client: Client, arguments: Arguments) -> None:
     again = not arguments.flag("no-stream")
     while True:
         query = {"all": "1"} if arguments.flag("all") else None
-        shown = names or [each["Id"] for each in client.get("/containers/json", query)]
+        shown = names or [
+            short_id(each["Id"]) if short else each["Id"]
+            for each in client.get("/containers/json", query)
+        ]
         records = _read(client, shown)
         if again and is_terminal(STDOUT) and form != "json":
             write(STDOUT, b"\x1b[H\x1b[J")
-        show_list(records, FIELDS, _COLUMNS, form, short=short)
+        show_list(records, FIELDS, _COLUMNS, form, short=short, kind="formatter.statsContext")
         if not again:
             return
 

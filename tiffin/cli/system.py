@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from tiffin import __version__
 from tiffin.cli.failures import CommandFailed
+from tiffin.cli.jsontext import show
 from tiffin.cli.listing import filters_query, parse_filter
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import binary_size, complain, say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from tiffin.cli.client import Client
@@ -35,7 +36,7 @@ def info(client: Client, arguments: Arguments) -> int:
 
         if failure is not None:
             found["ServerErrors"] = [failure.message]
-        print_one(form, {**found, "ClientInfo": ours})
+        print_one(form, {**found, "ClientInfo": ours}, kind="system.dockerInfo")
     else:
         say(f"Client:\n Version:    {__version__}\n Context:    {client.context}")
         say(" Debug Mode: false\n")
@@ -161,14 +162,34 @@ def events(client: Client, arguments: Arguments) -> None:
         if arguments.text(option)
     }
     form = arguments.text("format")
+    print_event = _event_printer(form) if form else None
     answer = client.request("GET", "/events", query | filters_query(arguments.many("filter")))
     for event in answer.documents():
-        if form:
-            from tiffin.cli.gotemplate import print_one
-
-            print_one(form, event)
+        if print_event is not None:
+            print_event(event)
         else:
             say(_event(event))
+
+
+# What an event may lack, as a template sees it.
+_EVENT = {"status": "", "id": "", "from": "", "scope": "", "Actor": {}}
+
+
+def _event_printer(form: str) -> Callable[[dict[str, Any]], None]:
+    """Prints an event by a template, which is read once. CommandFailed for one that is wrong."""
+    if form == "json":
+        return lambda event: say(show(event))
+    from tiffin.cli.gotemplate import TemplateError, parse
+
+    template = parse(form, strict=True, kind="*events.Message", blame="Error parsing format")
+
+    def render(event: dict[str, Any]) -> None:
+        try:
+            say(template.render(_EVENT | event))
+        except TemplateError as error:
+            raise CommandFailed(f"Error parsing format: {error}", 64) from error
+
+    return render
 
 
 def _event(event: dict[str, Any]) -> str:

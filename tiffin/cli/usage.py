@@ -9,10 +9,11 @@ from tiffin.cli import ps as container_list
 from tiffin.cli import volumes as volume_list
 from tiffin.cli.listing import FORMAT_HELP, show_list
 from tiffin.cli.options import Arguments, Command
-from tiffin.cli.output import age, human_size, say, short_id
+from tiffin.cli.output import STDOUT, age, human_size, say, short_id, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from tiffin.cli.client import Client
@@ -29,7 +30,7 @@ FIELDS: dict[str, Field] = {
 def _line(kind: str, total: int, active: int, size: int, free: int, *, share: bool) -> Record:
     reclaimable = human_size(free)
     if share and size > 0:
-        reclaimable += f" ({free * 100 // size}%)"
+        reclaimable += f" ({int(free * 100 / size)}%)"
     return dict(
         zip(_COLUMNS, (kind, str(total), str(active), human_size(size), reclaimable), strict=True)
     )
@@ -75,22 +76,65 @@ def summarise(found: dict[str, Any]) -> list[Record]:
 
 def df(client: Client, arguments: Arguments) -> None:
     found = client.get("/system/df")
-    if arguments.flag("verbose"):
+    form = arguments.text("format")
+    if arguments.flag("verbose") and form not in ("", "table"):
+        _verbose_by_template(found, form)
+    elif arguments.flag("verbose"):
         _verbose(found)
     else:
-        show_list(summarise(found), FIELDS, _COLUMNS, arguments.text("format"))
+        show_list(
+            summarise(found),
+            FIELDS,
+            _COLUMNS,
+            arguments.text("format"),
+            kind="formatter.diskUsageContext",
+        )
+
+
+def _verbose_by_template(found: dict[str, Any], form: str) -> None:
+    from tiffin.cli.gotemplate import print_one
+    from tiffin.cli.jsontext import show
+
+    if form != "json":
+        print_one(form, _details(found))
+        return
+    text = show(_details(found))
+    text = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    write(STDOUT, text.encode("utf-8", "surrogateescape"))  # as Docker: without an end of line
+
+
+def _details(found: dict[str, Any]) -> dict[str, Any]:
+    """What `-v` shows, as a template sees it: lists of rows, whole."""
+    return {
+        "Images": _documents(_image_rows(found), image_list.FIELDS),
+        "Containers": _documents(_container_rows(found), container_list.FIELDS),
+        "Volumes": _documents(found.get("Volumes") or (), volume_list.FIELDS),
+        "BuildCache": _documents(found.get("BuildCache") or (), CACHE_FIELDS),
+    }
+
+
+def _documents(records: Iterable[Record], fields: dict[str, Field]) -> list[dict[str, Any]]:
+    return [{name: fields[name][1](record, False) for name in sorted(fields)} for record in records]
+
+
+def _image_rows(found: dict[str, Any]) -> list[Record]:
+    return [
+        next(iter(image_list.rows([each], digests=False, every_digest=False))) | {"Digest": ""}
+        for each in found.get("Images") or ()
+    ]
+
+
+def _container_rows(found: dict[str, Any]) -> list[Record]:
+    return [{**each, "SizeRootFs": 0} for each in found.get("Containers") or ()]
 
 
 def _verbose(found: dict[str, Any]) -> None:
     say("Images space usage:\n")
-    rows = [
-        next(iter(image_list.rows([each], digests=False, every_digest=False)))
-        for each in found.get("Images") or ()
-    ]
+    rows = _image_rows(found)
     columns = ("Repository", "Tag", "ID", "CreatedSince", "Size", "SharedSize", "UniqueSize")
     show_list(rows, image_list.FIELDS, (*columns, "Containers"))
     say("\nContainers space usage:\n")
-    containers = [{**each, "SizeRootFs": 0} for each in found.get("Containers") or ()]
+    containers = _container_rows(found)
     columns = ("ID", "Image", "Command", "LocalVolumes", "Size", "RunningFor", "Status")
     show_list(containers, container_list.FIELDS, (*columns, "Names"))
     say("\nLocal Volumes space usage:\n")
@@ -98,7 +142,7 @@ def _verbose(found: dict[str, Any]) -> None:
     cache = found.get("BuildCache") or []
     total = sum(each["Size"] for each in cache if not each.get("Shared"))
     say(f"\nBuild cache usage: {human_size(total)}\n")
-    show_list(cache, CACHE_FIELDS, tuple(name for name in CACHE_FIELDS if name != "Description"))
+    show_list(cache, CACHE_FIELDS, _CACHE_COLUMNS)
 
 
 def _since(record: Record, key: str) -> str:
@@ -109,8 +153,13 @@ def _since(record: Record, key: str) -> str:
     return age(time.time() - parse_rfc3339(record[key])) + " ago"
 
 
+def _cache_id(record: Record, short: bool) -> str:
+    identity = short_id(record["ID"]) if short else str(record["ID"])
+    return identity + "*" * bool(record.get("InUse"))
+
+
 CACHE_FIELDS: dict[str, Field] = {
-    "ID": ("CACHE ID", lambda record, _: short_id(record["ID"]) + "*" * bool(record.get("InUse"))),
+    "ID": ("CACHE ID", _cache_id),
     "CacheType": ("CACHE TYPE", lambda record, _: record.get("Type", "")),
     "Size": ("SIZE", lambda record, _: human_size(record["Size"], 3)),
     "CreatedSince": ("CREATED", lambda record, _: _since(record, "CreatedAt")),
@@ -118,7 +167,12 @@ CACHE_FIELDS: dict[str, Field] = {
     "UsageCount": ("USAGE", lambda record, _: str(record.get("UsageCount", 0))),
     "Shared": ("SHARED", lambda record, _: str(bool(record.get("Shared"))).lower()),
     "Description": ("DESCRIPTION", lambda record, _: record.get("Description", "")),
+    "CreatedAt": ("CREATED AT", lambda record, _: record.get("CreatedAt", "")),
+    "LastUsedAt": ("LAST USED AT", lambda record, _: record.get("LastUsedAt", "")),
+    "InUse": ("IN USE", lambda record, _: str(bool(record.get("InUse"))).lower()),
+    "Parent": ("PARENT", lambda record, _: record.get("Parent", "")),
 }
+_CACHE_COLUMNS = tuple("ID CacheType Size CreatedSince LastUsedSince UsageCount Shared".split())
 
 DF = Command(
     df,

@@ -74,7 +74,9 @@ def version(client: Client, arguments: Arguments) -> int:
     if template:
         from tiffin.cli.gotemplate import print_one
 
-        print_one(template, {"Client": ours, "Server": server}, "version")
+        print_one(
+            template, {"Client": ours, "Server": server}, "version", kind="system.versionInfo"
+        )
     else:
         say(align(_text(ours, server), 20, 1))
     if failure is not None:

@@ -79,7 +79,13 @@ def list_volumes(client: Client, arguments: Arguments) -> None:
     if arguments.flag("quiet"):
         show_ids(records, name_of, short=True)
     else:
-        show_list(records, FIELDS, ("Driver", "Name"), arguments.text("format"))
+        show_list(
+            records,
+            FIELDS,
+            ("Driver", "Name"),
+            arguments.text("format"),
+            kind="formatter.volumeContext",
+        )
 
 
 def remove(client: Client, arguments: Arguments) -> None:

@@ -71,6 +71,13 @@ DATA: dict[str, Any] = {
         ('{{slice .Name 1 3}} {{print 1 2 "x" 3}}', "we 1 2x3"),
         ('{{html .Html}} {{urlquery "a b&c"}}', "&lt;a&amp;b&gt; a+b%26c"),
         ("no action", "no action"),
+        ("{{.Ports}}", "map[80/tcp:[{0.0.0.0 8080}] 81/tcp:<nil>]"),
+        (
+            '{{js "a\'<b>"}} {{printf "%T %c %X %t" 1 65 "z" true}}',
+            "a\\'\\u003Cb\\u003E int A 7A true",
+        ),
+        ('{{printf "%s %d %v" 1 "x" 2}} {{printf "%"}}', "%!s(int=1) %!d(string=x) 2 %!(NOVERB)"),
+        ('{{ge 2 2}} {{le "a" "b"}}', "true true"),
         ("{{true}} {{1}} {{'a'}} {{-1}}", "true 1 97 -1"),
     ],
 )
@@ -89,6 +96,9 @@ def test_a_template_renders_as_in_go(template: str, expected: str) -> None:
         ("{{(.Name}}", "unclosed left paren"),
         ('{{"open}}', "unclosed action"),
         ("{{.Name |}}", "missing value for command"),
+        ("{{break}}", "{{break}} outside {{range}}"),
+        ("a\nb{{nothing .}}", 'template: :2: function "nothing" not defined'),
+        ("{{'ab'}}", "malformed character constant: 'ab'"),
     ],
 )
 def test_a_template_with_a_mistake_is_refused(template: str, problem: str) -> None:
@@ -103,9 +113,17 @@ def test_a_template_with_a_mistake_is_refused(template: str, problem: str) -> No
     ("template", "problem"),
     [
         ("{{.Nothing}}", 'at <.Nothing>: map has no entry for key "Nothing"'),
-        ("{{.State.Nothing.More}}", 'at <.State.Nothing>: map has no entry for key "Nothing"'),
+        (
+            "{{.State.Nothing.More}}",
+            ':1:8: executing "" at <.State.Nothing.More>: map has no entry for key "Nothing"',
+        ),
         ("{{.Name.X}}", "can't evaluate field X"),
         ("{{index .Mounts 7}}", "index out of range: 7"),
+        ("a\n  {{index .Mounts 7}}", ':2:4: executing "" at <index .Mounts 7>: error calling'),
+        ("{{len .Ratio}}", ':1:2: executing "" at <len .Ratio>: error calling len: len of type'),
+        ("{{range .Name}}{{end}}", ':1:8: executing "" at <.Name>: range can'),
+        ("{{slice .Name 9}}", "error calling slice: index out of range: 9"),
+        ("{{lt .Name 1}}", "incompatible types for comparison"),
         ("{{$nothing}}", 'undefined variable "$nothing"'),
         ("{{len 1}}", "error calling len"),
     ],
