@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import json
 import os
 import re
 import select
@@ -218,6 +219,22 @@ def test_the_list_of_system_calls_is_dockers(daemon: LiveDaemon, client: str) ->
     assert run("run", "--rm", *open_, "busybox", "unshare", "-U", "echo", "x").stdout == "x\n"
     status = in_busybox(daemon, client, *open_, script="grep ^Seccomp: /proc/self/status")
     assert status.split() == ["Seccomp:", "0"]
+
+
+def test_a_profile_of_ones_own_is_read_from_a_file(
+    daemon: LiveDaemon, client: str, tmp_path: Path
+) -> None:
+    rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 30}
+    file = tmp_path / "profile.json"
+    file.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}))
+    run = daemon.client(client)
+    flags = ("--security-opt", f"seccomp={file}")
+    refused = run("run", "--rm", *flags, "busybox", "mkdir", "/new", check=False)
+    assert "Read-only file system" in refused.stderr  # errno 30, as the rule has it
+    file.write_text(json.dumps({"defaultAction": "SCMP_ACT_NONSENSE"}))
+    refused = run("run", "--rm", *flags, "busybox", "true", check=False)
+    assert refused.returncode == 125
+    assert "SCMP_ACT_NONSENSE is not a valid action" in refused.stderr
 
 
 def test_nothing_of_the_engine_is_inherited(daemon: LiveDaemon, client: str) -> None:

@@ -29,7 +29,7 @@ from tiffin.storage.snapshots import SnapshotStore
 pytestmark = pytest.mark.root
 
 COPYING = Copying(cast(SnapshotStore, None), "/nonexistent")  # nothing of a running one is there
-ROUNDS = 30
+ROUNDS = 10
 
 
 def running(created: Created) -> Container:

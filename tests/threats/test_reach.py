@@ -12,13 +12,15 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.api.test_connection import request, serve
+from tests.api.test_connection import Kitchen, request, serve
 from tests.api.wire import Wire
 from tests.kernel.runtime_bench import Bench
 from tests.live import LiveDaemon
 from tests.threats.arena import outcome
+from tiffin.api import guard
 from tiffin.api import listener as listening
 from tiffin.api.decode import check_content_type
+from tiffin.api.listener import Listener
 from tiffin.core.container import HostConfig
 from tiffin.errors import InvalidArgument
 from tiffin.runtime import messages
@@ -161,6 +163,37 @@ def test_a_browser_cannot_be_talked_into_a_request(kind: str) -> None:
     with pytest.raises(InvalidArgument):
         check_content_type(Form(kind))  # type: ignore[arg-type]
     check_content_type(Form("application/json; charset=utf-8"))  # type: ignore[arg-type]
+
+
+@pytest.mark.threat("browsers")
+def test_a_name_that_was_made_to_point_here_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of evil.example makes its own name point to 127.0.0.1 (DNS rebinding): for the
+    browser the API is then a part of the page.
+
+    Defence: in clear text, which only loopback has, a request must name loopback as its host, and
+    its origin must be that host.
+    Seen to fail: with any name taken for this machine's the request is served.
+    """
+
+    async def ask(*headers: str) -> bytes:
+        listener = Listener(Kitchen().router())
+        bound = socket.create_server(("127.0.0.1", 0))
+        await listener.serve(bound)
+        reader, writer = await asyncio.open_connection(*bound.getsockname())
+        writer.write(
+            "\r\n".join(["GET /hello HTTP/1.1", *headers, "Connection: close", "", ""]).encode()
+        )
+        answer = await reader.read()
+        writer.close()
+        await listener.close(0.1)
+        return answer.split(b" ", 2)[1]
+
+    evil = ("Host: evil.example:2375", "Origin: http://evil.example:2375")
+    assert asyncio.run(ask(*evil)) == b"403"
+    assert asyncio.run(ask("Host: 127.0.0.1", "Origin: http://evil.example")) == b"403"
+    assert asyncio.run(ask("Host: 127.0.0.1:2375")) == b"200"
+    monkeypatch.setattr(guard, "names_this_machine", lambda host: True)
+    assert asyncio.run(ask(*evil)) == b"200"
 
 
 @pytest.mark.threat("hostile-requests")

@@ -716,6 +716,8 @@ def become_root() -> None:
     """Root of the container's user namespace: files that we make must have an owner there."""
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
+    # A change of ids makes it dumpable again where the host's suid_dumpable says so.
+    syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     os.umask(0o022)
 
 
