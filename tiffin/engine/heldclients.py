@@ -68,11 +68,13 @@ class HeldClients:
             try:
                 await self._runtime.wait(container_id, client.connection.fileno(), client.answer)
             except TiffinError:
-                client.under_way = False
-                if client.exit_code is not None:
-                    self._answer(container_id, client, client.exit_code)
+                continue
             else:
-                client.under_way, client.handed = False, True
+                client.handed = True
+            finally:
+                client.under_way = False
+                if not client.handed and client.exit_code is not None:
+                    self._answer(container_id, client, client.exit_code)
 
     def handed_over(self, container_id: str) -> None:
         """The start has succeeded: what the shim has is the shim's alone."""
