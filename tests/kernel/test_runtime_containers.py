@@ -521,7 +521,8 @@ def test_old_kernels_overlay_by_path_gives_the_same_root() -> None:
         workload = bench.workload("sleep", "100")
         created = await bench.start(workload)
         script = (
-            "import os, sys; from tiffin.runtime import operations, rootfs\n"
+            "import os, sys\n"
+            "from tiffin.runtime import mountwords, operations, rootfs\n"
             "base, pid, start = sys.argv[1], sys.argv[2], int(sys.argv[3])\n"
             "os.makedirs(base + '/old/fs'); os.makedirs(base + '/old/work')\n"
             "os.makedirs(base + '/scratch')\n"
@@ -530,7 +531,7 @@ def test_old_kernels_overlay_by_path_gives_the_same_root() -> None:
             "overlay = {'lower': [base + '/snapshots/1/fs'], 'upper': base + '/old/fs',"
             " 'work': base + '/old/work', 'idmap': True}\n"
             "before = open('/proc/self/mountinfo').read()\n"
-            "made = operations.MakeOverlay(overlay, operations.NODEV)\n"
+            "made = operations.MakeOverlay(overlay, mountwords.NODEV)\n"
             "fd = rootfs._overlay_by_path(made, ids, base + '/scratch')\n"
             "assert open('/proc/self/mountinfo').read() == before\n"
             "assert os.stat('bin/busybox', dir_fd=fd).st_uid == start\n"

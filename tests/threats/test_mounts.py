@@ -161,7 +161,7 @@ def test_nothing_is_mounted_inside_proc(tmp_path: Path) -> None:
     (CVE-2019-16884, CVE-2019-19921, CVE-2025-52881).
 
     Defence: such targets are refused by name (operations.check_target), and a link that leads
-    there by the device of what it leads to (init._check_target).
+    there by the device of what it leads to (building._check_target).
     Seen to fail: without the second check the mount behind the link succeeds.
     """
     (tmp_path / "forged").write_text("")

@@ -10,8 +10,8 @@ import os
 from collections.abc import Callable
 
 from tiffin.kernel import mounts, syscalls
-from tiffin.runtime import init, launch, messages, targets, users, zygote
-from tiffin.runtime.operations import Options
+from tiffin.runtime import building, init, launch, messages, program, targets, users, zygote
+from tiffin.runtime.mountwords import Options
 
 LEAKED = 99  # the number of the host's directory that a weakened zygote leaves open
 LEAKED_PATH = "/etc"
@@ -55,7 +55,7 @@ def working_directory() -> None:
     def enter(path: str) -> None:
         os.chdir(path)
 
-    init._enter_working_dir = enter
+    program._enter_working_dir = enter
 
 
 def letters() -> None:
@@ -75,21 +75,21 @@ def letters() -> None:
 
 def procfs_targets() -> None:
     """What a link in an image leads a mount to is not looked at."""
-    init._check_target = lambda root, target, path, *, directory: None
+    building._check_target = lambda root, target, path, *, directory: None
 
 
 def null_device() -> None:
     """Whatever is called /dev/null is taken for it."""
 
-    def null(root: init.Root) -> int:
+    def null(root: building.Root) -> int:
         return mounts.openat2(root.fd, "/dev/null", os.O_PATH, resolve=targets.IN_ROOT)
 
-    init._null = null
+    building._null = null
 
 
 def ordinary() -> None:
     """Links are followed on the way to /proc, /sys, /dev and the console, as to any target."""
-    init._ORDINARY = frozenset()
+    building._ORDINARY = frozenset()
 
 
 def databases() -> None:
@@ -134,7 +134,6 @@ def below_read_only() -> None:
 
     def weak(self: Options, word: str) -> None:
         take(self, "ro" if word == "rro" else word)
-        self.read_only_below = False
 
     Options._take = weak
 

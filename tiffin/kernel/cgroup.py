@@ -20,7 +20,7 @@ import select
 import time
 from itertools import groupby
 
-from tiffin.kernel import bpf, cgrouplimits
+from tiffin.kernel import bpf, cgroupextras, cgrouplimits
 from tiffin.kernel.cgroupfiles import (
     make,
     members_of,
@@ -312,6 +312,8 @@ class Cgroup:
             cgrouplimits.limit_v2(self.directories()[0], resources)
         else:
             cgrouplimits.limit_v1(self.directory, self.layout.mount_point_of, resources)
+        if not cgroupextras.RARE.isdisjoint(resources) or "cpu" in resources:
+            cgroupextras.limit_rare(self.directory, self.layout.version, resources)
         if "devices" in resources:
             self._limit_devices(resources["devices"])
 

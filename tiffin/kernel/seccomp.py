@@ -144,6 +144,15 @@ def compile_filter(profile: dict[str, Any]) -> bytes:
     return _stub(library, profile) + exported
 
 
+def vocabulary() -> dict[str, list[str]]:
+    """The words that a profile may use, as OCI's `features` lists them."""
+    return {
+        "actions": sorted(ACTIONS),
+        "operators": sorted(COMPARISONS),
+        "archs": sorted({*_AUDIT_ARCHITECTURES, "SCMP_ARCH_X32"}),
+    }
+
+
 def _library() -> ctypes.CDLL:
     global _loaded  # noqa: PLW0603
     if _loaded is None:

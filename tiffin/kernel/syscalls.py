@@ -8,6 +8,7 @@ its files: nothing is imported late, nothing is looked up by name.
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import os
 import struct
@@ -20,6 +21,7 @@ CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
+CLONE_NEWTIME = 0x00000080
 CLONE_PARENT = 0x00008000
 CLONE_INTO_CGROUP = 0x200000000
 
@@ -38,6 +40,9 @@ PR_CAP_AMBIENT_CLEAR_ALL = 4
 
 SECBIT_NO_SETUID_FIXUP = 1 << 2
 CLOSE_RANGE_CLOEXEC = 4
+
+AT_FDCWD = -100
+AT_EACCESS = 0x200
 
 TIOCSCTTY = 0x540E
 TIOCSWINSZ = 0x5414
@@ -91,7 +96,7 @@ CAPABILITIES = (
 _CAPABILITY_NUMBERS = {name: number for number, name in enumerate(CAPABILITIES)}
 
 _SIGCHLD = 17
-_CLONE3, _CLOSE_RANGE = 435, 436
+_CLONE3, _CLOSE_RANGE, _FACCESSAT2 = 435, 436, 439
 _SECCOMP = 317 if os.uname().machine == "x86_64" else 277
 _CAPABILITY_VERSION_3 = 0x20080522
 
@@ -261,6 +266,19 @@ def file_system_type(fd: int) -> int:
     buffer = ctypes.create_string_buffer(512)  # struct statfs; its first word is the type
     _check(_libc.fstatfs(ctypes.c_int(fd), buffer), "fstatfs")
     return int.from_bytes(buffer.raw[: ctypes.sizeof(ctypes.c_long)], sys.byteorder)
+
+
+def execute_refusal(path: str) -> int:
+    """0, or the errno that keeps this process, with its effective ids, from executing a file.
+
+    A seccomp profile older than faccessat2 answers EPERM for it, a kernel ENOSYS: then the mode
+    has the say, and execve the last word.
+    """
+    result = _syscall(
+        _long(_FACCESSAT2), _long(AT_FDCWD), os.fsencode(path), _long(os.X_OK), _long(AT_EACCESS)
+    )
+    number = ctypes.get_errno() if result < 0 else 0
+    return 0 if number in (errno.ENOSYS, errno.EPERM) else number
 
 
 def start_ticks(pid: int) -> int:

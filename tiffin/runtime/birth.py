@@ -51,7 +51,10 @@ class Birth:
         self.channel, theirs = messages.pair()
         last_capability = self.host.last_capability
         try:
-            self.pid = launch.first_process(self.linux, theirs, last_capability, self.adopter)
+            preserved = int(self.extra.get("preserved") or 0)
+            self.pid = launch.first_process(
+                self.linux, theirs, last_capability, self.adopter, preserved
+            )
         finally:
             theirs.close()
         if not self.pid:
@@ -75,10 +78,14 @@ class Birth:
         self.start_ticks = syscalls.start_ticks(self.pid)
         if "user" in operations.new_namespaces(self.linux):
             launch.write_maps(self.pid, self.linux)
+        if self.linux.get("timeOffsets"):
+            launch.write_time_offsets(self.pid, self.linux["timeOffsets"])
         launch.set_limits(self.pid, self.process, self.host.oom_score)
         if operations.has_own_ids(self.linux):
             path = dict(operations.joined_namespaces(self.linux)).get("user", "")
             self.ids.namespace = self.open_namespace("user", path)
+            if not self.ids.extents:  # another's, whose map only the kernel knows
+                self.ids.extents = rootfs.extents_of(self.pid)
 
     def open_namespace(self, name: str, path: str = "") -> int:
         return os.open(path or f"/proc/{self.pid}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)

@@ -23,28 +23,38 @@ _JOINED_KINDS = operations.CLONE_FLAGS
 
 
 def unborn(
-    flags: int, channel: socket, last_capability: int, adopter: int = syscalls.CLONE_PARENT
+    flags: int,
+    channel: socket,
+    last_capability: int,
+    adopter: int = syscalls.CLONE_PARENT,
+    preserved: int = 0,
 ) -> int:
     """Clone a first process that waits on `channel` to be told what for: its pid."""
     pid = syscalls.clone3(flags | adopter)
     if pid == 0:
-        act = lambda: init.first_process(channel, last_capability)  # noqa: E731
+        act = lambda: init.first_process(channel, last_capability, preserved)  # noqa: E731
         init.guarded(channel, act, lingers=True)
     return pid
 
 
 def first_process(
-    linux: Config, channel: socket, last_capability: int, adopter: int = syscalls.CLONE_PARENT
+    linux: Config,
+    channel: socket,
+    last_capability: int,
+    adopter: int = syscalls.CLONE_PARENT,
+    preserved: int = 0,
 ) -> int:
     """Clone the container's init: its pid, or 0 where the process in between will tell it."""
     flags = operations.birth_flags(linux)
     joined = operations.joined_namespaces(linux)
     if not joined:
-        return unborn(flags, channel, last_capability, adopter)
+        return unborn(flags, channel, last_capability, adopter, preserved)
     namespaces = _open_namespaces(joined)
     try:
         if syscalls.clone3(adopter) == 0:
-            act = lambda: _born_in(channel, flags, namespaces, last_capability)  # noqa: E731
+            act = lambda: _born_in(  # noqa: E731
+                channel, flags, namespaces, last_capability, preserved
+            )
             init.guarded(channel, act, lingers=True)
     finally:
         messages.close_all([fd for fd, _kind in namespaces])
@@ -64,7 +74,11 @@ def _open_namespaces(joined: list[tuple[str, str]]) -> list[tuple[int, int]]:
 
 
 def _born_in(
-    channel: socket, flags: int, namespaces: list[tuple[int, int]], last_capability: int
+    channel: socket,
+    flags: int,
+    namespaces: list[tuple[int, int]],
+    last_capability: int,
+    preserved: int,
 ) -> None:
     """In between: enter, clone, tell."""
     for fd, kind in namespaces:
@@ -72,7 +86,7 @@ def _born_in(
             syscalls.setns(fd, kind)
     pid = syscalls.clone3(flags | syscalls.CLONE_PARENT)
     if pid == 0:
-        init.first_process(channel, last_capability)
+        init.first_process(channel, last_capability, preserved)
     _tell_pid(channel, pid)
 
 
@@ -84,6 +98,7 @@ _NAMESPACE_FILES = {
     syscalls.CLONE_NEWUTS: "uts",
     syscalls.CLONE_NEWNS: "mnt",
     syscalls.CLONE_NEWCGROUP: "cgroup",
+    syscalls.CLONE_NEWTIME: "time",
 }
 
 
@@ -130,10 +145,20 @@ def write_maps(pid: int, linux: Config) -> None:
         _write(f"/proc/{pid}/{file}", "".join(lines))
 
 
+def write_time_offsets(pid: int, offsets: Config) -> None:
+    """Before anybody is in the time namespace: afterwards the kernel refuses."""
+    for clock, offset in offsets.items():
+        line = f"{clock} {offset.get('secs') or 0} {offset.get('nanosecs') or 0}\n"
+        try:
+            _write(f"/proc/{pid}/timens_offsets", line)
+        except OSError as error:
+            raise Failed(f"set linux.timeOffsets of {clock}", error) from error
+
+
 def set_limits(pid: int, process: Config, own_score: str) -> None:
     """rlimits and oom_score_adj: the container's user namespace has no right to raise them."""
     for limit in process.get("rlimits") or []:
-        number = _RLIMITS.get(limit["type"], -1)
+        number = RLIMITS.get(limit["type"], -1)
         try:
             resource.prlimit(pid, number, (_signed(limit["soft"]), _signed(limit["hard"])))
         except (OSError, ValueError) as error:
@@ -148,7 +173,7 @@ def set_limits(pid: int, process: Config, own_score: str) -> None:
 
 
 # asm-generic/resource.h
-_RLIMITS = {
+RLIMITS = {
     f"RLIMIT_{name}": number
     for number, name in enumerate(
         "CPU FSIZE DATA STACK CORE RSS NPROC NOFILE MEMLOCK AS LOCKS SIGPENDING MSGQUEUE NICE"

@@ -11,6 +11,8 @@ What OCI has no word for lies under the config's key "tiffin": runtime.spec says
 
 from __future__ import annotations
 
+from tiffin.runtime.mountwords import NODEV, PROPAGATIONS, Options
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -18,46 +20,6 @@ if TYPE_CHECKING:
     Config = dict[str, Any]
 else:
     Config = dict
-
-# linux/mount.h: attributes of the new mount API, by OCI (mount(8)) option word: (set, clear).
-_ATTRIBUTES = {
-    "ro": (0x01, 0),
-    "rw": (0, 0x01),
-    "nosuid": (0x02, 0),
-    "suid": (0, 0x02),
-    "nodev": (0x04, 0),
-    "dev": (0, 0x04),
-    "noexec": (0x08, 0),
-    "exec": (0, 0x08),
-    "noatime": (0x10, 0x70),
-    "relatime": (0, 0x70),
-    "strictatime": (0x20, 0x70),
-    "nodiratime": (0x80, 0),
-    "diratime": (0, 0x80),
-    "atime": (0, 0x70),
-    "norelatime": (0, 0x70),
-    "nostrictatime": (0, 0x70),
-    "nosymfollow": (0x200000, 0),
-    "defaults": (0, 0),
-}
-RDONLY = 0x01
-NOSUID = 0x02
-NODEV = 0x04
-NOEXEC = 0x08
-_PROPAGATIONS = {
-    "private": (0x40000, False),
-    "rprivate": (0x40000, True),
-    "slave": (0x80000, False),
-    "rslave": (0x80000, True),
-    "shared": (0x100000, False),
-    "rshared": (0x100000, True),
-    "unbindable": (0x20000, False),
-    "runbindable": (0x20000, True),
-}
-# Old words that mean nothing to a mount made by descriptor.
-_IGNORED = frozenset(
-    ("bind", "rbind", "auto", "async", "sync", "dirsync", "nouser", "tmpcopyup", "z", "Z")
-)
 
 # What may be bound inside /proc: single files of numbers, as runc allows (threat: a forged procfs).
 _ALLOWED_IN_PROC = frozenset(
@@ -100,49 +62,12 @@ CLONE_FLAGS = {
     "user": 0x10000000,
     "pid": 0x20000000,
     "network": 0x40000000,
+    "time": 0x00000080,
 }
 
 
 class InvalidConfig(ValueError):
     """The config asks for what cannot be. The message is for the user."""
-
-
-class Options:
-    """A mount's option words, sorted by who understands them."""
-
-    __slots__ = (
-        "clear",
-        "data",
-        "idmap",
-        "propagation",
-        "propagation_recursive",
-        "read_only_below",
-        "recursive",
-        "set",
-    )
-
-    def __init__(self, words: list[str], propagation: int = 0x40000) -> None:
-        self.set = 0
-        self.clear = 0
-        self.data: list[tuple[str, str]] = []  # (key, value), for the file system; value "" a flag
-        self.propagation = propagation
-        self.propagation_recursive = True
-        self.recursive = "rbind" in words
-        self.idmap = "idmap" in words or "ridmap" in words
-        self.read_only_below = "rro" in words
-        for word in words:
-            self._take(word)
-
-    def _take(self, word: str) -> None:
-        if word in _ATTRIBUTES:
-            set_bits, clear_bits = _ATTRIBUTES[word]
-            self.set = self.set & ~clear_bits | set_bits
-            self.clear = self.clear & ~set_bits | clear_bits
-        elif word in _PROPAGATIONS:
-            self.propagation, self.propagation_recursive = _PROPAGATIONS[word]
-        elif word not in _IGNORED and word not in ("idmap", "ridmap", "rro"):
-            key, _, value = word.partition("=")
-            self.data.append((key, value))
 
 
 class Operation:
@@ -248,11 +173,15 @@ class AttachRoot(Operation):
 
 
 class Attach(Operation):
-    """Put a detached mount of the shim's on a path in the root, which is made if missing."""
+    """Put a detached mount of the shim's on a path in the root, which is made if missing.
 
-    __slots__ = ("slot", "source", "target")
+    `late` is the word for what it becomes only there: what is unbindable cannot be moved about.
+    """
 
-    def __init__(self, slot: int, source: str, target: str) -> None:
+    __slots__ = ("late", "slot", "source", "target")
+
+    def __init__(self, slot: int, source: str, target: str, late: str = "") -> None:
+        self.late = late
         self.slot = slot
         self.source = source
         self.target = target
@@ -262,18 +191,21 @@ class Attach(Operation):
 
 
 class MountFileSystem(Operation):
-    """A new file system of the container's own user namespace."""
+    """A new file system of the container's own user namespace.
 
-    __slots__ = ("attributes", "data", "kind", "source", "target")
+    With `copy_up` it begins with what the directory below it holds.
+    """
 
-    def __init__(
-        self, kind: str, source: str, target: str, attributes: int, data: list[tuple[str, str]]
-    ) -> None:
+    __slots__ = ("attributes", "copy_up", "data", "kind", "propagation", "source", "target")
+
+    def __init__(self, kind: str, source: str, target: str, options: Options) -> None:
         self.source = source
         self.kind = kind
         self.target = target
-        self.attributes = attributes
-        self.data = data
+        self.attributes = options.set | options.set_below
+        self.data = options.data
+        self.propagation = options.propagation
+        self.copy_up = options.copy_up
 
     def describe(self) -> str:
         return f"mount {self.kind} on {self.target}"
@@ -291,6 +223,45 @@ class MountCgroups(Operation):
 
     def describe(self) -> str:
         return f"mount cgroup on {self.target}"
+
+
+class BindCgroups(Operation):
+    """v1 without a cgroup namespace: of each hierarchy only the container's own directory."""
+
+    __slots__ = ("attributes", "entries", "target")
+
+    def __init__(self, target: str, attributes: int, entries: list[list[Any]]) -> None:
+        self.target = target
+        self.attributes = attributes
+        self.entries = entries  # [directory, [controllers], slot]
+
+    def describe(self) -> str:
+        return f"mount cgroup on {self.target}"
+
+
+class MakeNode(Operation):
+    """A device, or a link, in a root that brings its own /dev, or outside of /dev."""
+
+    __slots__ = ("link", "node")
+
+    def __init__(self, node: Config, link: str = "") -> None:
+        self.node = node
+        self.link = link
+
+    def describe(self) -> str:
+        return f"make {self.node['path']}"
+
+
+class RunHooks(Operation):
+    """Hooks between the root's making and its entering: the host's first, then those in here."""
+
+    __slots__ = ("hooks",)
+
+    def __init__(self, hooks: list[Config]) -> None:
+        self.hooks = hooks
+
+    def describe(self) -> str:
+        return "run createContainer hooks"
 
 
 class OpenConsole(Operation):
@@ -311,6 +282,29 @@ class PivotRoot(Operation):
 
     def describe(self) -> str:
         return "pivot_root"
+
+
+class ChangeRoot(Operation):
+    """Where the root cannot be pivoted (an initramfs): the old one stays below."""
+
+    __slots__ = ()
+
+    def describe(self) -> str:
+        return "chroot"
+
+
+class SetPropagation(Operation):
+    """What becomes of mounts made in the root later on."""
+
+    __slots__ = ("flag", "recursive")
+
+    def __init__(self, word: str) -> None:
+        if word not in PROPAGATIONS:
+            raise InvalidConfig(f"rootfsPropagation={word} is not supported")
+        self.flag, self.recursive = PROPAGATIONS[word]
+
+    def describe(self) -> str:
+        return "set the root's propagation"
 
 
 class MakeReadOnly(Operation):
@@ -382,17 +376,26 @@ def plan(config: Config) -> Plan:
     """Raises InvalidConfig."""
     result = Plan()
     linux: Config = config.get("linux") or {}
-    kinds = new_namespaces(linux)
-    if config.get("hostname") and "uts" in kinds:
-        result.create.append(SetHostname(config["hostname"], config.get("domainname") or ""))
+    extra: Config = config.get("tiffin") or {}
+    kinds = [n["type"] for n in linux.get("namespaces") or []]
+    if (config.get("hostname") or config.get("domainname")) and "uts" in kinds:
+        names = config.get("hostname") or "", config.get("domainname") or ""
+        result.create.append(SetHostname(*names))
     _plan_root(result, config, user_namespace=has_own_ids(linux))
     for mount in config.get("mounts") or []:
-        _plan_mount(result, mount, linux, config.get("tiffin") or {})
+        _plan_mount(result, mount, linux, extra)
+    _plan_nodes(result, config, linux)
+    hooks = config.get("hooks") or {}
+    if any(hooks.get(kind) for kind in ("prestart", "createRuntime", "createContainer")):
+        result.create.append(RunHooks(hooks.get("createContainer") or []))
     process: Config = config.get("process") or {}
     if process.get("terminal"):
         size = process.get("consoleSize") or {}
         result.create.append(OpenConsole(size.get("height") or 0, size.get("width") or 0))
-    result.create.append(PivotRoot())
+    result.create.append(ChangeRoot() if extra.get("no_pivot") else PivotRoot())
+    propagation = linux.get("rootfsPropagation") or "rprivate"
+    if propagation not in ("private", "rprivate"):  # it is that already
+        result.create.append(SetPropagation(propagation))
     # /proc/sys must stay writable by the descriptor that init keeps: masks are put on top of it.
     result.create += [MakeReadOnly(clean(path)) for path in linux.get("readonlyPaths") or []]
     result.create += [Mask(clean(path)) for path in linux.get("maskedPaths") or []]
@@ -406,12 +409,11 @@ def plan(config: Config) -> Plan:
 def _plan_root(result: Plan, config: Config, *, user_namespace: bool) -> None:
     extra: Config = config.get("tiffin") or {}
     overlay = extra.get("overlay")
-    attributes = NODEV if extra.get("nodevRoot", user_namespace) else 0
+    attributes = NODEV if extra.get("nodevRoot", overlay and user_namespace) else 0
     if overlay:
         operation: Operation = MakeOverlay(overlay, attributes)
     else:
-        words = ["rbind", "nodev", "ridmap"] if attributes else ["rbind"]
-        operation = CloneTree(config["root"]["path"], "/", words)
+        operation = CloneTree(config["root"]["path"], "/", ["rbind"])
     result.create.append(AttachRoot(result.detach(operation)))
 
 
@@ -425,20 +427,59 @@ def _plan_mount(result: Plan, mount: Config, linux: Config, extra: Config) -> No
     if own.get("overlay"):
         operation = MakeOverlay(own["overlay"], Options(words).set, own.get("subpath") or "")
         result.create.append(Attach(result.detach(operation), source, target))
-    elif kind in ("bind", "none", "rbind") or "bind" in words or "rbind" in words:
-        slot = result.detach(CloneTree(source, target, words, own.get("subpath") or ""))
-        result.create.append(Attach(slot, source, target))
+    elif is_bind(mount):
+        late = next((word for word in words if word.endswith("unbindable")), "")
+        early = [word for word in words if word != late]
+        slot = result.detach(CloneTree(source, target, early, own.get("subpath") or ""))
+        result.create.append(Attach(slot, source, target, late))
     elif kind == "tmpfs" and target == "/dev":
         links = extra.get("links") or _DEVICE_LINKS
-        slot = result.detach(MakeDevices(words, device_nodes(linux), links))
+        nodes = [node for node in device_nodes(linux) if node["path"].startswith("/dev/")]
+        slot = result.detach(MakeDevices(words, nodes, links))
         result.create.append(Attach(slot, source, target))
     elif kind in ("cgroup", "cgroup2"):
-        cgroup = extra.get("cgroup") or {}
-        hierarchies = cgroup.get("mounts") or [] if cgroup.get("version") == 1 else None
-        result.create.append(MountCgroups(target, Options(words).set, hierarchies))
+        _plan_cgroups(result, target, Options(words).set, extra.get("cgroup") or {})
     else:
-        options = Options(words)
-        result.create.append(MountFileSystem(kind, source, target, options.set, options.data))
+        result.create.append(MountFileSystem(kind, source, target, Options(words)))
+
+
+def is_bind(mount: Config) -> bool:
+    words = mount.get("options") or []
+    kind = mount.get("type") or "bind"
+    return kind in ("bind", "none", "rbind") or "bind" in words or "rbind" in words
+
+
+def _plan_cgroups(result: Plan, target: str, attributes: int, cgroup: Config) -> None:
+    bound = cgroup.get("bound")
+    if bound:
+        entries = [
+            [name, controllers, result.detach(CloneTree(path, f"{target}/{name}", ["bind"]))]
+            for name, controllers, path in bound
+        ]
+        result.create.append(BindCgroups(target, attributes, entries))
+    else:
+        hierarchies = cgroup.get("mounts") or [] if cgroup.get("version") == 1 else None
+        result.create.append(MountCgroups(target, attributes, hierarchies))
+
+
+def _plan_nodes(result: Plan, config: Config, linux: Config) -> None:
+    """Devices that a tmpfs on /dev does not hold: all of them, where the root brings its own."""
+    mounts = config.get("mounts") or []
+    below_dev = [mount for mount in mounts if clean(mount["destination"]) == "/dev"]
+    if any(is_bind(mount) for mount in below_dev):
+        return  # it has what its owner has put there
+    nodes = device_nodes(linux)
+    if below_dev:
+        nodes = [node for node in nodes if not node["path"].startswith("/dev/")]
+    for node in nodes:
+        if has_own_ids(linux):
+            # Nodes cannot be made in a user namespace: the host's is bound there.
+            slot = result.detach(CloneTree(node["path"], node["path"], ["bind"]))
+            result.create.append(Attach(slot, node["path"], node["path"]))
+        else:
+            result.create.append(MakeNode(node))
+    if not below_dev:
+        result.create += [MakeNode({"path": path}, link) for link, path in _DEVICE_LINKS]
 
 
 def check_target(target: str, kind: str) -> None:
@@ -458,8 +499,6 @@ def device_nodes(linux: Config) -> list[Config]:
     }
     for device in linux.get("devices") or []:
         path = clean(device["path"])
-        if not path.startswith("/dev/"):
-            raise InvalidConfig(f"device {path}: only paths below /dev are supported")
         # These two are made from the container's own devpts.
         if path not in ("/dev/console", "/dev/ptmx") and not path.startswith("/dev/pts/"):
             nodes[path] = {**device, "path": path}

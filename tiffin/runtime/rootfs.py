@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 
 from tiffin.kernel import mounts, syscalls
 from tiffin.runtime import operations
-from tiffin.runtime.operations import CloneTree, MakeDevices, MakeOverlay, Operation, Options
+from tiffin.runtime.building import NODE_KINDS
+from tiffin.runtime.mountwords import Options
+from tiffin.runtime.operations import CloneTree, MakeDevices, MakeOverlay, Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,6 +51,13 @@ class Ids:
             if 0 <= offset < extent["size"]:
                 return extent["hostID"] + offset
         return 65534
+
+
+def extents_of(pid: int) -> list[dict[str, int]]:
+    """The map of a process's user namespace, as OCI writes it."""
+    with open(f"/proc/{pid}/uid_map", "rb") as file:
+        rows = [list(map(int, line.split())) for line in file.read().splitlines()]
+    return [{"containerID": row[0], "hostID": row[1], "size": row[2]} for row in rows]
 
 
 def detach(plan: list[Operation], ids: Ids, scratch: str) -> list[int]:
@@ -244,8 +252,13 @@ def _clone_tree(operation: Operation, ids: Ids, _scratch: str) -> int:
         )
         if options.set or options.clear:
             mounts.mount_setattr(tree, set_attributes=options.set, clear_attributes=options.clear)
-        if options.read_only_below:
-            mounts.mount_setattr(tree, set_attributes=operations.RDONLY, recursive=True)
+        if options.set_below or options.clear_below:
+            mounts.mount_setattr(
+                tree,
+                set_attributes=options.set_below,
+                clear_attributes=options.clear_below,
+                recursive=True,
+            )
         if options.idmap and ids.namespace >= 0:
             _map_bind(tree, operation.source, ids.namespace, recursive=options.recursive)
     except BaseException:
@@ -304,8 +317,6 @@ def _unescape(text: bytes) -> bytes:
 
 # --- /dev ---------------------------------------------------------------------------------------
 
-_KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
-
 
 def _make_devices(operation: Operation, ids: Ids, _scratch: str) -> int:
     """A tmpfs of the host's user namespace: in the container's, no node could be made or opened.
@@ -318,7 +329,10 @@ def _make_devices(operation: Operation, ids: Ids, _scratch: str) -> int:
     context = mounts.fsopen("tmpfs")
     try:
         for key, value in (("source", "tmpfs"), *options.data):
-            mounts.fsconfig_string(context, key, value)
+            if value:
+                mounts.fsconfig_string(context, key, value)
+            else:
+                mounts.fsconfig_flag(context, key)
         mounts.fsconfig_string(context, "uid", str(root))
         mounts.fsconfig_string(context, "gid", str(root))
         mounts.fsconfig_create(context)
@@ -351,8 +365,9 @@ def _make_node(directory: int, node: operations.Config, ids: Ids) -> None:
             continue
         root = ids.on_host(0)
         os.chown("/".join(parts[:depth]), root, root, dir_fd=directory)
-    mode = _KINDS[node.get("type", "c")] | node.get("fileMode", 0o666)
-    os.mknod(name, mode, os.makedev(node.get("major", 0), node.get("minor", 0)), dir_fd=directory)
+    mode = NODE_KINDS[node.get("type") or "c"] | (node.get("fileMode") or 0o666)
+    device = os.makedev(node.get("major") or 0, node.get("minor") or 0)
+    os.mknod(name, mode, device, dir_fd=directory)
     owner, group = ids.on_host(node.get("uid") or 0), ids.on_host(node.get("gid") or 0)
     if owner or group:
         os.chown(name, owner, group, dir_fd=directory)

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from tiffin.runtime import operations
-from tiffin.runtime.operations import InvalidConfig, Options, plan
+from tiffin.runtime import mountwords, operations
+from tiffin.runtime.mountwords import Options
+from tiffin.runtime.operations import InvalidConfig, plan
 
 
 def config(**linux: Any) -> dict[str, Any]:
@@ -58,7 +59,7 @@ def test_a_plan_reads_as_what_will_be_done() -> None:
 def test_the_root_is_nodev_in_a_user_namespace_only() -> None:
     inside = plan(config()).detached[0]
     assert isinstance(inside, operations.MakeOverlay)
-    assert inside.attributes == operations.NODEV
+    assert inside.attributes == mountwords.NODEV
     outside = plan(config(namespaces=[{"type": "mount"}])).detached[0]
     assert isinstance(outside, operations.MakeOverlay)
     assert outside.attributes == 0
@@ -89,7 +90,7 @@ def test_files_of_numbers_in_proc_may_be_bound() -> None:
 
 def test_option_words_become_attributes_data_and_propagation() -> None:
     options = Options(["rbind", "ro", "nosuid", "strictatime", "rslave", "size=64m", "idmap"])
-    assert options.set == operations.RDONLY | operations.NOSUID | 0x20
+    assert options.set == mountwords.RDONLY | mountwords.NOSUID | 0x20
     assert options.data == [("size", "64m")]
     assert (options.propagation, options.propagation_recursive) == (0x80000, True)
     assert (options.recursive, options.idmap) == (True, True)
@@ -97,7 +98,7 @@ def test_option_words_become_attributes_data_and_propagation() -> None:
 
 def test_of_contrary_words_the_last_wins() -> None:
     assert Options(["ro", "rw"]).set == 0
-    assert Options(["dev", "nodev"]).set == operations.NODEV
+    assert Options(["dev", "nodev"]).set == mountwords.NODEV
 
 
 def test_the_six_devices_are_always_there_and_asked_ones_take_their_place() -> None:
@@ -108,9 +109,11 @@ def test_the_six_devices_are_always_there_and_asked_ones_take_their_place() -> N
     assert nodes[0]["major"] == 9
 
 
-def test_devices_lie_below_dev() -> None:
-    with pytest.raises(InvalidConfig):
-        operations.device_nodes({"devices": [{"path": "/dev/../etc/x", "type": "c"}]})
+def test_a_device_outside_of_dev_is_made_in_the_root() -> None:
+    asked = config(namespaces=[{"type": "mount"}], devices=[{"path": "/dev/../etc/x", "type": "c"}])
+    asked["mounts"].append({"destination": "/dev", "type": "tmpfs", "source": "tmpfs"})
+    made = [o for o in plan(asked).create if isinstance(o, operations.MakeNode)]
+    assert [o.describe() for o in made] == ["make /etc/x"]
 
 
 def test_joined_namespaces_begin_with_the_users() -> None:
