@@ -60,8 +60,8 @@ class LiveDaemon:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> None:
-        """Returns once it serves; shows its log if it does not."""
+    def start(self, *, fail_at: str = "") -> None:
+        """Returns once it serves; shows its log if it does not. `fail_at`: kernel.failpoints."""
         reading, writing = os.pipe()
         command = [sys.executable, "-m", "tiffin.daemon", "-H", self.host]
         command += ["--data-root", self.data_root, "--exec-root", self.run_root]
@@ -74,7 +74,7 @@ class LiveDaemon:
                 stdout=log,
                 stderr=log,
                 pass_fds=[writing],
-                env={**os.environ, "TIFFIN_READY_FD": str(writing)},
+                env={**os.environ, "TIFFIN_READY_FD": str(writing), "TIFFIN_FAIL_AT": fail_at},
             )
         os.close(writing)
         with os.fdopen(reading, "rb") as pipe:
@@ -88,6 +88,13 @@ class LiveDaemon:
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(READY_SECONDS)
         self._process = None
+
+    def ended(self) -> int:
+        """Wait for it to end by itself: its exit code."""
+        assert self._process is not None
+        code = self._process.wait(READY_SECONDS)
+        self._process = None
+        return code
 
     def kill9(self) -> None:
         assert self._process is not None

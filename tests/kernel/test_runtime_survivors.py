@@ -163,6 +163,7 @@ def test_a_new_daemon_believes_the_record_of_a_shim_that_hangs(
         with stopped(shim_of(created)):
             await bench.open()
             assert await bench.runtime.reconnect(workload.id) == created
+            await bench.runtime.serving()
         _code, peer = await bench.exec(workload, "echo", "awake")
         assert peer is not None
         assert (await peer.frames())[1] == b"awake\n"
@@ -184,6 +185,7 @@ def test_what_ended_behind_a_hanging_shim_is_told_when_it_wakes(
         with stopped(shim_of(created)):
             await bench.open()
             assert await bench.runtime.reconnect(workload.id) == created
+            await bench.runtime.serving()
             os.kill(created.pid, signal.SIGTERM)
         assert (await bench.ended(workload)).exit_code == 7
         peer.socket.close()

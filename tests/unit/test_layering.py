@@ -52,6 +52,7 @@ FORKED = [
     "loop",
     "logs",
     "messages",
+    "records",
 ]
 TOO_HEAVY_TO_FORK = {
     "asyncio",

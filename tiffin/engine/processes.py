@@ -20,6 +20,7 @@ from tiffin.engine.naming import new_id
 from tiffin.engine.ports import ContainerRuntime
 from tiffin.engine.supervisor import Supervisor, container_attributes
 from tiffin.errors import CannotStart, Conflict, InvalidArgument, NotFound
+from tiffin.kernel import failpoints
 
 KEPT_AFTER_EXIT = 512  # ended execs that can still be inspected
 
@@ -101,6 +102,7 @@ class Processes:
             raise Conflict(f"Error: Exec command {exec_id} has already run")
         lifecycle.transition(container, Action.EXEC)
         record.started = True
+        failpoints.reach("exec-asked")
         self._emit(container, record, "exec_start")
         record.running = True
         try:
@@ -111,6 +113,7 @@ class Processes:
                 attachment,
                 early=early,
             )
+            failpoints.reach("exec-started")
         except CannotStart as error:
             record.running, record.exit_code = False, error.exit_code
             raise

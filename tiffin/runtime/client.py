@@ -17,7 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -634,11 +634,13 @@ class Runtime:
         if shim.exit is not None or self._shims.get(shim.container_id) is not shim:
             return
         if shim.running:
-            task = asyncio.get_running_loop().create_task(self._bury(shim))
-            self._cleanups[f"bury {shim.container_id}"] = task
-            task.add_done_callback(
-                lambda _task: self._cleanups.pop(f"bury {shim.container_id}", None)
-            )
+            self._own(f"bury {shim.container_id}", self._bury(shim))
+
+    def _own(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """What nobody waits for, but the end of the daemon."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._cleanups[name] = task
+        task.add_done_callback(lambda _task: self._cleanups.pop(name, None))
 
     async def _bury(self, shim: _Shim) -> None:
         """A container without its shim has no log, no stdin and no exit code any more: it ends."""
@@ -765,8 +767,6 @@ class Runtime:
             return_when=asyncio.FIRST_COMPLETED,
         )
         if shim.greeted.done():
-            if self._serving:
-                await shim.owed.serving()
             return shim.exit or shim.created
         if connection.ended.done():  # it was just leaving
             self._shims.pop(container_id, None)
@@ -787,6 +787,8 @@ class Runtime:
         shim.group = self._survivors.group_of(hello) or shim.group
         shim.execs = known_execs(shim.container_id, hello)
         shim.owed.recognise(hello)
+        if self._serving:
+            self._own(f"greet {shim.container_id}", shim.owed.serving())
         ended = exit_of(shim.container_id, hello["exit"]) if hello.get("exit") else None
         shim.running = ended is None
         self._see_freeze(shim)

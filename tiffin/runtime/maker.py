@@ -13,8 +13,8 @@ from __future__ import annotations
 import os
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_SEQPACKET, socket
 
-from tiffin.kernel import syscalls
-from tiffin.runtime import launch, logs, messages, operations, rootfs, streams
+from tiffin.kernel import failpoints, syscalls
+from tiffin.runtime import launch, logs, messages, operations, records, rootfs, streams
 from tiffin.runtime.birth import Birth, Host, report_of
 from tiffin.runtime.init import Failure
 from tiffin.runtime.messages import Message
@@ -109,15 +109,19 @@ class Maker(Birth):
         self.name_ids()
         # Init makes what it can by itself while we make the rest, and the daemon connects it.
         self.tell_init(self._data)
+        failpoints.reach("maker-launched")
         self._answer()
         self._prepare()
+        failpoints.reach("maker-prepared")
         self.make_cgroup()
+        failpoints.reach("maker-cgroup")
         self._make_stdio()
         self._give_stdio()
         self.send_mounts(self._plan, self._directory)
         self._write_file(REQUEST_FILE, self._data)
         state = {**self._state(), "boot_id": self.host.boot_id}
         self._write_file(STATE_FILE, messages.encode(state))
+        failpoints.reach("maker-recorded")
 
     def _hand_over(self, heir: socket, report: Message | None) -> None:
         channel = self.channel.fileno() if self.channel is not None else -1
@@ -145,6 +149,10 @@ class Maker(Birth):
     def _prepare(self) -> None:
         os.makedirs(self._directory, 0o700, exist_ok=True)
         self._listen()
+        try:
+            records.reserve(f"{self._directory}/{EXIT_FILE}")
+        except OSError as error:
+            raise rootfs.Failed(f"reserve room in {self._directory}", error) from error
         self._plan = operations.plan(self.config)
 
     def _listen(self) -> None:
@@ -223,9 +231,7 @@ class Maker(Birth):
 
     def _write_file(self, name: str, data: bytes) -> None:
         path = f"{self._directory}/{name}"
-        fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            os.write(fd, data)
-        finally:
-            os.close(fd)
-        os.rename(f"{path}.new", path)
+            records.write(path, data)
+        except OSError as error:
+            raise rootfs.Failed(f"write {path}", error) from error

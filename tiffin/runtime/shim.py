@@ -18,9 +18,9 @@ import os
 import time
 from _socket import socket
 
-from tiffin.kernel import syscalls
+from tiffin.kernel import failpoints, syscalls
 from tiffin.kernel.cgroup import Cgroup
-from tiffin.runtime import heldports, maker, messages, rootfs
+from tiffin.runtime import heldports, maker, messages, records, rootfs
 from tiffin.runtime.birth import Host
 from tiffin.runtime.control import Control
 from tiffin.runtime.execs import Execs, exit_of
@@ -104,6 +104,7 @@ class Shim:
         if self._made["failed"]:
             self._fail(self._made["failed"])
         self._reap()  # whoever ended before we were watching
+        failpoints.reach("shim-serving")
         while not self._is_done():
             self.loop.run_once()
         self._leave()
@@ -309,6 +310,7 @@ class Shim:
         if self._status != "created":
             raise Failure(f"container is {self._status}", "start")
         self._status = "starting"
+        failpoints.reach("shim-starting")
         self._start_reply = (control, message["id"])
         if self._failure is not None:
             self._fail(self._failure)
@@ -444,7 +446,9 @@ class Shim:
         }
         self._status = "exited"
         self._waits.ended(code)
+        failpoints.reach("shim-exit-seen")
         self._record(pid)
+        failpoints.reach("shim-exit-recorded")
         if not self._execs.withholds:
             self._stop_listening()
         self.broadcast(self._exit)
@@ -453,6 +457,7 @@ class Shim:
         self._streams.close_clients()
         self._release()
         self.broadcast({"event": "released"})
+        failpoints.reach("shim-released")
 
     def _stop_listening(self) -> None:
         """Who comes now reads exit.json. The directory is the next run's from here on."""
@@ -493,19 +498,14 @@ class Shim:
             "boot_id": self.host.boot_id,
             "execs": self._execs.known(),
         }
-        self._write_file(EXIT_FILE, record)
-
-    def _write_file(self, name: str, record: Message) -> None:
-        path = f"{self.directory}/{name}"
-        try:
-            fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        path = f"{self.directory}/{EXIT_FILE}"
+        for whole in (record, {**record, "execs": []}):  # there is room for the second
             try:
-                os.write(fd, messages.encode(record))
-            finally:
-                os.close(fd)
-            os.rename(f"{path}.new", path)
-        except OSError as error:
-            os.write(2, f"write {path}: {error}\n".encode())
+                records.write(path, messages.encode(whole))
+            except OSError as error:
+                os.write(2, f"write {path}: {error}\n".encode())
+            else:
+                return
 
     def broadcast(self, event: Message) -> None:
         for control in list(self._controls):
