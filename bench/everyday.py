@@ -6,18 +6,15 @@ docs/performance.md.
 
 from __future__ import annotations
 
-import argparse
 import json
-import platform
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import date
 from pathlib import Path
 
-from bench.engines import CHECKOUT, Engine, dockerd, tiffin
+from bench.engines import CHECKOUT, Engine
 from bench.measure import (
     Row,
     Unix,
@@ -28,10 +25,10 @@ from bench.measure import (
     paired_cpu,
     proportional_memory,
 )
+from bench.report import report
 
 IDLE = 50
 BODY = json.dumps({"Image": "busybox", "Cmd": ["true"]})
-MARK = "<!-- table: everyday -->"
 
 
 def life_by_api(connection: Unix) -> None:
@@ -116,50 +113,8 @@ def memory(ours: Engine, theirs: Engine, _runs: int) -> Iterator[Row]:
 PARTS = {"memory": memory, "starts": starts, "clients": clients, "builds": builds}
 
 
-def table(rows: list[Row]) -> str:
-    lines = [
-        "| what | tiffin | dockerd | ratio | at most |",
-        "|---|---:|---:|---:|---:|",
-    ]
-    lines += [
-        f"| {row.what} | {row.ours:.1f} {row.unit} | {row.theirs:.1f} {row.unit} "
-        f"| {row.ratio:.3f}{'' if row.ratio <= row.target else ' **over**'} | {row.target:.3f} |"
-        for row in rows
-    ]
-    return "\n".join(lines)
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=15)
-    parser.add_argument("--only", choices=PARTS, default="", help="one part of it")
-    parser.add_argument("--write", action="store_true", help="record it in docs/performance.md")
-    options = parser.parse_args()
-    sys.path.insert(0, str(CHECKOUT))
-    from tests.busybox import busybox_image_tar  # noqa: PLC0415 - the tests' image serves here too
-
-    rows: list[Row] = []
-    with tiffin() as ours, dockerd() as theirs:
-        for engine in (ours, theirs):
-            subprocess.run(
-                engine.docker("load"), input=busybox_image_tar(), check=True, capture_output=True
-            )
-        for name, part in PARTS.items():
-            if options.only in ("", name):
-                rows += part(ours, theirs, options.runs)
-    text = table(rows)
-    print(text)
-    if options.write:
-        record(text)
-    return 0
-
-
-def record(text: str) -> None:
-    page = CHECKOUT / "docs" / "performance.md"
-    before, _, rest = page.read_text().partition(MARK)
-    _, _, after = rest.partition(MARK)
-    stamp = f"{date.today()}, Linux {platform.release()}, Python {platform.python_version()}"
-    page.write_text(f"{before}{MARK}\n{stamp}\n\n{text}\n{MARK}{after}")
+    return report(__doc__, "everyday", PARTS)
 
 
 if __name__ == "__main__":
