@@ -221,7 +221,6 @@ commit
 commit one UP
 cp
 cp a b
-cp one:/a two:/b
 cp '' one:/
 inspect
 inspect --type foo one

@@ -40,6 +40,7 @@ class Header:
         self.link = b""
         self.hard = False
         self.device = (0, 0)
+        self.capability = b""  # the attribute security.capability
 
     def encode(self) -> bytes:
         kind = b"1" if self.hard else _TYPES[stat.S_IFMT(self.mode)]
@@ -50,6 +51,8 @@ class Header:
             pax[b"linkpath"] = self.link
         if self.size > _LARGEST:
             pax[b"size"] = b"%d" % self.size
+        if self.capability:
+            pax[b"SCHILY.xattr.security.capability"] = self.capability
         for key, number in ((b"uid", self.uid), (b"gid", self.gid)):
             if number > 0o7777777:
                 pax[key] = b"%d" % number

@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import msgspec
 
@@ -510,7 +510,9 @@ class Containers:
         return await asyncio.to_thread(ask_ps, pids, ps_arguments)
 
     def export(self, reference: str) -> AsyncIterator[bytes]:
-        return self._copying.export(self._catalog.get(reference))
+        container = self._catalog.get(reference)
+        self._emit(container, "export")
+        return self._copying.export(container)
 
     async def stat_path(self, reference: str, path: str) -> PathStat:
         return await self._copying.stat_path(self._catalog.get(reference), path)
@@ -518,7 +520,10 @@ class Containers:
     async def read_archive(
         self, reference: str, path: str
     ) -> tuple[PathStat, AsyncIterator[bytes]]:
-        return await self._copying.read(self._catalog.get(reference), path)
+        container = self._catalog.get(reference)
+        found = await self._copying.read(container, path)
+        self._emit(container, "archive-path")
+        return found
 
     async def write_archive(
         self,
@@ -529,10 +534,22 @@ class Containers:
         no_overwrite: bool = False,
         copy_owner: bool = False,
     ) -> None:
-        """`copy_owner` is what the archive's owners are: they are always kept."""
-        del copy_owner
+        """`copy_owner` gives all of it to the container's user, where it has one."""
         container = self._catalog.get(reference)
-        await self._copying.write(container, path, archive, no_overwrite=no_overwrite)
+        await self._copying.write(
+            container,
+            path,
+            archive,
+            no_overwrite=no_overwrite,
+            copy_owner=copy_owner,
+            still=self._kept_still,
+        )
+        self._emit(container, "extract-to-dir")
+
+    @asynccontextmanager
+    async def _kept_still(self, container: Container) -> AsyncIterator[Container]:
+        async with self._catalog.lock(container.id):
+            yield self._catalog.get(container.id)
 
     async def changes(self, reference: str) -> Changes:
         """(path, kind) of what differs from the image: 0 modified, 1 added, 2 deleted."""

@@ -7,10 +7,12 @@ see, volumes and all, with owners shifted; of one that does not run it is what t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import posixpath
 import stat
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple
 
@@ -18,10 +20,11 @@ from tiffin.core.container import Container
 from tiffin.core.lifecycle import LIVE
 from tiffin.core.timestamps import rfc3339
 from tiffin.engine.assembly import Bind, assembled, binds_of
-from tiffin.engine.pipes import produced
+from tiffin.engine.pipes import consumed, produced
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.kernel import rootpath, syscalls
-from tiffin.runtime import targets
+from tiffin.kernel.realpath import real_path_in
+from tiffin.runtime import targets, users
 from tiffin.storage import jail, layers, unpack
 from tiffin.storage.idmap import IdMap
 from tiffin.storage.layers import Difference
@@ -39,6 +42,12 @@ _GO_KINDS = {
     stat.S_IFSOCK: 1 << 24,
 }
 _GO_BITS = {stat.S_ISUID: 1 << 23, stat.S_ISGID: 1 << 22, stat.S_ISVTX: 1 << 20}
+
+
+# An archive of files grows with what is sent; a compressed one must not grow without end.
+MAX_COPY_BYTES = 1 << 42
+
+Still = Callable[[Container], contextlib.AbstractAsyncContextManager[Container]]
 
 
 class PathStat(NamedTuple):
@@ -66,15 +75,12 @@ class Copying:
         return await asyncio.to_thread(self._stat, container, path)
 
     def _stat(self, container: Container, path: str) -> PathStat:
+        place = cleaned(path)
         with self._tree(container) as (root, _), _named(container, path):
-            status = rootpath.stat_in(root, path, follow=path.endswith(("/", "/.")))
-            target = ""
-            if stat.S_ISLNK(status.st_mode):
-                target = os.fsdecode(rootpath.read_link_in(root, path))
-        name = os.path.basename(os.path.normpath(path)) or "/"
-        return PathStat(
-            name, status.st_size, go_mode(status.st_mode), rfc3339(status.st_mtime_ns), target
-        )
+            status = rootpath.stat_in(root, place, follow=_follows(place))
+            target = _leads_to(root, place) if stat.S_ISLNK(status.st_mode) else ""
+        mode, mtime = go_mode(status.st_mode), rfc3339(status.st_mtime_ns)
+        return PathStat(last_name(place), status.st_size, mode, mtime, target)
 
     async def read(self, container: Container, path: str) -> tuple[PathStat, AsyncIterator[bytes]]:
         """What is at `path` as a tar, its names starting with the path's last component."""
@@ -82,7 +88,7 @@ class Copying:
 
         def write_to(out: BinaryIO) -> None:
             with self._tree(container) as (root, ids), _named(container, path):
-                _write_subtree(root, path, out, ids)
+                _write_subtree(root, cleaned(path), out, ids)
 
         return found, produced(write_to)  # type: ignore[arg-type]
 
@@ -93,17 +99,30 @@ class Copying:
         archive: AsyncIterator[bytes],
         *,
         no_overwrite: bool = False,
+        copy_owner: bool = False,
+        still: Still = contextlib.nullcontext,
     ) -> None:
         """Unpack a tar, compressed or not, into the directory at `path`.
 
-        Raises NotFound, InvalidArgument (no directory, read-only, hostile archive).
+        `copy_owner` makes all of it the container's user's, where it has one (Docker's copyUIDGID).
+        `still` keeps a container that does not run as it is. Raises NotFound, InvalidArgument (no
+        directory, read-only, hostile archive).
         """
         await asyncio.to_thread(self._check_target, container, path)
-        with tempfile.TemporaryFile() as spool:
+
+        def unpack_from(file: BinaryIO, now: Container) -> None:
+            self._unpack(now, path, file, no_overwrite=no_overwrite, copy_owner=copy_owner)
+
+        if container.state.status in LIVE:
+            await consumed(archive, lambda file: unpack_from(file, container))
+            return
+        # Its lock must not wait for a client: all that is to come is here before it is taken.
+        with tempfile.TemporaryFile(dir=self._directory) as spool:
             async for chunk in archive:
                 await asyncio.to_thread(spool.write, chunk)
             spool.seek(0)
-            await asyncio.to_thread(self._unpack, container, path, spool, no_overwrite)
+            async with still(container) as now:
+                await asyncio.to_thread(unpack_from, spool, now)
 
     def _check_target(self, container: Container, path: str) -> None:
         """Before the client sends it all."""
@@ -118,17 +137,26 @@ class Copying:
                 raise InvalidArgument(f"{what} is marked read-only")
 
     def _unpack(
-        self, container: Container, path: str, archive: BinaryIO, no_overwrite: bool
+        self,
+        container: Container,
+        path: str,
+        archive: BinaryIO,
+        *,
+        no_overwrite: bool,
+        copy_owner: bool,
     ) -> None:
         with (
             self._tree(container, read_only=False) as (root, ids),
             _opened_target(container, root, path) as directory,
         ):
+            user = container.config.user if copy_owner else ""
             jail.unpack(
                 archive,
                 directory,
                 whiteouts=unpack.NAMES,
+                owner=_owner_in(root, user) if user else None,
                 keep_kinds=no_overwrite,
+                budget_bytes=MAX_COPY_BYTES,
                 ids=ids,
                 in_use=container.state.status in LIVE,
             )
@@ -187,7 +215,7 @@ def open_live_root(container: Container) -> tuple[int, IdMap | None]:
 def _opened_target(container: Container, root: int, path: str) -> Iterator[int]:
     with _named(container, path):
         try:
-            directory = rootpath.open_in(root, path, _DIRECTORY)
+            directory = rootpath.open_in(root, cleaned(path), _DIRECTORY)
         except NotADirectoryError as error:
             raise InvalidArgument("extraction point is not a directory") from error
     try:
@@ -204,16 +232,62 @@ def _named(container: Container, path: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise NotFound(f"Could not find the file {path} in container {container.name}") from error
     except OSError as error:
-        raise InvalidArgument(f"{path}: {error.strerror}") from error
+        words = os.strerror(error.errno).lower() if error.errno else str(error)
+        raise InvalidArgument(f"{path}: {words}") from error
+
+
+def cleaned(path: str) -> str:
+    """Absolute, and "." and ".." resolved by the text alone; what asks for a directory at its end
+    ("/", "/.") is kept.
+    """
+    clean = "/" + posixpath.normpath("/" + path).lstrip("/")
+    if last_name(path) == ".":
+        return clean.rstrip("/") + "/."
+    return clean if clean == "/" or not path.endswith("/") else clean + "/"
+
+
+def last_name(path: str) -> str:
+    """Go's filepath.Base."""
+    return path.rstrip("/").rpartition("/")[2] or ("/" if path else ".")
+
+
+def _follows(clean: str) -> bool:
+    return clean.endswith(("/", "/."))
+
+
+def _leads_to(root: int, link: str) -> str:
+    """Where a link leads in the end; what it says where that is nowhere."""
+    try:
+        return os.fsdecode(real_path_in(root, link))
+    except OSError:
+        return os.fsdecode(rootpath.read_link_in(root, link))
+
+
+def _owner_in(root: int, user: str) -> tuple[int, int]:
+    """The ids of the container's user, by its own files."""
+    files = [_read_in(root, path) for path in ("/etc/passwd", "/etc/group")]
+    try:
+        found = users.resolve(user, [], *files)
+    except users.UnknownUser as error:
+        raise InvalidArgument(str(error)) from error
+    return found.uid, found.gid
+
+
+def _read_in(root: int, path: str) -> bytes:
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    try:
+        return users.read_database_from(rootpath.open_in(root, path, flags))
+    except OSError:
+        return b""
 
 
 def _write_subtree(root: int, path: str, out: BinaryIO, ids: IdMap | None) -> None:
-    """Names start with the path's last component, "." where there is none; a "/" follows a link."""
-    name = os.path.basename(path.rstrip("/"))
-    if name in ("", ".", "..") or path.endswith("/"):
-        fd = rootpath.open_in(root, path, _DIRECTORY)
-        found = _everything(fd)
-        below = os.fsencode(name if name not in ("", "..") else ".")
+    """Names start with the path's last component; a "/" at its end follows a link."""
+    status = rootpath.stat_in(root, path, follow=_follows(path))
+    if stat.S_ISDIR(status.st_mode):
+        flags = _DIRECTORY if _follows(path) else _DIRECTORY | os.O_NOFOLLOW
+        fd = rootpath.open_in(root, path, flags)
+        found, below = _everything(fd), os.fsencode(last_name(path))
     else:
         fd, last = rootpath.open_parent_in(root, path)
         found, below = _below(fd, last), b""

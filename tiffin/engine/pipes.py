@@ -1,15 +1,21 @@
-"""Bytes between threads and the loop: what a thread writes comes out as a stream, bounded."""
+"""Bytes between threads and the loop, bounded both ways: `produced` comes out of what a thread
+writes, `consumed` feeds what a thread, or a child of it, reads.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import BinaryIO
 
 _CHUNK_BYTES = 256 * 1024
 _WAITING_CHUNKS = 4
+_PIPE_BYTES = 1 << 20
 
 
 class _AbandonedError(Exception):
@@ -76,3 +82,58 @@ async def produced(write_to: Callable[[_Outlet], None]) -> AsyncGenerator[bytes,
             await asyncio.wait([work])
             work.exception()
         pool.shutdown(wait=False)
+
+
+async def consumed(source: AsyncIterator[bytes], read_from: Callable[[BinaryIO], None]) -> None:
+    """Run `read_from` in a thread, on a pipe through which all of `source` goes.
+
+    Where it fails before the end the rest of `source` is read and dropped, so that a client gets to
+    see the answer. Returns, and raises, only once the thread has ended.
+    """
+    loop = asyncio.get_running_loop()
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    with suppress(OSError):  # a user's share of pipe memory may be used up
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    os.set_blocking(writing, False)
+
+    def run() -> None:
+        with open(reading, "rb", buffering=0) as pipe:
+            read_from(pipe)
+
+    # A thread of its own: a client that sends slowly must not use up those that all share.
+    pool = ThreadPoolExecutor(1, thread_name_prefix="reader")
+    work = loop.run_in_executor(pool, run)
+    try:
+        try:
+            await _pour(source, writing)
+        finally:
+            os.close(writing)
+        await asyncio.shield(work)
+    finally:
+        with suppress(Exception, asyncio.CancelledError):
+            await asyncio.wait([work])
+            work.exception()
+        pool.shutdown(wait=False)
+
+
+async def _pour(source: AsyncIterator[bytes], writing: int) -> None:
+    wanted = True
+    async for chunk in source:
+        view = memoryview(chunk)
+        while wanted and view:
+            try:
+                view = view[os.write(writing, view) :]
+            except BlockingIOError:
+                await _writable(writing)
+            except BrokenPipeError:
+                wanted = False
+
+
+async def _writable(descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    loop.add_writer(descriptor, lambda: None if ready.done() else ready.set_result(None))
+    try:
+        await ready
+    finally:
+        loop.remove_writer(descriptor)

@@ -119,6 +119,11 @@ def read_database(path: str) -> bytes:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ENXIO):
             return b""
         raise
+    return read_database_from(fd)
+
+
+def read_database_from(fd: int) -> bytes:
+    """The same of an opened file, which is closed; it was opened without blocking."""
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_FILE_BYTES:

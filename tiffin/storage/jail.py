@@ -11,7 +11,9 @@ hashing and writing happen in it; it answers with one line. It dies with the thr
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
+import stat
 import subprocess
 import sys
 import threading
@@ -86,6 +88,8 @@ def _file_descriptor(archive: BinaryIO) -> int | None:
     """The archive's own descriptor, positioned, if the child can read it as the parent would."""
     try:
         fd = archive.fileno()
+        if isinstance(archive, io.FileIO) and stat.S_ISFIFO(os.fstat(fd).st_mode):
+            return fd
         os.lseek(fd, archive.tell(), os.SEEK_SET)
     except (OSError, AttributeError):
         return None
@@ -93,7 +97,9 @@ def _file_descriptor(archive: BinaryIO) -> int | None:
 
 
 def _budget(archive: BinaryIO, direct: int | None) -> int:
-    size = 0 if direct is None else os.fstat(direct).st_size - archive.tell()
+    status = None if direct is None else os.fstat(direct)
+    is_file = status is not None and stat.S_ISREG(status.st_mode)
+    size = status.st_size - archive.tell() if status is not None and is_file else 0
     return max(MIN_BUDGET_BYTES, MAX_RATIO * size)
 
 

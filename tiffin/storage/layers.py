@@ -323,7 +323,7 @@ class _Writer:
             self._put(tar.encode_header(entry))
 
     def _directory(self, entry: tar.Entry, path: bytes, opaque: bool) -> None:
-        entry.name = (entry.name or b".") + b"/"
+        entry.name = (entry.name or b".").removesuffix(b"/") + b"/"
         try:
             fd = rootpath.open_beneath(self._tree, path, _DIRECTORY_FLAGS)
         except OSError as error:
@@ -390,6 +390,8 @@ class _Writer:
             self._put(bytes(-size % tar.BLOCK))
 
     def _named(self, path: bytes) -> bytes:
+        if self._below == b"/":
+            return b"/" + path
         return b"/".join(part for part in (self._below, path) if part)
 
     def _entry(self, path: bytes, kind: bytes, status: os.stat_result) -> tar.Entry:

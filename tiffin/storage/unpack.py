@@ -142,7 +142,8 @@ class Unpacker:
         if not path:
             if entry.kind != tar.DIRECTORY:
                 raise InvalidArgument(f"{_shown(entry.name)}: the root can only be a directory")
-            self._note_directory(self._root, b"", entry)
+            if self._whiteouts != NAMES:  # else it is somebody's directory, and stays what it is
+                self._note_directory(self._root, b"", entry)
             return
         head, _, name = path.rpartition(b"/")
         if self._whiteouts != NAMES and name.startswith(WHITEOUT_PREFIX):
