@@ -45,6 +45,16 @@ With 501 and their name, unless they hold their default: {refused}.
 Accepted and of no consequence (the docker CLI writes them about itself): {inert}.
 """
 
+ABSENT_HEAD = """
+
+### What Docker's command line has and ours has not
+
+A test walks the help of the docker CLI: every other command and flag is accepted.
+
+| Command | Because |
+|---|---|
+"""
+
 
 class Anything:
     """Stands in for an engine where only the table of routes is wanted."""
@@ -97,6 +107,11 @@ def cli_rows() -> list[str]:
     return rows
 
 
+def absent_rows() -> list[str]:
+    absent: dict[str, str] = importlib.import_module("tiffin.cli.absent").ABSENT
+    return [f"| `docker {name}` | {why} |" for name, why in sorted(absent.items())]
+
+
 def summary(command: Any) -> str:
     text = str(getattr(command, "summary", "") or getattr(command, "about", ""))
     return text.replace("|", "\\|")
@@ -106,6 +121,7 @@ def document() -> str:
     parts = [HEAD + "\n".join(api_rows()) + "\n", fields()]
     rows = cli_rows()
     parts.append("\n## Command line\n\n| Command | What it does |\n|---|---|\n" + "\n".join(rows))
+    parts.append(ABSENT_HEAD + "\n".join(absent_rows()))
     return "".join(parts) + "\n"
 
 

@@ -42,6 +42,18 @@ that is wrong changes nothing.
 In clear text a request must name loopback in its `Host` header, and on TCP an `Origin` must be the
 host itself: no page in a browser reaches the API. Everybody who may connect owns the machine.
 
+## As a service
+
+`tiffin system install` writes `tiffin.service` and `tiffin.socket` to `/etc/systemd/system` (or
+`--directory`) and says which files; what follows `--` are options of the daemon. systemd opens
+the socket, starts the daemon at the first request, and leaves containers alone when it stops
+it. `tiffin system uninstall` takes the two files away. Neither starts or stops anything, and
+neither touches a file that somebody else wrote.
+
+```sh
+tiffin system install -- --log-level warn
+```
+
 ## Keys
 
 """

@@ -121,7 +121,6 @@ class Kitchen:
         self.entered.set()
         return Hijacked()
 
-
     async def take_on(self, request: Request) -> Answer:
         """As a wait does: there is more to do once the connection is ours."""
         client = await request.hijack("application/json")

@@ -82,8 +82,11 @@ images --digests
 tag busybox localhost:5000/a/b:c
 tag busybox other
 rmi -f --no-prune a b
+rmi --platform linux/amd64,linux/arm64/v8 a
 rmi localhost:5000/a:b
 history --no-trunc busybox
+history --platform linux/arm64 busybox
+image inspect --platform linux/amd64 busybox
 image prune -f -a --filter until=1h
 container prune -f
 volume create v -d local -o type=nfs -o device=x --label a=b
@@ -122,6 +125,8 @@ load -i {archive}
 import -m message -c 'CMD x' {archive} repo:tag
 import {archive}
 import http://example.com/x.tar repo
+search -f stars=3 --limit 5 busybox
+search localhost:5000/x
 logs one
 logs -t --tail 5 --since 1700000000 --until 1700000001.5 one
 """.strip()

@@ -60,6 +60,8 @@ def read_options(query: Query, registry_config: str) -> BuildOptions:
         )
     if query.get("outputs") not in ("", "[]", "null"):
         raise Unsupported("build outputs other than an image are not supported by tiffin")
+    if query.get("isolation") not in ("", "default"):
+        raise InvalidArgument(f"invalid isolation {query.get('isolation')!r}: it is for Windows")
     return BuildOptions(
         dockerfile=query.get("dockerfile"),
         tags=tuple(tag for tag in query.all("t") if tag),

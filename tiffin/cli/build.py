@@ -66,7 +66,10 @@ def _send(
     headers = {"Content-Type": "application/x-tar", **every_login()}
     query = {name: value for name, value in query.items() if value not in ("", [], None)}
     shown = -1 if quiet else STDOUT
-    answer = client.upload("POST", "/build", query, _counted(pieces, shown), headers)
+    body = _counted(pieces, shown)
+    if arguments.flag("compress"):
+        body = _compressed(body)
+    answer = client.upload("POST", "/build", query, body, headers)
     results: list[str] = []
     quietly: list[str] = []
     messages = answer.documents()
@@ -92,6 +95,15 @@ def _keep_streams(messages: Iterable[dict[str, Any]], kept: list[str]) -> Iterat
         if message.get("stream"):
             kept.append(message["stream"])
         yield message
+
+
+def _compressed(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    import zlib
+
+    packer = zlib.compressobj(wbits=31)  # in a gzip frame
+    for piece in pieces:
+        yield packer.compress(piece)
+    yield packer.flush()
 
 
 def _counted(pieces: Iterable[bytes], descriptor: int) -> Iterator[bytes]:
@@ -181,6 +193,7 @@ def build_query(arguments: Arguments) -> dict[str, Any]:
         ("cpuset-mems", "cpusetmems"),
         ("cgroup-parent", "cgroupparent"),
         ("target", "target"),
+        ("isolation", "isolation"),
         ("platform", "platform"),
         ("cpu-shares", "cpushares"),
         ("cpu-quota", "cpuquota"),
@@ -223,6 +236,7 @@ BUILD = Command(
             "string",
             'Set the parent cgroup for the "RUN" instructions during build',
         ),
+        ("compress", "", "bool", "Compress the build context using gzip"),
         ("cpu-period", "", "int", "Limit the CPU CFS (Completely Fair Scheduler) period"),
         ("cpu-quota", "", "int", "Limit the CPU CFS (Completely Fair Scheduler) quota"),
         ("cpu-shares", "c", "int", "CPU shares (relative weight)"),
@@ -231,6 +245,7 @@ BUILD = Command(
         ("disable-content-trust", "", "bool", "Skip image verification (default true)"),
         ("file", "f", "string", 'Name of the Dockerfile (Default is "PATH/Dockerfile")'),
         ("force-rm", "", "bool", "Always remove intermediate containers"),
+        ("isolation", "", "string", "Container isolation technology"),
         ("iidfile", "", "string", "Write the image ID to the file"),
         ("label", "", "list", "Set metadata for an image"),
         ("memory", "m", "bytes", "Memory limit"),

@@ -126,6 +126,11 @@ def remove(client: Client, arguments: Arguments) -> None:
     query: dict[str, Any] = {"force": "1"} if force else {}
     if arguments.flag("no-prune"):
         query["noprune"] = "1"
+    if arguments.many("platform"):
+        from tiffin.cli.platforms import platform_json
+
+        named = [each for text in arguments.many("platform") for each in text.split(",")]
+        query["platforms"] = [platform_json(each) for each in named]
     errors: list[DaemonAnswered] = []
     for name in arguments.words:
         try:
@@ -190,7 +195,12 @@ def _history_fields(*, human: bool) -> dict[str, Field]:
 
 
 def history(client: Client, arguments: Arguments) -> None:
-    records = client.get(image_path(arguments.words[0], "history"))
+    query: dict[str, str] = {}
+    if arguments.text("platform"):
+        from tiffin.cli.platforms import platform_query
+
+        query = platform_query(arguments.text("platform"))
+    records = client.get(image_path(arguments.words[0], "history"), query)
     short = not arguments.flag("no-trunc")
     if arguments.flag("quiet"):
         show_ids(records, identity, short)
@@ -230,6 +240,12 @@ RMI = Command(
     (
         ("force", "f", "bool", "Force removal of the image"),
         ("no-prune", "", "bool", "Do not delete untagged parents"),
+        (
+            "platform",
+            "",
+            "strings",
+            'Remove only the given platform variant ("os[/arch[/variant]]")',
+        ),
     ),
     least=1,
 )
@@ -253,6 +269,12 @@ HISTORY = Command(
             "Print sizes and dates in human readable format (default true)",
         ),
         ("no-trunc", "", "bool", "Don't truncate output"),
+        (
+            "platform",
+            "",
+            "string",
+            'Show history for the given platform ("os[/arch[/variant]]")',
+        ),
         ("quiet", "q", "bool", "Only show image IDs"),
     ),
     least=1,

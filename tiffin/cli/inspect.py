@@ -31,8 +31,14 @@ def _path(kind: str, name: str) -> str:
     return f"/{kind}s/{quote(name)}"
 
 
-def _fetch(client: Client, kind: str, name: str, *, size: bool = False) -> bytes:
-    query = {"size": "1"} if size and kind == "container" else None
+def _fetch(
+    client: Client, kind: str, name: str, *, size: bool = False, platform: str = ""
+) -> bytes:
+    query = {"size": "1"} if size and kind == "container" else {}
+    if platform:
+        from tiffin.cli.platforms import platform_query
+
+        query |= platform_query(platform)
     return client.request("GET", _path(kind, name), query).read()
 
 
@@ -98,7 +104,12 @@ def _of_kind(kind: str) -> Callable[[Client, Arguments], None]:
     def run(client: Client, arguments: Arguments) -> None:
         size = arguments.flag("size")
         form = arguments.text("format")
-        show(arguments.words, form, lambda name: _fetch(client, kind, name, size=size))
+        platform = arguments.text("platform")
+
+        def fetch(name: str) -> bytes:
+            return _fetch(client, kind, name, size=size, platform=platform)
+
+        show(arguments.words, form, fetch)
 
     return run
 
@@ -134,6 +145,14 @@ def _command(kind: str, *more: Option) -> Command:
 
 
 INSPECT_CONTAINER = _command("container", _SIZE)
-INSPECT_IMAGE = _command("image")
+INSPECT_IMAGE = _command(
+    "image",
+    (
+        "platform",
+        "",
+        "string",
+        'Inspect a specific platform of the multi-platform image ("os[/arch[/variant]]")',
+    ),
+)
 INSPECT_NETWORK = _command("network", ("verbose", "v", "bool", "Verbose output for diagnostics"))
 INSPECT_VOLUME = _command("volume")

@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "port": ("details", "PORT"),
     "rename": ("lifecycle", "RENAME"),
     "restart": ("lifecycle", "RESTART"),
+    "search": ("search", "SEARCH"),
     "rm": ("lifecycle", "RM"),
     "rmi": ("images", "RMI"),
     "save": ("save", "SAVE"),
@@ -131,7 +132,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "system dial-stdio": ("dialstdio", "DIAL_STDIO"),
     "system events": ("system", "EVENTS"),
     "system info": ("system", "INFO"),
+    "system install": ("install", "INSTALL"),
     "system ping": ("system", "PING"),
+    "system uninstall": ("install", "UNINSTALL"),
     "system prune": ("prune", "PRUNE_SYSTEM"),
     "builder build": ("build", "BUILD"),
     "builder prune": ("prune", "PRUNE_BUILDER"),
@@ -282,6 +285,10 @@ def _find(words: list[str]) -> tuple[str, list[str]]:
 
         write(1, help_about(words[1:]).encode())
         return "", []
+    from tiffin.cli.absent import reason
+
+    if why := reason(words[0]):
+        raise CommandFailed(f"tiffin {words[0]} is not supported: {why}")
     raise WrongUsage(
         f"tiffin: unknown command: tiffin {words[0]}",
         "Run 'tiffin --help' for more information",

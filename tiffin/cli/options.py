@@ -120,6 +120,10 @@ class _Parsing:
         name, equals, value = word[2:].partition("=")
         option = self.by_name.get(name)
         if option is None or not name:
+            from tiffin.cli.absent import reason
+
+            if why := reason(self.name, f"--{name}"):
+                raise self.wrong(f"--{name} is not supported: {why}")
             raise self.wrong(f"unknown flag: --{name}" if name else f"bad flag syntax: {word}")
         if not equals:
             if option[2] == "bool":
