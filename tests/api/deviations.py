@@ -49,6 +49,7 @@ WORDS: dict[tuple[str, str], str] = {
     ("images", "save a missing one"): NEWER_WORDS,
     ("containers", "create without a type"): NEWER_WORDS,
     ("containers", "create from nothing"): NEWER_WORDS,
+    ("containers", "create with a bad restart policy"): NEWER_WORDS,
     ("containers", "create from garbage"): "the JSON decoder's words",
     ("containers", "create with a wrong type"): "the JSON decoder's words",
     ("containers", "copy out without a path"): "a misspelling in 20.10",

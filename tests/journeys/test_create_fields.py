@@ -336,3 +336,38 @@ def test_a_link_that_cannot_be_is_refused(asked: Asked, host: dict[str, Any], wo
     status, message = asked.refused(host)
     assert status == 400
     assert words in message
+
+
+# --- modes ----------------------------------------------------------------------------------------
+
+
+def test_an_image_that_exposes_ports_joins_anothers_network(
+    asked: Asked, daemon: LiveDaemon
+) -> None:
+    daemon.docker("build", "-t", "exposing", "-", input="FROM busybox\nEXPOSE 80\n")
+    owner = asked.made()
+    asked.wire("POST", f"/containers/{owner}/start")
+    joined = {"NetworkMode": f"container:{owner[:12]}"}
+    assert asked.said("echo ran", joined, Image="exposing") == "ran\n"
+    status, message = asked.refused(joined, ExposedPorts={"80/tcp": {}})
+    assert (status, message) == (
+        400, "conflicting options: port exposing and the container type network mode"
+    )  # fmt: skip
+    container = asked.made(joined, Image="exposing")
+    assert asked.inspect(container)["HostConfig"]["NetworkMode"] == f"container:{owner}"
+    update = asked.wire("POST", f"/containers/{container}/update", {"CpuShares": 512})
+    assert update.status == 200
+    asked.remove(container)
+    asked.remove(owner)
+    daemon.docker("rmi", "exposing")
+
+
+@pytest.mark.parametrize("field", ["PidMode", "IpcMode"])
+def test_namespaces_of_nobody_cannot_be_joined(asked: Asked, field: str) -> None:
+    assert asked.refused({field: "container:nobody"}) == (400, "No such container: nobody")
+
+
+def test_a_bad_request_is_refused_before_its_image_is_looked_for(asked: Asked) -> None:
+    """The client of a 404 would pull the image, only to be refused afterwards."""
+    status, message = asked.refused({"Memory": 1}, Image="no-such-image")
+    assert (status, message) == (400, "Minimum memory limit allowed is 6MB")

@@ -79,7 +79,7 @@ def read_host_config(document: Any) -> HostConfig:
         raise InvalidArgument("invalid JSON: HostConfig is no object")
     for key, value in document.items():
         _check_host_field(key, value)
-    host = decode(document, HostConfig, "$.HostConfig")
+    host = decode(_with_console_of_two(document), HostConfig, "$.HostConfig")
     _check_numbers(host)
     swappiness = host.memory_swappiness
     return msgspec.structs.replace(
@@ -90,15 +90,30 @@ def read_host_config(document: Any) -> HostConfig:
     )
 
 
+def _with_console_of_two(document: dict[str, Any]) -> dict[str, Any]:
+    """Go fills an array that is too short with zeroes and drops what is too much."""
+    size = find_key(document, "ConsoleSize")
+    if not isinstance(size, list) or len(size) == 2:
+        return document
+    others = {key: value for key, value in document.items() if key.lower() != "consolesize"}
+    return {**others, "ConsoleSize": [*size, 0, 0][:2]}
+
+
 def _check_numbers(host: HostConfig) -> None:
     """As Go: what does not fit 64 bits is no number of these."""
     for field in msgspec.structs.fields(HostConfig):
         value = getattr(host, field.name)
         if isinstance(value, int) and not -_INT64 - 1 <= value <= _INT64:
-            raise InvalidArgument(
-                f"invalid JSON: cannot unmarshal number {value} into "
-                f"HostConfig.{field.encode_name} of type int64"
-            )
+            raise _does_not_fit(value, field.encode_name, "int64")
+    if not 0 <= host.blkio_weight < 1 << 16:
+        raise _does_not_fit(host.blkio_weight, "BlkioWeight", "uint16")
+
+
+def _does_not_fit(value: int, name: str, kind: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"invalid JSON: json: cannot unmarshal number {value} into Go struct field "
+        f"HostConfig.{name} of type {kind}"
+    )
 
 
 def read_update(document: dict[str, Any]) -> Update:

@@ -6,6 +6,7 @@ value), unknown keys are ignored; a wrong type is 400 and says where.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from functools import lru_cache
 from typing import Any, TypeVar, cast
@@ -68,11 +69,22 @@ def decode(document: dict[str, Any], kind: type[_T], where: str = "$") -> _T:
     try:
         return msgspec.convert(_normalise(document, _description(cast(Hashable, kind))), kind)
     except (msgspec.ValidationError, RecursionError) as error:
-        raise InvalidArgument(f"invalid JSON: {_place(str(error), where)}") from error
+        raise InvalidArgument(f"invalid JSON: {_as_go(str(error), where)}") from error
 
 
-def _place(message: str, where: str) -> str:
-    return message.replace("`$", f"`{where}")
+_WRONG_TYPE = re.compile(r"Expected `(\w+)[^`]*`, got `(\w+)`(?: - at `\$(.*)`)?")
+_SENT = {"str": "string", "int": "number", "float": "number"}
+_WANTED = {"str": "string", "int": "int64"}
+
+
+def _as_go(message: str, where: str) -> str:
+    """A wrong type as Go's decoder tells it; what else there is as it is."""
+    match = _WRONG_TYPE.fullmatch(message)
+    if match is None:
+        return message.replace("`$", f"`{where}")
+    wanted, sent = _WANTED.get(match[1], match[1]), _SENT.get(match[2], match[2])
+    place = re.sub(r"\[[^]]*\]", "", where + (match[3] or "")).removeprefix("$").removeprefix(".")
+    return f"json: cannot unmarshal {sent} into Go struct field {place} of type {wanted}"
 
 
 @lru_cache(maxsize=64)

@@ -268,21 +268,6 @@ def next_backoff(previous_seconds: float, uptime_seconds: float) -> float:
     return min(previous_seconds * 2, RESTART_BACKOFF_LAST_SECONDS)
 
 
-def check_restart_policy(policy: RestartPolicy, *, auto_remove: bool) -> None:
-    """Raises InvalidArgument in Docker's words."""
-    known = ("", "no", "always", "unless-stopped", *_COUNTED)
-    if policy.name not in known:
-        raise InvalidArgument(f"invalid restart policy '{policy.name}'")
-    if policy.maximum_retry_count and policy.name not in _COUNTED:
-        raise InvalidArgument(
-            f"maximum retry count cannot be used with restart policy '{policy.name or 'no'}'"
-        )
-    if policy.maximum_retry_count < 0:
-        raise InvalidArgument("maximum retry count cannot be negative")
-    if auto_remove and policy.name not in ("", "no"):
-        raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
-
-
 UNKNOWN_EXIT_CODE = 255  # what Docker records when nobody saw the end
 
 

@@ -208,9 +208,12 @@ def from_request(request: MountRequest) -> WantedMount:
     try:
         if maker is None:
             raise InvalidArgument("mount type unknown")
-        return maker(request, destination)
+        wanted = maker(request, destination)
     except InvalidArgument as error:
         raise InvalidArgument(f"{label}: {error.message}") from error
+    if wanted.mount.type == "volume" and wanted.mount.name:
+        check_volume_name(wanted.mount.name)
+    return wanted
 
 
 def _bind_request(request: MountRequest, destination: str) -> WantedMount:
@@ -261,8 +264,7 @@ def _volume_request(request: MountRequest, destination: str) -> WantedMount:
             raise InvalidArgument("must not set Subpath when using anonymous volumes")
         _check_subpath(subpath)
     driver = options.driver_config if options else None
-    name = check_volume_name(request.source) if request.source else ""
-    mount = _volume(destination, name, "z", driver.name if driver else "")
+    mount = _volume(destination, request.source, "z", driver.name if driver else "")
     mount = msgspec.structs.replace(mount, rw=not request.read_only, subpath=subpath)
     return WantedMount(
         mount,

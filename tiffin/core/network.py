@@ -24,6 +24,7 @@ BRIDGE, HOST, NONE = "bridge", "host", "none"
 PREDEFINED = (BRIDGE, HOST, NONE)
 
 ANY_ADDRESS = "0.0.0.0"
+HOST_GATEWAY = "host-gateway"  # stands for the bridge's address in --add-host
 DEFAULT_MTU = 1500
 # What dockerd falls back to where the host's own servers cannot be reached from a container.
 FALLBACK_NAMESERVERS = ("8.8.8.8", "8.8.4.4")

@@ -15,7 +15,14 @@ from typing import NamedTuple
 from tiffin.core.container import Container, Endpoint, HostConfig, PublishedPort
 from tiffin.core.image import ContainerConfig
 from tiffin.core.links import with_address
-from tiffin.core.network import allocate_address, hosts_file, hosts_line, mac_of, resolv_conf
+from tiffin.core.network import (
+    HOST_GATEWAY,
+    allocate_address,
+    hosts_file,
+    hosts_line,
+    mac_of,
+    resolv_conf,
+)
 from tiffin.core.ports import requested_ports
 from tiffin.engine.naming import new_id
 from tiffin.engine.networks import Networks
@@ -23,7 +30,6 @@ from tiffin.engine.ports import Links
 from tiffin.errors import EngineFailure
 
 _ETC_NAMES = ("hosts", "hostname", "resolv.conf")
-HOST_GATEWAY = "host-gateway"  # stands for the bridge's address in --add-host
 
 
 class Guest(NamedTuple):

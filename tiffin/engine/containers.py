@@ -20,10 +20,9 @@ from tiffin.core.container import Container, HostConfig, Status
 from tiffin.core.defaults import ContainerDefaults, with_defaults
 from tiffin.core.image import ContainerConfig
 from tiffin.core.lifecycle import Action
-from tiffin.core.merge import check_environment, merge
+from tiffin.core.merge import merge
 from tiffin.core.ports import requested_ports
 from tiffin.core.publishing import Publishing
-from tiffin.core.signals import parse_signal
 from tiffin.core.update import Update, updated
 from tiffin.core.workload import Attachment, ExitAnswer
 from tiffin.engine.attachments import network_of
@@ -160,11 +159,12 @@ class Containers:
         """
         host_config = with_defaults(host_config, self.defaults)
         self._check(config, host_config)
+        spec.validate(config, host_config, self._facts)
         image = await self._images.get(config.image)
         merged = merge(config, image.config.config)
         if not ((merged.entrypoint or ()) + (merged.cmd or ())):
             raise InvalidArgument("no command specified")
-        spec.validate(merged, host_config, self._facts)
+        spec.validate_merged(merged, host_config)
         numbers(limited_devices(host_config))
         host_config, warnings = settle(host_config, self._facts, self._catalog)
         links = resolve_links(host_config, self._catalog)
@@ -206,22 +206,10 @@ class Containers:
     def _check(self, config: ContainerConfig, host: HostConfig) -> None:
         if not config.image:
             raise InvalidArgument("no image specified")
-        check_environment(config.env or ())
-        if config.stop_signal:
-            parse_signal(config.stop_signal)
-        lifecycle.check_restart_policy(host.restart_policy, auto_remove=host.auto_remove)
-        self._check_network(host)
         self._check_log(host)
         requested_ports(config, host)
         if host.runtime not in ("", "tiffin", "runc"):
             raise InvalidArgument(f"unknown or invalid runtime name: {host.runtime}")
-
-    def _check_network(self, host: HostConfig) -> None:
-        mode = network_of(host)
-        if mode.startswith("container:") and (host.port_bindings or host.publish_all_ports):
-            raise InvalidArgument(
-                "conflicting options: port publishing and the container type network mode"
-            )
 
     @staticmethod
     def _check_log(host: HostConfig) -> None:
@@ -310,7 +298,8 @@ class Containers:
         if publishing:
             container = await self._publisher.change(container, publishing, undo)
         host = updated(container.host_config, wanted)
-        spec.validate(container.config, host, self._facts)
+        spec.validate(ContainerConfig(), host, self._facts)
+        spec.validate_merged(container.config, host)
         if container.state.status in lifecycle.LIVE and wanted != Update():
             await self._runtime.limit(container.id, host)
         # Who ended meanwhile waits for the lock: its record is still the one we have.

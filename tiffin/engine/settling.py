@@ -20,21 +20,23 @@ _PREFIX = "container:"
 def settle(
     host: HostConfig, facts: spec.HostFacts, catalog: Catalog
 ) -> tuple[HostConfig, list[str]]:
-    """The host config to keep and what its user is told."""
+    """The host config to keep and what its user is told. Raises InvalidArgument."""
     settled, warnings = spec.adapt(host, facts)
     if settled.memory > 0 and settled.memory_swap == 0:
         settled = msgspec.structs.replace(settled, memory_swap=settled.memory * 2)
     if settled.oom_kill_disable is None and "oom-kill-disable" in facts.features:
         settled = msgspec.structs.replace(settled, oom_kill_disable=False)
-    joins = {field: _by_id(getattr(settled, field), catalog) for field in _JOINS}
+    joins = {field: _by_id(field, getattr(settled, field), catalog) for field in _JOINS}
     return msgspec.structs.replace(settled, **joins), warnings
 
 
-def _by_id(mode: str, catalog: Catalog) -> str:
+def _by_id(field: str, mode: str, catalog: Catalog) -> str:
     """`container:<name>` with the id: names can be given anew."""
     if not mode.startswith(_PREFIX):
         return mode
     try:
         return _PREFIX + catalog.get(mode.removeprefix(_PREFIX)).id
-    except (NotFound, InvalidArgument):
-        return mode  # as Docker: whether it is there, the start says
+    except (NotFound, InvalidArgument) as error:
+        if field == "network_mode":
+            return mode  # as Docker: whether it is there, the start says
+        raise InvalidArgument(error.message) from error

@@ -61,6 +61,8 @@ class Volumes:
         options: dict[str, str] | None = None,
     ) -> Volume:
         """Ensure: an existing volume is returned as it is. No name: an anonymous one."""
+        anonymous = not name
+        name = check_volume_name(name or new_id())
         if driver not in ("", "local"):
             raise NotFound(
                 f"create {name}: error looking up volume plugin {driver}: "
@@ -68,8 +70,6 @@ class Volumes:
             )
         if options:
             raise InvalidArgument(f'create {name}: invalid option: "{next(iter(options))}"')
-        anonymous = not name
-        name = check_volume_name(name or new_id())
         async with self._lock:
             existing = await self.find(name)
             if existing is not None:

@@ -9,6 +9,7 @@ from tiffin.core.health import probe_command
 from tiffin.core.image import ContainerConfig, Healthcheck
 from tiffin.core.lifecycle import ON_UNHEALTHY
 from tiffin.core.merge import check_environment
+from tiffin.core.network import HOST_GATEWAY, hosts_line, resolv_conf
 from tiffin.core.signals import parse_signal
 from tiffin.errors import InvalidArgument
 from tiffin.runtime import capabilities, devices, seccomp_profile
@@ -31,9 +32,9 @@ _IPC_SYSCTLS = frozenset(
 
 
 def validate(config: ContainerConfig, host_config: HostConfig, facts: HostFacts) -> None:
-    """Raises InvalidArgument for what no start could get right."""
+    """A request, before it is merged with its image. Raises InvalidArgument for what cannot be."""
     _check_config(config)
-    _check_restart(config, host_config)
+    _check_restart(host_config)
     _check_security(host_config, facts)
     check_resources(host_config, facts)
     _check_modes(config, host_config)
@@ -41,6 +42,14 @@ def validate(config: ContainerConfig, host_config: HostConfig, facts: HostFacts)
     _check_paths(host_config)
     _check_sysctls(host_config)
     _check_network(config, host_config)
+    _check_names(host_config)
+
+
+def validate_merged(config: ContainerConfig, host_config: HostConfig) -> None:
+    """What has come from the image too. Raises InvalidArgument."""
+    _check_config(config)
+    if host_config.restart_policy.name == ON_UNHEALTHY and not probe_command(config):
+        raise InvalidArgument(f"restart policy '{ON_UNHEALTHY}' needs a health check")
 
 
 # --- errors ---------------------------------------------------------------------------------------
@@ -56,19 +65,19 @@ def _check_config(config: ContainerConfig) -> None:
         parse_signal(config.stop_signal)
     check_environment(config.env or ())
     _check_healthcheck(config.healthcheck)
-    for name in (config.hostname, config.domainname):
-        _check_hostname(name)
+    _check_hostname("hostname", config.hostname)
+    _check_hostname("domain name", config.domainname)
     for text in (config.user, config.working_dir, *(config.entrypoint or ()), *(config.cmd or ())):
         if "\0" in text:
             raise InvalidArgument(f"invalid argument: {text!r}: contains a nul byte")
 
 
-def _check_hostname(name: str) -> None:
-    if len(name.encode()) > MAX_HOSTNAME:
-        raise InvalidArgument(f'hostname "{name}" is too long (maximum {MAX_HOSTNAME} bytes)')
+def _check_hostname(what: str, name: str) -> None:
+    if len(name.encode(errors="replace")) > MAX_HOSTNAME:
+        raise InvalidArgument(f'{what} "{name}" is too long (maximum {MAX_HOSTNAME} bytes)')
     if any(character.isspace() or not character.isprintable() for character in name):
         # It goes into /etc/hosts: a line break would add an entry.
-        raise InvalidArgument(f"invalid hostname: {name!r}")
+        raise InvalidArgument(f"invalid {what}: {name!r}")
 
 
 def _check_healthcheck(check: Healthcheck | None) -> None:
@@ -87,10 +96,8 @@ def _check_healthcheck(check: Healthcheck | None) -> None:
         raise InvalidArgument("Retries in Healthcheck cannot be negative")
 
 
-def _check_restart(config: ContainerConfig, host: HostConfig) -> None:
+def _check_restart(host: HostConfig) -> None:
     policy = host.restart_policy
-    if policy.name == ON_UNHEALTHY and not probe_command(config):
-        raise InvalidArgument(f"restart policy '{ON_UNHEALTHY}' needs a health check")
     if host.auto_remove and policy.name not in ("", "no"):
         raise InvalidArgument("can't create 'AutoRemove' container with restart policy")
     _check_restart_policy(policy)
@@ -98,7 +105,7 @@ def _check_restart(config: ContainerConfig, host: HostConfig) -> None:
 
 def _check_restart_policy(policy: RestartPolicy) -> None:
     count = policy.maximum_retry_count
-    if policy.name in ("always", "unless-stopped", "no"):
+    if policy.name in ("always", "unless-stopped", "no", ""):
         if count:
             negative = " and cannot be negative" if count < 0 else ""
             raise InvalidArgument(
@@ -108,7 +115,7 @@ def _check_restart_policy(policy: RestartPolicy) -> None:
     elif policy.name in ("on-failure", ON_UNHEALTHY):
         if count < 0:
             raise InvalidArgument("invalid restart policy: maximum retry count cannot be negative")
-    elif policy.name or count:
+    else:
         raise InvalidArgument(
             f"invalid restart policy: unknown policy '{policy.name}'; use one of "
             "'no', 'always', 'on-failure', or 'unless-stopped'"
@@ -256,3 +263,14 @@ def _check_network(config: ContainerConfig, host: HostConfig) -> None:
     for given, what in conflicts:
         if given:
             raise InvalidArgument(f"conflicting options: {what}")
+
+
+def _check_names(host: HostConfig) -> None:
+    """What becomes of hosts and resolv.conf."""
+    for entry in host.extra_hosts:
+        name, colon, address = entry.partition(":")
+        if not colon or not name:
+            raise InvalidArgument(f'bad format for add-host: "{entry}"')
+        if address != HOST_GATEWAY:
+            hosts_line(entry)
+    resolv_conf("", host.dns, host.dns_search, host.dns_options)

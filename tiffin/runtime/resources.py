@@ -97,12 +97,12 @@ def _check_cpuset(host: HostConfig, facts: HostFacts) -> None:
 def parse_list(text: str) -> frozenset[int]:
     """The numbers of the kernel's list format: "0-3,8". ValueError for anything else."""
     found: set[int] = set()
-    for part in filter(None, text.strip().split(",")):
+    for part in text.strip().split(",") if text.strip() else ():
         first, dash, last = part.partition("-")
-        end = int(last if dash else first)
-        if end > 8192 or int(first) < 0:
+        start, end = int(first), int(last if dash else first)
+        if not 0 <= start <= end <= 8192:
             raise ValueError(text)
-        found.update(range(int(first), end + 1))
+        found.update(range(start, end + 1))
     return frozenset(found)
 
 

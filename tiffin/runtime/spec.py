@@ -47,7 +47,7 @@ from tiffin.core.container import HostConfig, Mount, Ulimit
 from tiffin.core.workload import Overlay, Workload
 from tiffin.errors import InvalidArgument
 from tiffin.runtime import apparmor, capabilities, devices, limits, paths, seccomp_profile
-from tiffin.runtime.checks import validate
+from tiffin.runtime.checks import validate, validate_merged
 from tiffin.runtime.discards import adapt
 from tiffin.runtime.facts import HostFacts, Observed
 from tiffin.runtime.security import UNCONFINED, SecurityOptions, parse_security_options
@@ -62,6 +62,7 @@ __all__ = [
     "environment",
     "plan",
     "validate",
+    "validate_merged",
     "wants_host_users",
 ]
 

@@ -19,7 +19,6 @@ from tiffin.core.lifecycle import (
     Action,
     Recovery,
     check_name,
-    check_restart_policy,
     counted_uptime,
     failed_start,
     gives_up_unhealthy,
@@ -164,11 +163,6 @@ def test_backoff_doubles_to_a_minute_and_resets_after_ten_seconds_up() -> None:
     assert delays[1:4] == [0.1, 0.2, 0.4]
     assert delays[-1] == 60.0
     assert next_backoff(60.0, 10.0) == 0.1
-
-
-def test_auto_remove_and_a_restart_policy_contradict_each_other() -> None:
-    with pytest.raises(InvalidArgument, match="AutoRemove"):
-        check_restart_policy(RestartPolicy("always"), auto_remove=True)
 
 
 def test_a_failed_first_start_leaves_the_container_created() -> None:
