@@ -114,6 +114,8 @@ def test_v2_discards_swappiness_and_says_so(asked: Asked) -> None:
         ({"DeviceRequests": [{"Driver": "nvidia", "Count": -1, "Capabilities": [["gpu"]]}]},
          'could not select device driver "nvidia" with capabilities: [[gpu]]'),
         ({"Memory": 1}, "Minimum memory limit allowed is 6MB"),
+        ({"StorageOpt": {"size": "x"}}, "invalid size: 'x'"),
+        ({"StorageOpt": {"color": "x"}}, "unknown option color"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_a_400_in_dockers_words(

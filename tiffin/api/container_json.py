@@ -48,7 +48,6 @@ _READ_ONLY = (
 # Docker's HostConfig fields that tiffin refuses unless they hold one of these values.
 UNSUPPORTED_HOST_FIELDS: dict[str, tuple[Any, ...]] = {
     "Cgroup": (),
-    "StorageOpt": (),
 }
 # Said by the docker CLI about itself: accepted, and of no consequence.
 IGNORED_HOST_FIELDS = frozenset({"ContainerIDFile"})

@@ -23,6 +23,7 @@ from tiffin.core.lifecycle import Action
 from tiffin.core.merge import merge
 from tiffin.core.ports import requested_ports
 from tiffin.core.publishing import Publishing
+from tiffin.core.storageopts import size_limit
 from tiffin.core.update import Update, updated
 from tiffin.core.workload import Attachment, ExitAnswer
 from tiffin.engine.attachments import network_of
@@ -179,6 +180,8 @@ class Containers:
             chain = image.chain_id
             snapshot = await asyncio.to_thread(self._snapshots.prepare, chain)
             undo.push_async_callback(asyncio.to_thread, self._snapshots.remove, snapshot)
+            if limit := size_limit(host_config.storage_opt):
+                await asyncio.to_thread(self._snapshots.limit, snapshot, limit)
             failpoints.reach("create-snapshot")
             mounts = await self._mounting.resolve(wanted, host_config, snapshot, undo)
             failpoints.reach("create-mounts")

@@ -11,6 +11,7 @@ from tiffin.core.lifecycle import ON_UNHEALTHY
 from tiffin.core.merge import check_environment
 from tiffin.core.network import HOST_GATEWAY, hosts_line, resolv_conf
 from tiffin.core.signals import parse_signal
+from tiffin.core.storageopts import size_limit
 from tiffin.errors import InvalidArgument
 from tiffin.runtime import capabilities, devices, seccomp_profile
 from tiffin.runtime.facts import HostFacts
@@ -171,6 +172,7 @@ def _check_limits(host: HostConfig) -> None:
         raise InvalidArgument(
             f"Invalid value {host.oom_score_adj}, range for oom score adj is [-1000, 1000]"
         )
+    size_limit(host.storage_opt)
     for limit in host.ulimits:
         _check_ulimit(limit)
     if "" in host.annotations:

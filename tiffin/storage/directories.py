@@ -13,7 +13,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from tiffin.kernel import mounts, rootpath
+from tiffin.errors import InvalidArgument
+from tiffin.kernel import mounts, quota, rootpath
 from tiffin.storage.background import Background
 from tiffin.storage.blobs import no_space_is_named
 from tiffin.storage.trash import Trash
@@ -100,6 +101,26 @@ class Directories:
             os.chown(self.fs(target), status.st_uid, status.st_gid)
         if stat.S_IMODE(status.st_mode) != 0o755:
             os.chmod(self.fs(target), stat.S_IMODE(status.st_mode))
+
+    def limit(self, number: int, size_bytes: int) -> None:
+        """Bound what is written into it. Raises InvalidArgument where no file system counts."""
+        # A project of its own: no other directory of this file system has the number.
+        project = os.stat(self._path(number)).st_ino & 0xFFFF_FFFF
+        try:
+            for path in (self.fs(number), self.work(number)):
+                fd = os.open(path, _OPEN)
+                try:
+                    quota.join_project(fd, project)
+                    quota.limit_project(fd, project, size_bytes)
+                finally:
+                    os.close(fd)
+        except OSError as error:
+            if error.errno not in quota.ABSENT:
+                raise
+            raise InvalidArgument(
+                "--storage-opt is supported only for overlay over ext4 or xfs "
+                "with 'prjquota' or 'pquota' mount option"
+            ) from error
 
     def sync(self) -> None:
         """Bring everything to the disk."""

@@ -102,6 +102,10 @@ class SnapshotStore:
             raise
         return str(number)
 
+    def limit(self, active: str, size_bytes: int) -> None:
+        """Bound what is written into it. Raises InvalidArgument where the file system cannot."""
+        self._directories.limit(self._find_active(active).id, size_bytes)
+
     def overlay(self, active: str) -> Overlay:
         """The directories to mount. Where DATA_ROOT works by copies `upper` is all, `lower` ()."""
         row = self._find_active(active)

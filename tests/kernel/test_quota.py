@@ -1,0 +1,62 @@
+"""A container's own layer with a limit, on a file system that counts, and on one that does not."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tiffin.errors import InvalidArgument
+from tiffin.storage.directories import Directories
+
+pytestmark = pytest.mark.root
+
+
+def test_where_nothing_counts_a_limit_is_refused(tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "none", tmp_path], check=True)
+    directories = Directories(str(tmp_path))
+    try:
+        number = directories.take()
+        with pytest.raises(InvalidArgument, match="supported only for overlay over ext4 or xfs"):
+            directories.limit(number, 1 << 20)
+    finally:
+        directories.close()
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+@pytest.fixture
+def counted(tmp_path: Path) -> Iterator[Path]:
+    """An ext4 with project quota."""
+    image, mounted = tmp_path / "image", tmp_path / "mounted"
+    image.touch()
+    os.truncate(image, 64 << 20)
+    mounted.mkdir()
+    subprocess.run(
+        ["mkfs.ext4", "-q", "-O", "quota,project", "-E", "quotatype=prjquota", image], check=True
+    )
+    done = subprocess.run(["mount", "-o", "loop,prjquota", image, mounted], check=False)
+    if done.returncode:
+        pytest.skip("the kernel has no project quota, or no loop devices")
+    yield mounted
+    subprocess.run(["umount", mounted], check=True)
+
+
+def test_a_limited_directory_takes_no_more_than_its_size(counted: Path) -> None:
+    directories = Directories(str(counted))
+    try:
+        limited, free = directories.take(), directories.take()
+        directories.limit(limited, 1 << 20)
+        os.mkdir(f"{directories.fs(limited)}/deep")
+        with pytest.raises(OSError, match=r"quota|space") as caught:
+            Path(f"{directories.fs(limited)}/deep/file").write_bytes(b"x" * (2 << 20))
+        assert caught.value.errno in (errno.EDQUOT, errno.ENOSPC)
+        Path(f"{directories.fs(free)}/file").write_bytes(b"x" * (2 << 20))
+        # What overlay moves from its work directory belongs to the same project.
+        Path(f"{directories.work(limited)}/moved").touch()
+        os.rename(f"{directories.work(limited)}/moved", f"{directories.fs(limited)}/moved")
+    finally:
+        directories.close()
