@@ -159,6 +159,37 @@ def test_many_containers_have_ranges_of_their_own_and_a_killed_daemon_loses_none
     assert set(last.values()) == {min(before.values())}
 
 
+@pytest.mark.root
+@pytest.mark.threat("id-ranges")
+def test_a_range_is_taken_as_long_as_anybody_has_it() -> None:
+    """Who joins another's network joins its user namespace too, and goes on when that one ends:
+    its range is nobody else's yet.
+
+    Defence: a range is noted for each container that has it, also across a killed daemon.
+    Seen to fail: noted for the first alone, the next container had the range of who had joined.
+    """
+    flags = ("run", "-d", "--network", "none", "busybox", "sleep", "1000")
+    with LiveDaemon() as daemon:
+        daemon.load_busybox()
+        run = daemon.docker
+        run("run", "-d", "--name", "first", "--network", "none", "busybox", "sleep", "1000")
+        joins = ("--network", "container:first")
+        run("run", "-d", "--name", "second", *joins, "busybox", "sleep", "1000")
+        shared = ranges_of(daemon)
+        run("rm", "-f", "first")
+        run(*flags)
+        before = ranges_of(daemon)
+        daemon.kill9()
+        daemon.start()
+        run(*flags)
+        after = ranges_of(daemon)
+    assert daemon.leaks() == []
+
+    assert shared["/first"] == shared["/second"] == before["/second"]
+    assert len(set(before.values())) == len(before) == 2
+    assert len(set(after.values())) == len(after) == 3
+
+
 def _pid_in(name: str, ranges: dict[str, int]) -> int:
     """The first process of the container with that range."""
     for entry in os.listdir("/proc"):

@@ -33,6 +33,7 @@ from tiffin.core.workload import (
 )
 from tiffin.engine.attachments import Attachments, Guest
 from tiffin.engine.catalog import Catalog
+from tiffin.engine.donors import donors
 from tiffin.engine.events import Events
 from tiffin.engine.heldclients import HeldClients
 from tiffin.engine.idranges import IdRanges
@@ -139,7 +140,7 @@ class Supervisor:
     async def _bring_up(self, container: Container) -> Container:
         async with AsyncExitStack() as undo:
             id_range, join_pids = self._namespaces(container)
-            if id_range is not None and "user" not in join_pids:
+            if id_range is not None:
                 undo.callback(self._id_ranges.release, container.id)
             links = linked(container, self._catalog)
             attached = await self._attachments.prepare(
@@ -218,26 +219,17 @@ class Supervisor:
             os.close(waiting.connection)
 
     def _namespaces(self, container: Container) -> tuple[IdRange | None, dict[str, int]]:
-        join_pids: dict[str, int] = {}
-        joined: Container | None = None
-        host = container.host_config
-        for kind, mode in (
-            ("network", host.network_mode),
-            ("pid", host.pid_mode),
-            ("ipc", host.ipc_mode),
-        ):
-            if not mode.startswith("container:"):
-                continue
-            joined = self._catalog.get(mode.removeprefix("container:"))
-            if joined.state.status is not Status.RUNNING:
-                raise Conflict(f"cannot join {kind} of a non running container: {joined.id}")
-            join_pids[kind] = joined.state.pid
-        if joined is not None:
+        joined = donors(container.host_config, self._catalog.get)
+        join_pids = {kind: donor.state.pid for kind, donor in joined.items()}
+        if joined:
             # Namespaces belong to the user namespace that made them: who joins them joins that too.
-            if joined.state.id_range is not None:
-                join_pids["user"] = joined.state.pid
-            return joined.state.id_range, join_pids
-        if not self._id_ranges.wanted(host):
+            donor = next(iter(joined.values()))
+            if donor.state.id_range is not None:
+                join_pids["user"] = donor.state.pid
+                # It may go on when the other has ended.
+                self._id_ranges.keep(container.id, donor.state.id_range)
+            return donor.state.id_range, join_pids
+        if not self._id_ranges.wanted(container.host_config):
             return None, join_pids
         return self._id_ranges.acquire(container.id), join_pids
 
