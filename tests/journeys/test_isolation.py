@@ -388,6 +388,34 @@ def test_an_exec_in_a_container_has_its_bounds(daemon: LiveDaemon, client: str) 
     run("rm", "-f", name)
 
 
+def test_shared_memory_is_shared_with_who_may_join(daemon: LiveDaemon, client: str) -> None:
+    run = daemon.client(client)
+    open_, closed = f"open-{client}", f"closed-{client}"
+    script = "echo theirs > /dev/shm/x; exec sleep 1000"
+    run("run", "-d", "--name", open_, "--ipc", "shareable", "busybox", "sh", "-c", script)
+    run("run", "-d", "--name", closed, "busybox", "sleep", "1000")
+    run("exec", open_, "sh", "-c", "until [ -e /dev/shm/x ]; do :; done")
+    joins = ("run", "--rm", "--ipc", f"container:{open_}", "busybox", "sh", "-c")
+    assert run(*joins, "cat /dev/shm/x; echo ours > /dev/shm/y").stdout == "theirs\n"
+    assert run("exec", open_, "cat", "/dev/shm/y").stdout == "ours\n"
+    refused = run("run", "--rm", "--ipc", f"container:{closed}", "busybox", "true", check=False)
+    assert refused.returncode == 125
+    assert "non-shareable IPC" in refused.stderr
+    both = ("--ipc", f"container:{open_}", "--pid", f"container:{closed}")
+    refused = run("run", "--rm", *both, "busybox", "true", check=False)
+    assert refused.returncode == 125
+    assert "they have user namespaces of their own" in refused.stderr
+    run("rm", "-f", open_, closed)
+
+
+def test_the_hosts_shared_memory_is_the_hosts(daemon: LiveDaemon, client: str) -> None:
+    name = f"tiffin-{os.getpid()}-{client}"
+    in_busybox(daemon, client, "--ipc", "host", script=f"echo seen > /dev/shm/{name}")
+    file = Path("/dev/shm", name)
+    assert file.read_text() == "seen\n"
+    file.unlink()
+
+
 def test_a_hosts_file_and_a_hostname_are_the_containers(daemon: LiveDaemon, client: str) -> None:
     seen = in_busybox(
         daemon, client, "-h", "web", "--add-host", "db:10.9.8.7", "--add-host",

@@ -132,6 +132,21 @@ class CloneTree(Operation):
         return f"bind {self.source} on {self.target}"
 
 
+class CloneShared(Operation):
+    """A copy of a mount that lies in another process's mount namespace."""
+
+    __slots__ = ("path", "pid", "target", "words")
+
+    def __init__(self, pid: int, path: str, target: str, words: list[str]) -> None:
+        self.pid = pid
+        self.path = path
+        self.target = target
+        self.words = words
+
+    def describe(self) -> str:
+        return f"bind {self.path} of process {self.pid} on {self.target}"
+
+
 class MakeDevices(Operation):
     """/dev: a tmpfs of the host's user namespace, where nodes may be made and can be opened."""
 
@@ -427,6 +442,9 @@ def _plan_mount(result: Plan, mount: Config, linux: Config, extra: Config) -> No
     if own.get("overlay"):
         operation = MakeOverlay(own["overlay"], Options(words).set, own.get("subpath") or "")
         result.create.append(Attach(result.detach(operation), source, target))
+    elif own.get("pid"):
+        shared = CloneShared(own["pid"], target, target, words)
+        result.create.append(Attach(result.detach(shared), source, target))
     elif is_bind(mount):
         late = next((word for word in words if word.endswith("unbindable")), "")
         early = [word for word in words if word != late]

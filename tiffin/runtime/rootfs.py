@@ -14,7 +14,7 @@ from tiffin.kernel import mounts, syscalls
 from tiffin.runtime import operations
 from tiffin.runtime.building import NODE_KINDS
 from tiffin.runtime.mountwords import Options
-from tiffin.runtime.operations import CloneTree, MakeDevices, MakeOverlay, Operation
+from tiffin.runtime.operations import CloneShared, CloneTree, MakeDevices, MakeOverlay, Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -267,6 +267,51 @@ def _clone_tree(operation: Operation, ids: Ids, _scratch: str) -> int:
     return tree
 
 
+def _clone_shared(operation: Operation, _ids: Ids, _scratch: str) -> int:
+    """The kernel copies mounts of one's own namespace only: it is entered for that."""
+    assert isinstance(operation, CloneShared)
+    options = Options(operation.words)
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        theirs = os.open(f"/proc/{operation.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            syscalls.setns(theirs, syscalls.CLONE_NEWNS)
+        finally:
+            os.close(theirs)
+        try:
+            tree = _tree_at(operation.path)
+        finally:
+            syscalls.setns(own, syscalls.CLONE_NEWNS)
+            os.chdir("/")
+    finally:
+        os.close(own)
+    try:
+        mounts.mount_setattr(
+            tree,
+            set_attributes=options.set,
+            clear_attributes=options.clear,
+            propagation=options.propagation,
+        )
+    except BaseException:
+        os.close(tree)
+        raise
+    return tree
+
+
+def _tree_at(path: str) -> int:
+    """In a root that is not ours: no link on the way is followed."""
+    root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        resolve = mounts.RESOLVE_IN_ROOT | mounts.RESOLVE_NO_SYMLINKS
+        found = mounts.openat2(root, path, os.O_PATH | os.O_DIRECTORY, resolve=resolve)
+        try:
+            return mounts.open_tree(found, "", mounts.OPEN_TREE_CLONE | mounts.AT_EMPTY_PATH)
+        finally:
+            os.close(found)
+    finally:
+        os.close(root)
+
+
 def _open_source(operation: CloneTree) -> int:
     source = os.open(operation.source, os.O_PATH | os.O_CLOEXEC)
     if not operation.subpath:
@@ -376,5 +421,6 @@ def _make_node(directory: int, node: operations.Config, ids: Ids) -> None:
 _MAKERS: dict[type[Operation], Callable[[Operation, Ids, str], int]] = {
     MakeOverlay: _make_overlay,
     CloneTree: _clone_tree,
+    CloneShared: _clone_shared,
     MakeDevices: _make_devices,
 }

@@ -26,7 +26,8 @@ How the rest is to be read:
   "idmap" (or "ridmap": with everything below) says: map ids as `linux.uidMappings` do, where the
   file system can, else bind it as it is. A tmpfs with "idmap" is /dev: made in the host's user
   namespace, idmapped, bound. "rro" is read-only with everything below. A volume may have
-  "tiffin": {"subpath": "a/b"}, to be resolved inside `source`. An image's mount has
+  "tiffin": {"subpath": "a/b"}, to be resolved inside `source`; /dev/shm of a joined container has
+  "tiffin": {"pid": n}, in whose mount namespace it is. An image's mount has
   "tiffin": {"overlay": as above, "subpath"}. On v1 the type "cgroup" stands for a
   tmpfs and one mount a hierarchy.
 - `linux.devices` are all nodes of /dev; `linux.resources` is for kernel.cgroup.Cgroup.create.
@@ -195,7 +196,10 @@ def _mounts(workload: Workload, facts: HostFacts, id_map: Map) -> list[OCIMount]
     taken = {mount["destination"] for mount in theirs}
     ours = [
         mount
-        for mount in _default_mounts(host, facts, mapped=bool(id_map))
+        for mount in [
+            *_default_mounts(host, facts, mapped=bool(id_map)),
+            *_shared_memory(host, workload.join_pids.get("ipc", 0)),
+        ]
         if mount["destination"] not in taken
         and not ("/dev" in taken and mount["destination"].startswith("/dev/"))
     ]
@@ -224,10 +228,24 @@ def _default_mounts(host: HostConfig, facts: HostFacts, *, mapped: bool) -> list
     elif facts.cgroup_version:
         mounts.append(_mount("/sys/fs/cgroup", "cgroup", "cgroup", [*read_only, *guarded]))
     mounts.append(_mount("/dev/mqueue", "mqueue", "mqueue", list(guarded)))
-    if host.ipc_mode != "none":
-        size = f"size={host.shm_size or DEFAULT_SHM_SIZE}"
-        mounts.append(_mount("/dev/shm", "tmpfs", "shm", [*guarded, "mode=1777", size]))
     return mounts
+
+
+def _shared_memory(host: HostConfig, donor: int) -> list[OCIMount]:
+    """POSIX shared memory goes with the IPC namespace: `donor` is whose is joined."""
+    guarded = ["nosuid", "noexec", "nodev"]
+    if host.ipc_mode == "none":
+        return []
+    if host.ipc_mode == "host":
+        return [_mount("/dev/shm", "bind", "/dev/shm", ["rbind", "rprivate", *guarded])]
+    if donor:
+        # Another mount namespace's: no path of the host leads there.
+        words = ["bind", "rprivate", *guarded]
+        shared = _mount("/dev/shm", "bind", f"/proc/{donor}/root/dev/shm", words)
+        shared["tiffin"] = {"pid": donor}
+        return [shared]
+    size = f"size={host.shm_size or DEFAULT_SHM_SIZE}"
+    return [_mount("/dev/shm", "tmpfs", "shm", [*guarded, "mode=1777", size])]
 
 
 def _user_mounts(workload: Workload, id_map: Map) -> list[OCIMount]:

@@ -252,6 +252,14 @@ def test_a_read_only_root_makes_the_engines_mounts_read_only_too() -> None:
     assert "ro" not in mounts(config)["/dev/shm"]["options"]
 
 
+def test_shared_memory_goes_with_the_ipc_namespace() -> None:
+    of_host = mounts(planned(HostConfig(ipc_mode="host")))["/dev/shm"]
+    joined = planned(HostConfig(ipc_mode="container:x"), join_pids={"ipc": 47})
+
+    assert (of_host["type"], of_host["source"]) == ("bind", "/dev/shm")
+    assert mounts(joined)["/dev/shm"]["tiffin"] == {"pid": 47}
+
+
 def test_no_shm_for_ipc_none() -> None:
     assert "/dev/shm" not in mounts(planned(HostConfig(ipc_mode="none")))
 
