@@ -17,7 +17,6 @@ from tiffin.build.instructions import (
     Instruction,
     Label,
     OnBuild,
-    Shell,
     StopSignal,
     User,
     Volume,
@@ -38,12 +37,12 @@ _ALLOWED = (
     HealthCheck,
     Label,
     OnBuild,
-    Shell,
     StopSignal,
     User,
     Volume,
     Workdir,
 )
+_NAMES = frozenset(kind.__name__.upper() for kind in _ALLOWED)
 
 
 def parse_changes(lines: list[str], document: Mapping[str, Any] | None = None) -> Changes:
@@ -52,7 +51,13 @@ def parse_changes(lines: list[str], document: Mapping[str, Any] | None = None) -
     `document` is the config that the body of POST /commit may hold; what it names wins over the
     container's.
     """
-    instructions = parse_instructions([line for line in lines if line.strip()])
+    given_lines = [line for line in lines if line.strip()]
+    for line in given_lines:
+        word = line.split()[0]
+        # Before anything is parsed: what is not allowed may say what it likes.
+        if not word.startswith("#") and word.upper() not in _NAMES:
+            raise InvalidArgument(f"{word} is not a valid change command")
+    instructions = parse_instructions(given_lines)
     for instruction in instructions:
         if not isinstance(instruction, _ALLOWED):
             raise InvalidArgument(f"{instruction.name} is not a valid change command")

@@ -567,11 +567,12 @@ class Containers:
         running = container.state.status is Status.RUNNING
         async with AsyncExitStack() as stack:
             if pause and running:
-                await self._hold_still(container.id, stack)
+                await self._hold_still(container, stack)
                 failpoints.reach("commit-paused")
             committed = await asyncio.to_thread(self._snapshots.commit_copy, container.snapshot)
         failpoints.reach("commit-layer")
         config = changes(container.config)
+        named = f"{repository}:{tag or 'latest'}" if repository else ""
         image_id = await self._images.commit(
             container.image_id,
             committed,
@@ -579,27 +580,30 @@ class Containers:
             author=author,
             comment=comment,
             container_id=container.id,
-            reference=f"{repository}:{tag or 'latest'}" if repository else "",
+            reference=named,
         )
         self._events.emit(
             "container",
             "commit",
             container.id,
-            container_attributes(container) | {"comment": comment},
+            container_attributes(container)
+            | {"comment": comment, "imageID": image_id, "imageRef": named},
         )
         return image_id
 
-    async def _hold_still(self, container_id: str, stack: AsyncExitStack) -> None:
+    async def _hold_still(self, container: Container, stack: AsyncExitStack) -> None:
         """Frozen until the stack ends. One that exits meanwhile changes nothing any more either."""
         try:
-            await self._runtime.pause(container_id)
+            await self._runtime.pause(container.id)
         except Conflict:
             return
-        stack.push_async_callback(self._go_on, container_id)
+        stack.push_async_callback(self._go_on, container)
+        self._emit(container, "pause")
 
-    async def _go_on(self, container_id: str) -> None:
+    async def _go_on(self, container: Container) -> None:
         with suppress(Conflict):
-            await self._runtime.unpause(container_id)
+            await self._runtime.unpause(container.id)
+            self._emit(container, "unpause")
 
     def _emit(self, container: Container, action: str) -> None:
         self._events.emit("container", action, container.id, container_attributes(container))

@@ -1,0 +1,151 @@
+"""Containers after their start, against a real dockerd: `python -m bench.containers [--write]`.
+
+Exec, stop, rm, commit, cp. Needs root, Debian's docker.io and the docker CLI.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bench.engines import Engine
+from bench.measure import Row, Unix, call, command, paired
+from bench.report import report
+
+NAME = "bench"
+BIG_BYTES = 1 << 30
+PIECE = 1 << 20
+
+
+def quiet(argv: list[str]) -> None:
+    subprocess.run(argv, stdout=subprocess.DEVNULL, check=True)
+
+
+def start(engine: Engine, *words: str) -> None:
+    quiet(engine.docker("run", "-d", "--name", NAME, "busybox", *words))
+
+
+def remove(engine: Engine) -> None:
+    quiet(engine.docker("rm", "-f", NAME))
+
+
+def both(ours: Engine, theirs: Engine, action: Callable[[Engine], None]) -> None:
+    for engine in (ours, theirs):
+        action(engine)
+
+
+def execs(ours: Engine, theirs: Engine, runs: int) -> Iterator[Row]:
+    both(ours, theirs, lambda engine: start(engine, "sleep", "100000"))
+    flags = ("exec", NAME, "true")
+    peer = command(theirs, theirs.docker(*flags))
+    mine, by_docker = command(ours, ours.tiffin(*flags)), command(ours, ours.docker(*flags))
+    yield paired("`tiffin exec` / `docker exec`", mine, peer, 1 / 3, runs=runs)
+    yield paired("`docker exec`, our daemon / dockerd", by_docker, peer, 1 / 3, runs=runs)
+    both(ours, theirs, remove)
+
+
+class Prepared:
+    """An API call on a container that each round has a new one of, made outside the time."""
+
+    def __init__(self, engine: Engine, prepare: list[tuple[str, str]], method: str, path: str):
+        self._engine = engine
+        self._connection = Unix(engine.socket)
+        self._prepare, self._method, self._path = prepare, method, path
+
+    def ready(self) -> Callable[[], None]:
+        body = json.dumps({"Image": "busybox", "Cmd": ["sh", "-c", WAITING]})
+        made = json.loads(call(self._connection, "POST", "/containers/create", body))["Id"]
+        for method, path in self._prepare:
+            call(self._connection, method, f"/containers/{made}{path}")
+
+        def act() -> None:
+            call(self._connection, self._method, f"/containers/{made}{self._path}")
+
+        def clean() -> None:
+            if self._method != "DELETE":
+                call(self._connection, "DELETE", f"/containers/{made}?force=1")
+
+        self.clean = clean
+        return act
+
+
+WAITING = "trap 'exit 0' TERM; while :; do sleep 1000 & wait; done"  # ends at once when asked
+
+
+def in_turn(what: str, ours: Prepared, theirs: Prepared, target: float, runs: int) -> Row:
+    samples: tuple[list[float], list[float]] = ([], [])
+    for number in range(runs + 1):
+        for prepared, times in zip((ours, theirs), samples, strict=True):
+            act = prepared.ready()
+            time.sleep(0.2)  # what a start leaves behind itself is not part of the end
+            started = time.perf_counter()
+            act()
+            if number:
+                times.append((time.perf_counter() - started) * 1000)
+            prepared.clean()
+    return Row(what, statistics.median(samples[0]), statistics.median(samples[1]), "ms", target)
+
+
+def ends(ours: Engine, theirs: Engine, runs: int) -> Iterator[Row]:
+    started = [("POST", "/start")]
+    for what, prepare, method, path in (
+        ("stop of one that ends when asked", started, "POST", "/stop"),
+        ("kill", started, "POST", "/kill"),
+        ("rm of one that has ended", [*started, ("POST", "/kill")], "DELETE", ""),
+        ("rm -f of one that runs", started, "DELETE", "?force=1"),
+    ):
+        pair = [Prepared(engine, prepare, method, path) for engine in (ours, theirs)]
+        yield in_turn(f"API {what}", *pair, 1 / 3, runs)
+
+
+def big(ours: Engine, theirs: Engine, runs: int) -> Iterator[Row]:
+    """One gigabyte that does not compress, in a container's layer."""
+    rounds = max(runs // 5, 2)
+    with tempfile.TemporaryDirectory(prefix="tfnb") as work:
+        source = Path(work, "big")
+        with source.open("wb") as file:
+            for _ in range(BIG_BYTES // PIECE):
+                file.write(os.urandom(PIECE))
+        both(ours, theirs, lambda engine: start(engine, "sleep", "100000"))
+        inward = ("cp", "-q", str(source), f"{NAME}:/big")
+        peer = command(theirs, theirs.docker(*inward))
+        mine, by_docker = command(ours, ours.tiffin(*inward)), command(ours, ours.docker(*inward))
+        yield paired("`tiffin cp` of 1 GB in", mine, peer, 1, runs=rounds)
+        yield paired("`docker cp` of 1 GB in, our daemon", by_docker, peer, 1, runs=rounds)
+        outward = ("cp", "-q", f"{NAME}:/big", f"{work}/out")
+        peer = command(theirs, theirs.docker(*outward))
+        mine, by_docker = command(ours, ours.tiffin(*outward)), command(ours, ours.docker(*outward))
+        yield paired("`tiffin cp` of 1 GB out", mine, peer, 1, runs=rounds)
+        yield paired("`docker cp` of 1 GB out, our daemon", by_docker, peer, 1, runs=rounds)
+        Path(work, "out").unlink()
+        yield from commits(ours, theirs, rounds)
+        both(ours, theirs, remove)
+
+
+def commits(ours: Engine, theirs: Engine, rounds: int) -> Iterator[Row]:
+    def commit(engine: Engine) -> Callable[[], None]:
+        # Another file each time: the same layer again would be found to be there.
+        serial = iter(range(1_000_000))
+
+        def run() -> None:
+            quiet(engine.docker("exec", NAME, "sh", "-c", f"echo {next(serial)} > /serial"))
+            quiet(engine.docker("commit", NAME, "committed"))
+            quiet(engine.docker("rmi", "committed"))
+
+        return run
+
+    yield paired("commit of 1 GB, and rmi", commit(ours), commit(theirs), 1, runs=rounds)
+
+
+PARTS = {"execs": execs, "ends": ends, "big": big}
+
+
+if __name__ == "__main__":
+    sys.exit(report(__doc__, "containers", PARTS))
