@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
@@ -28,7 +29,7 @@ def run(wire: Wire, steps: Iterable[Step]) -> dict[str, Any]:
     answers = {}
     for step in steps:
         path = step.path
-        for name, value in saved.items():
+        for name, value in {**saved, "now": str(int(time.time()) + 1)}.items():
             path = path.replace("{" + name + "}", value)
         asked = Wire(wire.path, wire.version if step.versioned else "", wire.timeout)
         answer = asked(
@@ -37,12 +38,24 @@ def run(wire: Wire, steps: Iterable[Step]) -> dict[str, Any]:
             step.body,
             content_type=step.content_type,
         )
-        answers[step.name] = normal(answer)
+        answers[step.name] = {**normal(answer), **_events(step, answer)}
         if step.shape_only:
             answers[step.name]["body"] = shape(answers[step.name]["body"])
         if answer.status < 300:
             saved |= {name: answer.json()[key] for name, key in step.save.items()}
     return answers
+
+
+def _events(step: Step, answer: Answer) -> dict[str, Any]:
+    """Each as its type, its action and the names of its attributes."""
+    if not step.events or answer.status != 200:
+        return {}
+    return {
+        "body": [
+            " ".join([event["Type"], event["Action"], *sorted(event["Actor"]["Attributes"])])
+            for event in answer.lines()
+        ]
+    }
 
 
 def normal(answer: Answer) -> dict[str, Any]:

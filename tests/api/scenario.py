@@ -1,6 +1,7 @@
 """Requests whose answers are recorded from a real dockerd and asked again of tiffin.
 
-A step is a request with a name; `save` keeps a field of the answer for later paths ("{web}").
+A step is a request with a name; `save` keeps a field of the answer for later paths ("{web}");
+"{now}" is the moment of asking.
 Steps of one journey run in order on one engine that has busybox:latest and nothing else. Containers
 use the network "none", so that the recording engine needs no bridge.
 """
@@ -8,6 +9,7 @@ use the network "none", so that the recording engine needs no bridge.
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +26,7 @@ class Step:
     save: Mapping[str, str] = field(default_factory=dict)  # placeholder -> key in the answer
     versioned: bool = True
     shape_only: bool = False  # the values are the machine's
+    events: bool = False  # each one counts: what happened, and what is told of it
 
 
 HOST = {"NetworkMode": "none"}
@@ -355,7 +358,66 @@ BUILDS = [
     Step("prune the cache", "POST", "/build/prune"),
 ]
 
+_WITH_VOLUME = {**HOST, "Binds": ["watched:/data"]}
+
+
+def _events(name: str, **filters: list[str]) -> Step:
+    chosen = json.dumps(filters).replace(" ", "")
+    return Step(name, "GET", f"/events?since=1&until={{now}}&filters={chosen}", events=True)
+
+
+EVENTS = [
+    Step(
+        "create a first",
+        "POST",
+        "/containers/create?name=first",
+        {**SLEEP, "HostConfig": _WITH_VOLUME},
+    ),
+    Step("start it", "POST", "/containers/first/start"),
+    Step("kill it", "POST", "/containers/first/kill"),
+    Step("wait for it", "POST", "/containers/first/wait"),
+    Step("remove it", "DELETE", "/containers/first"),
+    Step("remove its volume", "DELETE", "/volumes/watched"),
+    _events("events of volumes", type=["volume"], event=["mount", "unmount", "destroy"]),
+    _events("events of networks", type=["network"]),
+    Step("create", "POST", "/containers/create?name=golden", {**SLEEP, "Labels": {"a": "b"}}),
+    Step("start", "POST", "/containers/golden/start"),
+    Step("exec", "POST", "/containers/golden/exec", {"Cmd": ["true"]}),
+    Step("exec with arguments", "POST", "/containers/golden/exec", {"Cmd": ["sh", "-c", "true"]}),
+    Step("resize", "POST", "/containers/golden/resize?h=10&w=20"),
+    Step("top", "GET", "/containers/golden/top"),
+    Step("look at a path", "HEAD", "/containers/golden/archive?path=/etc/passwd"),
+    Step("copy out", "GET", "/containers/golden/archive?path=/etc/passwd", shape_only=True),
+    Step(
+        "copy in",
+        "PUT",
+        "/containers/golden/archive?path=/tmp",
+        _context(a="b"),
+        "application/x-tar",
+    ),
+    Step("rename", "POST", "/containers/golden/rename?name=renamed"),
+    Step("update", "POST", "/containers/renamed/update", {"CpuShares": 512}),
+    Step("pause", "POST", "/containers/renamed/pause"),
+    Step("unpause", "POST", "/containers/renamed/unpause"),
+    Step("commit", "POST", "/commit?container=renamed&repo=watched&comment=c&pause=0", {}),
+    Step("kill", "POST", "/containers/renamed/kill?signal=SIGCONT"),
+    Step("restart", "POST", "/containers/renamed/restart?t=5"),
+    Step("stop", "POST", "/containers/renamed/stop?t=5"),
+    Step("remove", "DELETE", "/containers/renamed"),
+    Step("prune containers", "POST", "/containers/prune"),
+    _events("events of containers", type=["container"], label=["a=b"]),
+    _events("events of one container", container=["renamed"], event=["destroy", "create"]),
+    _events("events of prunes", event=["prune"]),
+    Step("tag", "POST", "/images/watched/tag?repo=watched&tag=again"),
+    Step("remove a name", "DELETE", "/images/watched:again"),
+    Step("remove the image", "DELETE", "/images/watched"),
+    _events("events of images", type=["image"], event=["tag", "untag", "delete"]),
+    _events("events of an image by its name", image=["busybox"], event=["start"]),
+    _events("events of nothing", type=["daemon"]),
+]
+
 JOURNEYS = {
+    "events": EVENTS,
     "system": SYSTEM,
     "images": IMAGES,
     "containers": CONTAINERS,

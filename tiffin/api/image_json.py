@@ -29,7 +29,7 @@ def summary_json(
         "Containers": -1 if version.before("1.51") else containers,
         "Created": created_ns(image) // 1_000_000_000,
         "Id": image.id,
-        "Labels": image_labels(image) or None,
+        "Labels": image.labels or None,
         "ParentId": parent,
         "RepoDigests": digests,
         "RepoTags": tags,
@@ -83,10 +83,6 @@ def created_ns(image: Image) -> int:
         return max(parse_time(image.config.created), 0)
     except InvalidArgument:
         return 0
-
-
-def image_labels(image: Image) -> dict[str, str]:
-    return dict((image.config.config.labels if image.config.config else None) or {})
 
 
 def reference_pattern(text: str) -> re.Pattern[str]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from tiffin.api.image_json import image_labels, inspect_json, reference_pattern, summary_json
+from tiffin.api.image_json import inspect_json, reference_pattern, summary_json
 from tiffin.api.messages import TAR, Answer, Request, Response, Stream, json_response
 from tiffin.api.platforms import asked_platform
 from tiffin.api.router import Route
@@ -154,7 +154,7 @@ class ImageRoutes:
 
         def matches(image: Image) -> bool:
             old_enough = not until or image.created_ns < until
-            return old_enough and filters.labels(image_labels(image))
+            return old_enough and filters.labels(image.labels)
 
         removed, reclaimed = await self._images.prune(
             matches, dangling=filters.boolean("dangling", default=True)
@@ -241,7 +241,7 @@ def _matches(image: Image, filters: Filters) -> bool:
     dangling = not image.tags
     return (
         filters.boolean("dangling", default=dangling) == dangling
-        and filters.labels(image_labels(image))
+        and filters.labels(image.labels)
         and _matches_reference(image, filters.get("reference"))
     )
 

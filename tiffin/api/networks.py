@@ -43,6 +43,7 @@ class NetworkRoutes:
     def __init__(self, engine: Engine) -> None:
         self._networks = engine.networks
         self._containers = engine.containers
+        self._events = engine.events
 
     def routes(self) -> list[Route]:
         return [
@@ -127,7 +128,9 @@ class NetworkRoutes:
 
     async def prune(self, request: Request) -> Answer:
         parse_filters(request.query.get("filters")).check(*_PRUNE_FILTERS)
-        return json_response({"NetworksDeleted": list(self._networks.prune()) or None})
+        deleted = list(self._networks.prune())
+        self._events.emit("network", "prune", "", {"reclaimed": "0"})
+        return json_response({"NetworksDeleted": deleted or None})
 
     async def connect(self, request: Request) -> Answer:
         """So far only what is so already: a container on one of the predefined networks."""

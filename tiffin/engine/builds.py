@@ -145,6 +145,7 @@ class Builds:
         await self._images.sweep()
         snapshots = self._storage.snapshots
         reclaimed = sum(size for chain, size in chains.items() if not snapshots.exists(chain))
+        self._events.emit("builder", "prune", "", {"reclaimed": str(reclaimed)})
         return [step.key for step in before], reclaimed
 
     def _cached_steps(self) -> list[CachedStep]:

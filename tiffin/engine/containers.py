@@ -458,6 +458,7 @@ class Containers:
         if container.state.status not in lifecycle.LIVE:
             raise Conflict(f"Container {container.id} is not running")
         await self._runtime.resize(container.id, "", rows, columns)
+        self._emit(container, "resize", height=str(rows), width=str(columns))
 
     def logs(self, reference: str, options: LogOptions) -> AsyncIterator[LogLine]:
         """Lines as written; with `follow` until the container ends. NotFound is raised here."""
@@ -497,6 +498,7 @@ class Containers:
     async def top(self, reference: str, ps_arguments: str = "") -> Table:
         """As `ps -ef` shows it, without a ps; with other options as the host's ps does."""
         pids = await self.pids(reference)
+        self._emit(self._catalog.get(reference), "top")
         if ps_arguments.strip() in ("", "-ef", "-e -f"):
             return await asyncio.to_thread(process_table, pids)
         return await asyncio.to_thread(ask_ps, pids, ps_arguments)
@@ -605,5 +607,6 @@ class Containers:
             await self._runtime.unpause(container.id)
             self._emit(container, "unpause")
 
-    def _emit(self, container: Container, action: str) -> None:
-        self._events.emit("container", action, container.id, container_attributes(container))
+    def _emit(self, container: Container, action: str, **more: str) -> None:
+        attributes = container_attributes(container) | more
+        self._events.emit("container", action, container.id, attributes)

@@ -52,6 +52,10 @@ class Image(msgspec.Struct, frozen=True):
         return chains_of(self.config.rootfs.diff_ids)
 
     @property
+    def labels(self) -> dict[str, str]:
+        return dict((self.config.config.labels if self.config.config else None) or {})
+
+    @property
     def short_id(self) -> str:
         return short(self.id)
 

@@ -10,6 +10,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 
 import msgspec
 
@@ -154,7 +155,7 @@ class Images:
         image = await self.get(source)
         reference = _new_name(repository, tag)
         await in_thread(self._storage.database.put_tag, str(reference), image.id)
-        self._events.emit("image", "tag", image.id, {"name": reference.familiar()})
+        await self._emit("tag", image.id, reference.familiar())
 
     async def remove(
         self,
@@ -219,9 +220,16 @@ class Images:
         users = self._in_use(image.id)
         return Removal(self._storage, self._catalog, self._layers, image, users)
 
+    async def _emit(self, action: str, image_id: str, name: str) -> None:
+        """With the image's labels, by which events are filtered."""
+        image = await in_thread(self._catalog.find, image_id)
+        labels = image.labels if image else {}
+        self._events.emit("image", action, image_id, {**labels, "name": name})
+
     def _tell(self, image: Image, removal: Removal) -> None:
         for action in removal.happened:
-            self._events.emit("image", action, image.id, {"name": image.id})
+            labels = image.labels if action == "untag" else {}
+            self._events.emit("image", action, image.id, {**labels, "name": image.id})
 
     # -- making ------------------------------------------------------------------------------
 
@@ -232,7 +240,7 @@ class Images:
         image_id = ImageID(documents.digest_of(config_bytes))
         await in_thread(self._put, config_bytes, image_id, references)
         for reference in references:
-            self._events.emit("image", "tag", image_id, {"name": reference.familiar()})
+            await self._emit("tag", image_id, reference.familiar())
         return image_id
 
     async def create_from_build(
@@ -360,9 +368,14 @@ class Images:
 
     # -- archives ----------------------------------------------------------------------------
 
-    def save(self, references: Sequence[str]) -> AsyncGenerator[bytes, None]:
+    async def save(self, references: Sequence[str]) -> AsyncGenerator[bytes, None]:
         """One archive of the images. NotFound is raised before the first byte."""
-        return self._outlet.save(references)
+        async with aclosing(self._outlet.save(references)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+        for name in references:
+            found = await in_thread(self._catalog.find_id_of, name)
+            await self._emit("save", found or name, name)
 
     def load(
         self,
@@ -379,9 +392,9 @@ class Images:
                 archive, wanted, report, quiet=quiet, only=platform is not None
             ):
                 for reference in references:
-                    self._events.emit("image", "load", image, {"name": reference.familiar()})
+                    await self._emit("load", image, reference.familiar())
                 if not references:
-                    self._events.emit("image", "load", image, {"name": image})
+                    await self._emit("load", image, image)
 
         return stream(work)
 
@@ -408,7 +421,7 @@ class Images:
                     document, [reference.familiar()] if reference else []
                 )
             report.status(image_id)
-            self._events.emit("image", "import", image_id, {"name": image_id})
+            await self._emit("import", image_id, image_id)
 
         return stream(work)
 

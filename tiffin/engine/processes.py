@@ -217,7 +217,8 @@ class Processes:
     def _emit(
         self, container: Container, record: ExecRecord, action: str, **attributes: str
     ) -> None:
-        words = "" if action == "exec_die" else ": " + " ".join(record.request.cmd)
+        program, *arguments = record.request.cmd
+        words = "" if action == "exec_die" else f": {program} {' '.join(arguments)}"
         self._events.emit(
             "container",
             action + words,

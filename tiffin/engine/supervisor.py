@@ -41,6 +41,7 @@ from tiffin.engine.linking import linked, linking, needed
 from tiffin.engine.mounting import mounted_images
 from tiffin.engine.ooms import OOMWatch
 from tiffin.engine.ports import ContainerRuntime
+from tiffin.engine.useevents import emit_given_back, emit_taken
 from tiffin.engine.waiting import ExitResult, Waiters
 from tiffin.errors import (
     CannotStart,
@@ -133,6 +134,7 @@ class Supervisor:
                 failure = EngineFailure(f"cannot start container {container.name}: {why}")
                 await self._note_failed_start(container, failure)
                 raise failure from error
+        emit_taken(self._events, container)
         self._emit(container, "start")
         self._ooms.watch(container.id)
         return container
@@ -457,6 +459,7 @@ class Supervisor:
             container = self._catalog.find_id(ended.container_id)
             if container is None or container.state.status not in lifecycle.LIVE:
                 return  # a start that failed: its own undo gives everything back
+            ran = container
             uptime_seconds = _uptime(container.state)
             state = lifecycle.after(container.state, ended)
             restarts = not self._closing and lifecycle.restarts(
@@ -480,6 +483,7 @@ class Supervisor:
         self._emit(
             container, "die", exitCode=str(ended.exit_code), execDuration=str(int(uptime_seconds))
         )
+        emit_given_back(self._events, ran)
         if restarts:
             self._schedule_restart(container, lifecycle.counted_uptime(state, uptime_seconds))
         await self._tell_end(container.id, ExitResult(ended.exit_code))
@@ -675,11 +679,12 @@ class Supervisor:
                 time.time_ns(),
                 verdict=of_unseen_end(rebooted=rebooted),
             )
-        container = await self._record_exit(container, state)
+        ran, container = container, await self._record_exit(container, state)
         await self._release(container)
         if state.oom_killed:
             self._emit(container, "oom")
         self._emit(container, "die", exitCode=str(state.exit_code))
+        emit_given_back(self._events, ran)
         await self._tell_end(container.id, ExitResult(state.exit_code))
         return container
 

@@ -17,6 +17,7 @@ from tests.fakes.runtime import FakeRuntime
 from tiffin.core.container import (
     Container,
     HostConfig,
+    Mount,
     PortBinding,
     RestartPolicy,
     State,
@@ -91,7 +92,10 @@ class World:
             await asyncio.sleep(0)
 
     def actions(self) -> list[str]:
-        return [event.action for event in self._kept()]
+        return [event.action for event in self._kept() if event.type == "container"]
+
+    def told(self) -> list[tuple[str, str, str]]:
+        return [(event.type, event.action, event.actor_id) for event in self._kept()]
 
     def _kept(self) -> list[Event]:
         return list(self.events._kept)
@@ -313,6 +317,31 @@ def test_a_client_that_attached_first_is_joined_by_the_start(play: Callable[[Sce
             verbs = [verb for verb, _ in world.runtime.calls]
             assert verbs == ["create", "attach", "start"]
             assert ours.recv(1) == b""  # the engine's copy is closed; the shim would hold its own
+
+    play(scene)
+
+
+def test_networks_and_volumes_that_a_run_uses_are_told(play: Callable[[Scene], None]) -> None:
+    async def scene(world: World) -> None:
+        container = await world.add()
+        mount = Mount("volume", "/v/data/_data", "/data", name="data", driver="local")
+        await world.catalog.put(msgspec.structs.replace(container, mounts=(mount,)))
+        await world.supervisor.start("web")
+        (endpoint,) = world.state().endpoints
+
+        exited = world.supervisor.wait("web")
+        world.runtime.end(ID)
+        await exited
+
+        network = endpoint.network_id
+        assert world.told() == [
+            ("network", "connect", network),
+            ("volume", "mount", "data"),
+            ("container", "start", ID),
+            ("container", "die", ID),
+            ("network", "disconnect", network),
+            ("volume", "unmount", "data"),
+        ]
 
     play(scene)
 
