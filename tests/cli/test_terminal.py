@@ -67,9 +67,11 @@ def daemon() -> Iterator[Interactive]:
 
 
 class Session:
-    def __init__(self, daemon: FakeDaemon, *words: str):
+    def __init__(self, daemon: FakeDaemon, *words: str, columns: int = 0):
         self.pid, self.terminal = pty.fork()
         if self.pid == 0:
+            if columns:
+                ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
             os.execv(TIFFIN[0], [*TIFFIN, "-H", daemon.host, *words])
         self.before = termios.tcgetattr(self.terminal)
         self.seen = b""
@@ -150,3 +152,24 @@ def test_a_signal_is_the_containers(daemon: Interactive) -> None:
     assert daemon.signals == ["TERM"]
     session.type(b"bye\n")
     session.end()
+
+
+def test_a_table_fits_the_terminal(daemon: Interactive) -> None:
+    record = {
+        "Id": CONTAINER_ID,
+        "Names": ["/a-name-of-some-length-that-goes-on"],
+        "Image": "registry.example/some/where/deep/down:latest",
+        "Command": "sh",
+        "Created": 1,
+        "Ports": [{"PrivatePort": 80, "PublicPort": 8080, "IP": "0.0.0.0", "Type": "tcp"}],
+        "State": "running",
+        "Status": "Up 2 hours",
+    }
+    daemon.routes["GET /containers/json"] = Answer(document=[record])
+    session = Session(daemon, "ps", columns=120)
+
+    assert session.end() == 0
+    lines = session.seen.decode().split("\r\n")
+    assert [line[:12] for line in lines[:2]] == ["CONTAINER ID", CONTAINER_ID[:12]]
+    assert all(len(line) <= 120 for line in lines)
+    assert "…" in lines[1]

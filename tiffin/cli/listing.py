@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiffin.cli.output import STDOUT, align, complain, say, table, write
+from tiffin.cli.output import STDOUT, align, complain, fit, say, table, terminal_size, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def show_list(
     if form in ("", "table"):
         rows = [[fields[name][0] for name in columns]]
         rows += [[str(fields[name][1](each, short)) for name in columns] for each in records]
-        say(table(rows))
+        width = terminal_size(STDOUT)[1]
+        say(table(fit(rows, width) if width and short else rows))
     else:
         _show_by_template(records, fields, form, short=short, kind=kind)
 

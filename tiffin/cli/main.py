@@ -7,7 +7,15 @@ A start of the CLI costs what it imports, so the hot commands import almost noth
 from __future__ import annotations
 
 import posix
-from _signal import SIG_DFL, SIG_IGN, SIGINT, SIGPIPE, getsignal, signal  # type: ignore[import-not-found]
+from _signal import (  # type: ignore[import-not-found]
+    SIG_DFL,
+    SIG_IGN,
+    SIGINT,
+    SIGPIPE,
+    SIGTERM,
+    getsignal,
+    signal,
+)
 
 from tiffin.cli.client import Client
 from tiffin.cli.failures import CommandFailed, WrongUsage
@@ -175,10 +183,10 @@ _HINT = "Usage:  tiffin [OPTIONS] COMMAND [ARG...]\n\nRun 'tiffin --help' for mo
 
 def main(words: list[str]) -> int:
     """Runs the command line `words` (without the program's name); returns the exit code."""
-    # A closed pipe or ctrl-C ends the CLI as it ends any other program, quietly and by its signal.
-    signal(SIGPIPE, SIG_DFL)
-    if getsignal(SIGINT) is not SIG_IGN:
-        signal(SIGINT, SIG_DFL)
+    signal(SIGPIPE, SIG_DFL)  # a closed pipe ends us as it ends any other program
+    for number in (SIGINT, SIGTERM):
+        if getsignal(number) is not SIG_IGN:
+            signal(number, _end)
     try:
         return _run(words)
     except CommandFailed as error:
@@ -191,6 +199,11 @@ def main(words: list[str]) -> int:
     except ValueError as error:
         complain(f"tiffin: the daemon's answer makes no sense: {error}")
         return 1
+
+
+def _end(number: int, _: object) -> None:
+    """Ctrl-C: quietly, with Docker's exit code, and what was half done is put away on the way."""
+    raise SystemExit(128 + number)
 
 
 def _words(error: OSError) -> str:

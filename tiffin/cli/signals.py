@@ -5,6 +5,7 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 
 from tiffin.cli.failures import CommandFailed
+from tiffin.cli.output import complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,16 +17,25 @@ _FORWARDED = (
     "VTALRM", "PROF", "WINCH", "IO", "XCPU", "XFSZ",
 )  # fmt: skip
 
+_PATIENCE = 3
+
 
 def forward_signals(client: Client, container: str) -> None:
     """From here on every signal that can be is sent to the container instead."""
     names = {int(getattr(_signal, f"SIG{name}")): name for name in _FORWARDED}
+    asked = 0
 
     def forward(number: int, _: object) -> None:
+        nonlocal asked
+        if number in (_signal.SIGINT, _signal.SIGTERM):
+            asked += 1
+            if asked == _PATIENCE:  # the container does not care: its user has said so often enough
+                complain("\ngot 3 SIGTERM/SIGINTs, forcefully exiting")
+                raise SystemExit(1)
         # A connection of its own: the signal may come in the middle of another request.
         from tiffin.cli.client import Client as OtherClient
 
-        other = OtherClient(client.host)
+        other = OtherClient(client.host, tls=client.tls)
         other.version = client.version
         try:
             path = f"/containers/{container}/kill"

@@ -54,6 +54,8 @@ class RawTerminal:
 
     def _end(self, number: int, _: FrameType | None) -> None:
         self.restore()
+        if number in (_signal.SIGINT, _signal.SIGTERM):
+            raise SystemExit(128 + number)
         _signal.signal(number, _signal.SIG_DFL)
         posix.kill(posix.getpid(), number)
 

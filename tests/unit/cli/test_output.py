@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tiffin.cli.output import age, align, binary_size, ellipsis, go_quote, human_size, table
+from tiffin.cli.output import age, align, binary_size, ellipsis, fit, go_quote, human_size, table
 
 
 def test_columns_are_as_wide_as_their_widest_cell_and_three_apart() -> None:
@@ -65,3 +65,32 @@ def test_quoting_escapes_what_is_not_printable() -> None:
 
 def test_a_long_text_ends_in_an_ellipsis() -> None:
     assert (ellipsis("abcdef", 6), ellipsis("abcdefg", 6)) == ("abcdef", "abcde…")
+
+
+ROWS = [
+    ["ID", "COMMAND", "STATUS", "NAMES"],
+    ["4f1d4f1d4f1d", "a long command line that goes on", "Up 2 hours", "a-name-of-some-length-too"],
+    ["0a1b0a1b0a1b", "sh", "Exited (0) 3 seconds ago", "db"],
+]
+
+
+@pytest.mark.parametrize("width", [200, 100, 80, 70])
+def test_a_table_fits_the_terminal(width: int) -> None:
+    lines = table(fit(ROWS, width)).split("\n")
+    assert all(len(line) <= width for line in lines)
+    assert [line[:12] for line in lines[1:]] == ["4f1d4f1d4f1d", "0a1b0a1b0a1b"]
+
+
+def test_a_table_that_fits_is_left_alone() -> None:
+    assert fit(ROWS, 200) == ROWS
+
+
+def test_the_widest_cells_pay_first() -> None:
+    _, first, _ = fit(ROWS, 100)
+    assert first == ["4f1d4f1d4f1d", "a long command line that goes…", *ROWS[1][2:]]
+
+
+def test_ids_and_titles_are_never_cut() -> None:
+    cut = fit(ROWS, 10)
+    assert [row[0] for row in cut] == [row[0] for row in ROWS]
+    assert cut[0] == ROWS[0]
