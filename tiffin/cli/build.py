@@ -5,12 +5,12 @@ from __future__ import annotations
 import posix
 
 from tiffin.cli.context import LocalContext, is_archive, single_dockerfile
-from tiffin.cli.create_body import check_env, check_extra_host, check_label, check_pair
 from tiffin.cli.credentials import every_login
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.files import read_pieces
 from tiffin.cli.jsontext import encode
 from tiffin.cli.names import parse_name
+from tiffin.cli.optionchecks import check_env, check_extra_host, check_label, check_pair
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import STDERR, STDOUT, human_size, is_terminal, write
 from tiffin.cli.progress import show_progress

@@ -8,231 +8,24 @@ from __future__ import annotations
 
 import posix
 
-from tiffin.cli import quantities
+from tiffin.cli.endpointwords import check_mac, endpoints
+from tiffin.cli.failures import WrongOption
+from tiffin.cli.optionchecks import check_pair
+from tiffin.cli.pairfiles import read_pairs
+from tiffin.cli.portwords import parse_expose, parse_ports
 from tiffin.cli.surroundings import environment, read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from typing import Any
 
     from tiffin.cli.options import Arguments
-
-_PREDEFINED = frozenset(("", "default", "bridge", "host", "none"))
-_SYSCTLS = frozenset(
-    "kernel.msgmax kernel.msgmnb kernel.msgmni kernel.sem kernel.shmall kernel.shmmax "
-    "kernel.shmmni kernel.shm_rmid_forced".split()
-)
-_PROTOCOLS = ("tcp", "udp", "sctp")
-
-
-class WrongOption(ValueError):
-    """Options that are each right but not together, or a file that is not there."""
-
-
-# -- checks of single values, made while the command line is parsed -------------------------------
-
-
-def check_env(text: str) -> str:
-    """`NAME=value`, or `NAME` with the value that our own environment has."""
-    name, equals, _ = text.partition("=")
-    if not name:
-        raise ValueError(f"invalid environment variable: {text}")
-    if equals:
-        return text
-    value = environment(name)
-    return text if value is None else f"{name}={value}"
-
-
-def check_label(text: str) -> str:
-    key = text.partition("=")[0].lstrip(" \t")
-    if not key:
-        raise ValueError(f"invalid label '{text}': empty name")
-    if " " in key or "\t" in key:
-        raise ValueError(f"label '{key}' contains whitespaces")
-    return text
-
-
-def check_attach(text: str) -> str:
-    if text.lower() not in ("stdin", "stdout", "stderr"):
-        raise ValueError("valid streams are STDIN, STDOUT and STDERR")
-    return text.lower()
-
-
-def is_address(text: str) -> bool:
-    import _socket
-
-    for family in (_socket.AF_INET, _socket.AF_INET6):
-        try:
-            _socket.inet_pton(family, text)
-        except OSError:
-            continue
-        return True
-    return False
-
-
-def check_address(text: str) -> str:
-    if not is_address(text.strip()):
-        raise ValueError(f"IP address is not correctly formatted: {text}")
-    return text.strip()
-
-
-def check_extra_host(text: str) -> str:
-    separator = "=" if "=" in text else ":"
-    name, found, address = text.partition(separator)
-    if not found or not name or ":" in name:
-        raise ValueError(f'bad format for add-host: "{text}"')
-    if address != "host-gateway":
-        if len(address) > 2 and address[0] == "[" and address[-1] == "]":
-            address = address[1:-1]
-        if not is_address(address.strip()):
-            raise ValueError(f'invalid IP address in add-host: "{address}"')
-    return f"{name}:{address}"
-
-
-def check_search(text: str) -> str:
-    domain = text.strip(" ")
-    labels = domain.removesuffix(".").split(".")
-    right = all(
-        label and label.replace("-", "a").isalnum() and label[0] != "-" and label[-1] != "-"
-        for label in labels
-    )
-    if domain != "." and not (right and domain.isascii() and any(map(str.isalpha, domain))):
-        raise ValueError(f"{domain} is not a valid domain")
-    return domain
-
-
-def check_sysctl(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    allowed = name in _SYSCTLS or name.startswith(("net.", "fs.mqueue."))
-    if not equals or not name or not allowed:
-        raise ValueError(f"sysctl '{text}' is not allowed")
-    return name, value
-
-
-def check_pair(text: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
-    return name, value
-
-
-def check_link(text: str) -> str:
-    if not text:
-        raise ValueError("empty string specified for links")
-    if text.count(":") > 1:
-        raise ValueError(f"bad format for links: {text}")
-    return text
-
-
-def check_device_rule(text: str) -> str:
-    kind, _, rest = text.partition(" ")
-    numbers, _, mode = rest.partition(" ")
-    major, colon, minor = numbers.partition(":")
-    right = all(part == "*" or part.isdecimal() for part in (major, minor))
-    if not (kind in ("a", "c", "b") and colon and right and 0 < len(mode) < 4):
-        raise ValueError(f"invalid device cgroup format '{text}'")
-    if mode.strip("rwm"):
-        raise ValueError(f"invalid device cgroup format '{text}'")
-    return text
-
-
-def check_weight(text: str) -> dict[str, object]:
-    path, number = _device_value(text)
-    if not number.isdecimal() or (int(number) and not 10 <= int(number) <= 1000):
-        raise ValueError(f"invalid weight for device: {text}")
-    return {"Path": path, "Weight": int(number)}
-
-
-def check_bytes_rate(text: str) -> dict[str, object]:
-    path, number = _device_value(text)
-    try:
-        return {"Path": path, "Rate": quantities.parse_size(number)}
-    except ValueError:
-        raise ValueError(
-            f"invalid rate for device: {text}. The correct format is "
-            "<device-path>:<number>[<unit>]. Number must be a positive integer. "
-            "Unit is optional and can be kb, mb, or gb"
-        ) from None
-
-
-def check_operations_rate(text: str) -> dict[str, object]:
-    path, number = _device_value(text)
-    if not number.isdecimal():
-        raise ValueError(
-            f"invalid rate for device: {text}. The correct format is "
-            "<device-path>:<number>. Number must be a positive integer"
-        )
-    return {"Path": path, "Rate": int(number)}
-
-
-def _device_value(text: str) -> tuple[str, str]:
-    path, colon, value = text.partition(":")
-    if not colon or not path:
-        raise ValueError(f"bad format: {text}")
-    if not path.startswith("/dev/"):
-        raise ValueError(f"bad format for device path: {text}")
-    return path, value
-
-
-def check_gpus(text: str) -> dict[str, object]:
-    import tiffin.cli.mounts as words
-
-    return words.parse_gpus(text)
-
-
-def check_mount(text: str) -> dict[str, object]:
-    import tiffin.cli.mounts as words
-
-    return words.parse_mount(text)
-
-
-def check_network(text: str) -> dict[str, Any]:
-    if "=" not in text:
-        return {"name": text}
-    import tiffin.cli.mounts as words
-
-    return words.parse_network(text)
-
-
-CHECKS: Mapping[str, Callable[[str], object]] = {
-    "add-host": check_extra_host,
-    "annotation": check_pair,
-    "attach": check_attach,
-    "blkio-weight-device": check_weight,
-    "cpus": quantities.parse_cpus,
-    "device-cgroup-rule": check_device_rule,
-    "device-read-bps": check_bytes_rate,
-    "device-read-iops": check_operations_rate,
-    "device-write-bps": check_bytes_rate,
-    "device-write-iops": check_operations_rate,
-    "dns": check_address,
-    "dns-search": check_search,
-    "env": check_env,
-    "gpus": check_gpus,
-    "health-interval": quantities.parse_duration,
-    "health-start-interval": quantities.parse_duration,
-    "health-start-period": quantities.parse_duration,
-    "health-timeout": quantities.parse_duration,
-    "kernel-memory": quantities.parse_size,
-    "label": check_label,
-    "link": check_link,
-    "memory": quantities.parse_size,
-    "memory-reservation": quantities.parse_size,
-    "memory-swap": quantities.parse_swap,
-    "mount": check_mount,
-    "network": check_network,
-    "shm-size": quantities.parse_size,
-    "sysctl": check_sysctl,
-    "ulimit": quantities.parse_ulimit,
-}
-
-
-# -- the whole ------------------------------------------------------------------------------------
 
 
 def create_body(arguments: Arguments, console: tuple[int, int]) -> dict[str, Any]:
     """The request body; WrongOption in the docker CLI's words."""
     if arguments.given("mac-address"):
-        _check_mac(arguments.text("mac-address"))
+        check_mac(arguments.text("mac-address"))
     swappiness = arguments.number("memory-swappiness", -1)
     if not -1 <= swappiness <= 100:
         raise WrongOption(f"invalid value: {swappiness}. Valid memory swappiness range is 0-100")
@@ -417,14 +210,6 @@ def _pid_mode(value: str) -> str:
     return value
 
 
-def _check_mac(text: str) -> None:
-    parts = text.strip().replace("-", ":").split(":")
-    digits = "0123456789abcdefABCDEF"
-    right = all(len(part) == 2 and not part.strip(digits) for part in parts)
-    if len(parts) not in (6, 8, 20) or not right:
-        raise WrongOption(f"{text} is not a valid mac address")
-
-
 def parse_restart(text: str) -> dict[str, Any]:
     name, colon, count = text.partition(":")
     if colon and not name:
@@ -505,7 +290,7 @@ def _health(arguments: Arguments) -> dict[str, Any]:
     return found | {name: value for name, value in spans.items() if value} if asked else {}
 
 
-# -- volumes, ports, devices, networks, files -----------------------------------------------------
+# -- volumes and devices -------------------------------------------------------------------------
 
 
 def _sections(text: str) -> list[str]:
@@ -546,85 +331,6 @@ def absolute(path: str) -> str:
         elif part not in ("", "."):
             parts.append(part)
     return "/" + "/".join(parts)
-
-
-def parse_ports(published: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Exposed ports and port bindings of `-p`: `80`, `8080:80/udp`, `127.0.0.1:5000-5010:80-90`."""
-    exposed: dict[str, Any] = {}
-    bindings: dict[str, Any] = {}
-    for text in published:
-        for port, binding in _port_mappings(_plain_notation(text) if "=" in text else text):
-            exposed[port] = {}
-            bindings.setdefault(port, []).append(binding)
-    return exposed, bindings
-
-
-def _plain_notation(text: str) -> str:
-    """`published=8080,target=80,protocol=udp` in the short form."""
-    found = {"protocol": "tcp"}
-    for word in text.split(","):
-        name, equals, value = word.partition("=")
-        if not equals or not name:
-            raise WrongOption(
-                f"invalid publish opts format (should be name=value but got '{word}')"
-            )
-        found[name] = value
-    return f"{found.get('published', '')}:{found.get('target', '')}/{found['protocol']}"
-
-
-def _port_mappings(text: str) -> list[tuple[str, dict[str, str]]]:
-    *front, inside = text.split(":")
-    outside = front[-1] if front else ""
-    address = ":".join(front[:-1])
-    inside, protocol = _protocol(inside)
-    if address.startswith("[") and address.endswith("]"):
-        address = address[1:-1]
-    if address and not is_address(address):
-        raise WrongOption(f"invalid IP address: {address}")
-    if not inside:
-        raise WrongOption(f"no port specified: {text}<empty>")
-    first, last = _range(inside, f"invalid containerPort: {inside}")
-    if outside:
-        host_first, host_last = _range(outside, f"invalid hostPort: {outside}")
-        if last - first != host_last - host_first and last != first:
-            raise WrongOption(
-                f"invalid ranges specified for container and host Ports: {inside} and {outside}"
-            )
-    if protocol.lower() not in _PROTOCOLS:
-        raise WrongOption(f"invalid proto: {protocol}")
-    found = []
-    for step in range(last - first + 1):
-        host_port = str(host_first + step) if outside else ""
-        if outside and first == last and host_first != host_last:
-            host_port = f"{host_port}-{host_last}"
-        port = f"{first + step}/{protocol.lower()}"
-        found.append((port, {"HostIp": address, "HostPort": host_port}))
-    return found
-
-
-def _protocol(text: str) -> tuple[str, str]:
-    port, _, protocol = text.partition("/")
-    return port, protocol or "tcp"
-
-
-def _range(text: str, problem: str) -> tuple[int, int]:
-    first, dash, last = text.partition("-")
-    numbers = (first, last) if dash else (first, first)
-    if not all(each.isdecimal() and int(each) < 65536 for each in numbers):
-        raise WrongOption(problem)
-    if int(numbers[1]) < int(numbers[0]):
-        raise WrongOption(problem)
-    return int(numbers[0]), int(numbers[1])
-
-
-def parse_expose(text: str) -> list[str]:
-    if ":" in text:
-        raise WrongOption(f"invalid port format for --expose: {text}")
-    ports, protocol = _protocol(text)
-    parsing = f'strconv.ParseUint: parsing "{ports}": invalid syntax'
-    problem = f"invalid range format for --expose: {text}, error: {parsing}"
-    first, last = _range(ports, problem)
-    return [f"{port}/{protocol}" for port in range(first, last + 1)]
 
 
 def _is_cdi(text: str) -> bool:
@@ -670,133 +376,3 @@ def parse_device(text: str) -> dict[str, str]:
     if not inside.startswith("/"):
         raise WrongOption(f"{inside} is not an absolute path")
     return {"PathOnHost": source, "PathInContainer": inside, "CgroupPermissions": mode}
-
-
-def _is_user_defined(network: str) -> bool:
-    return network not in _PREDEFINED and not network.startswith("container:")
-
-
-def endpoints(arguments: Arguments) -> dict[str, Any]:
-    """The endpoint settings by network; a network without any, asked for alone, has no entry."""
-    networks = arguments.many("network")
-    found: dict[str, Any] = {}
-    for number, network in enumerate(networks or [{"name": "default"}]):
-        asked = dict(network)
-        if number == 0:
-            _add_container_options(asked, arguments)
-        name = asked["name"]
-        if name in found:
-            raise WrongOption(f'network "{name}" is specified multiple times')
-        endpoint = _endpoint(asked)
-        if len(networks) == 1 and endpoint == _endpoint({"name": name}):
-            continue
-        found[name] = endpoint
-    kinds = {_is_user_defined(network["name"]) for network in networks}
-    if len(kinds) > 1:
-        raise WrongOption(
-            "conflicting options: "
-            "cannot attach both user-defined and non-user-defined network-modes"
-        )
-    return found
-
-
-# option, key of a --network field, what the conflict is about
-_ENDPOINT_OPTIONS = (
-    ("network-alias", "alias", "--network-alias and per-network alias"),
-    ("link", "link", "--link and per-network links"),
-    ("ip", "ip", "--ip and per-network IPv4 address"),
-    ("ip6", "ip6", "--ip6 and per-network IPv6 address"),
-    ("mac-address", "mac-address", "--mac-address and per-network MAC address"),
-    ("link-local-ip", "link-local-ip", "--link-local-ip and per-network link-local IP addresses"),
-)
-
-
-def _add_container_options(asked: dict[str, Any], arguments: Arguments) -> None:
-    """`--ip`, `--network-alias` and their like belong to the first network."""
-    for option, key, pair in _ENDPOINT_OPTIONS:
-        if not arguments.values.get(option):
-            continue
-        if asked.get(key):
-            raise WrongOption(f"conflicting options: cannot specify both {pair}")
-        if option == "link" and not _is_user_defined(asked["name"]):
-            continue
-        asked[key] = arguments.values[option]
-
-
-def _endpoint(asked: dict[str, Any]) -> dict[str, Any]:
-    name = asked["name"]
-    if not name.strip():
-        raise WrongOption("no name set for network")
-    if not _is_user_defined(name):
-        if asked.get("alias"):
-            raise WrongOption("network-scoped aliases are only supported for user-defined networks")
-        if asked.get("link"):
-            raise WrongOption("links are only supported for user-defined networks")
-    if asked.get("mac-address"):
-        _check_mac(asked["mac-address"])
-    addresses = {
-        title: asked[key]
-        for title, key in (
-            ("IPv4Address", "ip"),
-            ("IPv6Address", "ip6"),
-            ("LinkLocalIPs", "link-local-ip"),
-        )
-        if asked.get(key)
-    }
-    return {
-        "IPAMConfig": addresses or None,
-        "Links": asked.get("link") or None,
-        "Aliases": asked.get("alias") or None,
-        "MacAddress": asked.get("mac-address", ""),
-        "DriverOpts": asked.get("driver-opt") or None,
-        "GwPriority": asked.get("gw-priority", 0),
-        "NetworkID": "",
-        "EndpointID": "",
-        "Gateway": "",
-        "IPAddress": "",
-        "IPPrefixLen": 0,
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "DNSNames": None,
-    }
-
-
-def read_pairs(
-    files: list[str], given: list[str], find: Callable[[str], str | None] | None
-) -> list[str] | None:
-    """The lines of `files`, then what was `given`; `find` knows values for names alone."""
-    found: list[str] = []
-    for path in files:
-        try:
-            data = read_file(path)
-        except OSError as error:
-            raise WrongOption(f"open {path}: {(error.strerror or '').lower()}") from error
-        try:
-            found += _pairs_of(data, find)
-        except ValueError as error:
-            raise WrongOption(f"invalid env file ({path}): {error}") from error
-    return found + given or None
-
-
-def _pairs_of(data: bytes, find: Callable[[str], str | None] | None) -> list[str]:
-    found = []
-    for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
-        try:
-            line = raw.removesuffix(b"\r").decode().lstrip()
-        except UnicodeDecodeError:
-            raise ValueError(
-                f"invalid utf8 bytes at line {number}: [{' '.join(map(str, raw))}]"
-            ) from None
-        if not line or line.startswith("#"):
-            continue
-        name, equals, _ = line.partition("=")
-        if not name:
-            raise ValueError(f"no variable name on line '{line}'")
-        if " " in name or "\t" in name:
-            raise ValueError(f"variable '{name}' contains whitespaces")
-        if equals:
-            found.append(line)
-        elif find is not None and (value := find(name)) is not None:
-            found.append(f"{name}={value}")
-    return found

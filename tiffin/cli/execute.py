@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from tiffin.cli.attaching import converse, refuse_without_terminal
-from tiffin.cli.create_body import WrongOption, check_env, read_pairs
-from tiffin.cli.failures import CommandFailed, DaemonDown
+from tiffin.cli.failures import CommandFailed, DaemonDown, WrongOption
+from tiffin.cli.optionchecks import check_env
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import STDIN, STDOUT, is_terminal, terminal_size
+from tiffin.cli.pairfiles import read_pairs
 from tiffin.cli.streams import Detached
 from tiffin.cli.surroundings import environment
 from tiffin.cli.targets import container_path

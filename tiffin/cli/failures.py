@@ -35,3 +35,7 @@ class DaemonDown(CommandFailed):
         super().__init__(
             f"Cannot connect to the Docker daemon at {host}. Is the docker daemon running?{advice}"
         )
+
+
+class WrongOption(ValueError):
+    """Options that are each right but not together, or a file that is not there."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tiffin.cli.client import quote
-from tiffin.cli.create_body import check_label, check_link, check_pair
 from tiffin.cli.details import natural
 from tiffin.cli.failures import CommandFailed, DaemonAnswered
 from tiffin.cli.listing import (
@@ -14,6 +13,7 @@ from tiffin.cli.listing import (
     show_ids,
     show_list,
 )
+from tiffin.cli.optionchecks import check_label, check_link, check_pair
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import complain, say, short_id
 

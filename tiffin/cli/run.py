@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import posix
 
-from tiffin.cli.create_body import CHECKS, WrongOption, create_body
-from tiffin.cli.failures import CommandFailed, DaemonAnswered
+from tiffin.cli.create_body import create_body
+from tiffin.cli.failures import CommandFailed, DaemonAnswered, WrongOption
+from tiffin.cli.optionchecks import CHECKS
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import STDOUT, complain, is_terminal, say, terminal_size
 from tiffin.cli.run_options import CONTAINER_OPTIONS, RUN_OPTIONS

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from tiffin.cli.create_body import WrongOption, parse_ports, parse_restart
-from tiffin.cli.failures import CommandFailed, DaemonAnswered
+from tiffin.cli.create_body import parse_restart
+from tiffin.cli.failures import CommandFailed, DaemonAnswered, WrongOption
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import say
+from tiffin.cli.portwords import parse_ports
 from tiffin.cli.quantities import parse_cpus, parse_size, parse_swap
 from tiffin.cli.targets import container_path
 

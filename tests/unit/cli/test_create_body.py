@@ -9,15 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiffin.cli.create_body import (
-    WrongOption,
-    absolute,
-    parse_binds,
-    parse_device,
-    parse_ports,
-    read_pairs,
-)
+from tiffin.cli.create_body import absolute, parse_binds, parse_device
+from tiffin.cli.failures import WrongOption
 from tiffin.cli.mounts import parse_mount, parse_network, split_fields
+from tiffin.cli.pairfiles import read_pairs
+from tiffin.cli.portwords import parse_ports
 
 
 @pytest.mark.parametrize(
