@@ -82,14 +82,24 @@ class CannotStart(TiffinError):
 
     `operation` says which step failed ("mount proc on /proc", "exec"); `errno` is the kernel's
     answer. `exit_code` is what Docker records for it: 127 not found, 126 not executable, else 128.
-    The words of the message choose the docker CLI's exit code, so they are contract.
+    The words of the message choose the docker CLI's exit code, so they are contract. `asked_wrong`:
+    what was asked for cannot be, on whatever machine: a user whom the image does not know.
     """
 
-    def __init__(self, message: str, *, operation: str = "", errno: int = 0, exit_code: int = 128):
+    def __init__(
+        self,
+        message: str,
+        *,
+        operation: str = "",
+        errno: int = 0,
+        exit_code: int = 128,
+        asked_wrong: bool = False,
+    ):
         super().__init__(message)
         self.operation = operation
         self.errno = errno
         self.exit_code = exit_code
+        self.asked_wrong = asked_wrong
 
     @property
     def at_fault_is_the_command(self) -> bool:
@@ -97,4 +107,4 @@ class CannotStart(TiffinError):
 
     @property
     def status(self) -> int:  # type: ignore[override]
-        return 400 if self.at_fault_is_the_command else 500
+        return 400 if self.at_fault_is_the_command or self.asked_wrong else 500

@@ -118,6 +118,8 @@ class Attachments:
         `sharing` is whose network it joins: then name and files in /etc are that one's too.
         """
         mode = network_of(guest.host_config)
+        if guest.config.network_disabled:
+            mode, sharing = "none", None
         if sharing is not None:
             attached = Attached(mode, self._hostname(sharing, network_of(sharing.host_config)))
             attached.etc_files = self._files_of(sharing)

@@ -132,6 +132,7 @@ def _missing(path: str, why: str) -> CannotStart:
     return CannotStart(
         f'error gathering device information while adding custom device "{path}": {why.lower()}',
         operation=f"find device {path}",
+        asked_wrong=True,
     )
 
 

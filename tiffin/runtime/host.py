@@ -112,6 +112,7 @@ def _not_a(source: str, point: str, kind: str) -> CannotStart:
     return CannotStart(
         f"path {source} is mounted on {point} but it is not a {kind} mount",
         operation=f"bind {source}",
+        asked_wrong=True,
     )
 
 

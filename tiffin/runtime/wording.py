@@ -17,17 +17,28 @@ _MOUNT_HINT = (
     "Check if the specified host path exists and is the expected type"
 )
 
+# Operations that do what the request names, where it names it, and the kernel's answers to a path
+# or a value that cannot be.
+_OF_THE_REQUEST = ("set sysctl", "mount tmpfs on", "mount /", "bind ", "make ", "mask ")
+_ASKED_WRONG = frozenset(
+    {errno.EINVAL, errno.ENOTDIR, errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG, errno.ERANGE}
+)
+
 
 def cannot_start(report: dict[str, Any]) -> CannotStart:
     """Its CLI chooses 126 or 127 by them."""
     operation, number = report.get("operation", ""), report.get("errno", 0)
     if operation == "find user":
-        return CannotStart(report["message"], operation=operation)
+        return CannotStart(report["message"], operation=operation, asked_wrong=True)
     message = f"{CREATE_FAILED}{report['message']}: unknown"
     if number == errno.ENOTDIR and not operation.startswith("exec"):
         message += _MOUNT_HINT
     return CannotStart(
-        message, operation=operation, errno=number, exit_code=report.get("exit_code", 128)
+        message,
+        operation=operation,
+        errno=number,
+        exit_code=report.get("exit_code", 128),
+        asked_wrong=number in _ASKED_WRONG and operation.startswith(_OF_THE_REQUEST),
     )
 
 
