@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tiffin.core.container import Container, HostConfig, Status
-from tiffin.errors import Conflict, EngineFailure
+from tiffin.errors import Conflict, InvalidArgument
 
 
 def donors(host: HostConfig, find: Callable[[str], Container]) -> dict[str, Container]:
-    """By kind of namespace. Raises Conflict or EngineFailure for who cannot be joined."""
+    """By kind of namespace. Raises Conflict or InvalidArgument for who cannot be joined."""
     found: dict[str, Container] = {}
     modes = {"network": host.network_mode, "pid": host.pid_mode, "ipc": host.ipc_mode}
     for kind, mode in modes.items():
@@ -23,7 +23,7 @@ def _checked(kind: str, donor: Container) -> Container:
     if donor.state.status is not Status.RUNNING:
         raise Conflict(f"cannot join {kind} of a non running container: {donor.id}")
     if kind == "ipc" and donor.host_config.ipc_mode in ("", "private", "none"):
-        raise EngineFailure(
+        raise InvalidArgument(
             f"can't join IPC of container {donor.id}: non-shareable IPC "
             "(hint: use IpcMode:shareable for the donor container)"
         )

@@ -53,7 +53,7 @@ def _memory(host: HostConfig, facts: HostFacts) -> Config:
         found["limit"] = host.memory
         if facts.swap_accounted:
             # By default as much swap as memory: the limit of both is twice that of memory.
-            found["swap"] = host.memory_swap or host.memory * 2
+            found["swap"] = max(host.memory_swap, -1) or host.memory * 2
     if host.memory_reservation > 0:
         found["reservation"] = host.memory_reservation
     if host.memory_swappiness is not None and "swappiness" in facts.features:

@@ -173,6 +173,11 @@ def test_swappiness_and_the_oom_killer_are_v1s() -> None:
     assert limits.resources(asked, V2)["memory"] == {"limit": 64 * MB, "swap": 128 * MB}
 
 
+def test_any_negative_swap_is_no_limit_of_swap() -> None:
+    asked = host(memory=64 * MB, memory_swap=-2)
+    assert limits.resources(asked, V1)["memory"] == {"limit": 64 * MB, "swap": -1}
+
+
 def test_realtime_is_planned_with_its_controller() -> None:
     asked = host(cpu_realtime_period=1_000_000, cpu_realtime_runtime=5000)
     cpu = limits.resources(asked, V1)["cpu"]
