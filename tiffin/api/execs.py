@@ -47,7 +47,7 @@ class ExecRoutes:
         if not wanted.cmd:
             raise InvalidArgument("No exec command specified")
         parse_detach_keys(wanted.detach_keys)
-        exec_id = self._processes.create(request.parameters["id"], wanted)
+        exec_id = await self._processes.create(request.parameters["id"], wanted)
         return json_response({"Id": exec_id}, status=201)
 
     async def start(self, request: Request) -> Answer:

@@ -63,14 +63,18 @@ class Processes:
     ) -> None:
         self._catalog = catalog
         self._runtime = runtime
+        self._supervisor = supervisor
         self._events = events
         self._records: dict[str, ExecRecord] = {}
         self._endings: dict[str, asyncio.Future[int]] = {}
         supervisor.watch_processes(self._on_exit, self._on_container_end, self._on_found)
 
-    def create(self, reference: str, request: ExecRequest) -> str:
-        """The new exec's id. Raises NotFound, Conflict (not running, paused), InvalidArgument."""
-        container = self._catalog.get(reference)
+    async def create(self, reference: str, request: ExecRequest) -> str:
+        """The new exec's id. Raises NotFound, Conflict (not running, paused), InvalidArgument.
+
+        Waits for a start under way: its output may be ahead of it.
+        """
+        container = await self._supervisor.settled(reference)
         lifecycle.transition(container, Action.EXEC)
         if not request.cmd:
             raise InvalidArgument("No exec command specified")

@@ -275,7 +275,7 @@ class Supervisor:
         self, reference: str, *, signal: str | None = None, timeout: int | None = None
     ) -> None:
         """Ask, wait, then kill. `timeout`: seconds, -1 for ever. Raises NotModified."""
-        await self._stop(await self._settled(reference), "stop", signal, timeout)
+        await self._stop(await self.settled(reference), "stop", signal, timeout)
 
     async def _stop(
         self, container: Container, verb: str, signal: str | None, timeout: int | None
@@ -290,7 +290,7 @@ class Supervisor:
 
     async def end_for_removal(self, container_id: str) -> None:
         """Kill what runs, is about to, or to run again, without asking first. Raises NotFound."""
-        container = await self._settled(container_id)
+        container = await self.settled(container_id)
         if container.state.status not in GOING_ON:
             return
         await self._mark_stopped(container.id, _asked("removal", SIGKILL))
@@ -369,7 +369,7 @@ class Supervisor:
         failpoints.reach("stop-signalled")
         self._emit(container, "kill", signal=str(signal))
 
-    async def _settled(self, reference: str) -> Container:
+    async def settled(self, reference: str) -> Container:
         """The container with no change under way: who sees its output may be ahead of its start."""
         container = self._catalog.get(reference)
         async with self._catalog.lock(container.id):
@@ -377,7 +377,7 @@ class Supervisor:
 
     async def kill(self, reference: str, signal: str = "SIGKILL") -> None:
         number = parse_signal(signal)
-        container = await self._settled(reference)
+        container = await self.settled(reference)
         lifecycle.transition(container, Action.KILL)
         if number == SIGKILL:
             await self._mark_stopped(container.id, _asked("kill", SIGKILL))
@@ -395,7 +395,7 @@ class Supervisor:
     async def restart(
         self, reference: str, *, signal: str | None = None, timeout: int | None = None
     ) -> None:
-        container = await self._settled(reference)
+        container = await self.settled(reference)
         self._by_hand.add(container.id)  # to be removed after its exit is not for now
         try:
             if container.state.status in lifecycle.LIVE:

@@ -220,7 +220,7 @@ class FakeProcesses:
     def __init__(self) -> None:
         self.records = {"e1": ExecRecord("e1", RUNNING_ID, ExecRequest(cmd=("ls", "-l")))}
 
-    def create(self, reference: str, request: ExecRequest) -> str:
+    async def create(self, reference: str, request: ExecRequest) -> str:
         self.records["e2"] = ExecRecord("e2", RUNNING_ID, request)
         return "e2"
 

@@ -30,6 +30,7 @@ from tiffin.engine.catalog import Catalog, Rows
 from tiffin.engine.events import Event, Events
 from tiffin.engine.idranges import IdRanges
 from tiffin.engine.networks import Networks
+from tiffin.engine.processes import ExecRequest, Processes
 from tiffin.engine.supervisor import EarlyClient, Supervisor
 from tiffin.errors import CannotStart, Conflict, EngineFailure, NotFound, NotModified
 from tiffin.runtime.waits import last_chunk
@@ -222,6 +223,24 @@ def test_a_client_that_waits_and_leaves_leaves_nothing(play: Callable[[Scene], N
         waiting.cancel()
         await asyncio.sleep(0)
         assert len(world.supervisor._waiters) == 0
+
+    play(scene)
+
+
+def test_an_exec_waits_for_a_start_under_way(play: Callable[[Scene], None]) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        processes = Processes(world.catalog, world.runtime, world.supervisor, world.events)
+        world.runtime.gate = asyncio.Event()
+        starting = asyncio.create_task(world.supervisor.start("web"))
+        while ("start", ID) not in world.runtime.calls:
+            await asyncio.sleep(0)
+        asked = asyncio.create_task(processes.create("web", ExecRequest(cmd=("true",))))
+        await asyncio.sleep(0)
+        assert not asked.done()
+        world.runtime.gate.set()
+        await starting
+        assert processes.get(await asked).container_id == ID
 
     play(scene)
 
