@@ -51,6 +51,8 @@ FORKED = [
     "waits",
     "loop",
     "logs",
+    "logfile",
+    "logsinks",
     "messages",
     "records",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 import os
 import time
 from collections.abc import AsyncIterator
@@ -21,12 +22,13 @@ from tiffin.api.messages import (
     Stream,
 )
 from tiffin.api.router import IDENTITY, Route
-from tiffin.api.streams import frame
+from tiffin.api.streams import frame, frames
 from tiffin.api.terminal import parse_detach_keys, parse_size
 from tiffin.api.versions import Version
 from tiffin.core.container import Container
 from tiffin.core.logextras import prefix
-from tiffin.core.timestamps import parse_time, rfc3339_fixed
+from tiffin.core.loglines import LogBatch
+from tiffin.core.timestamps import parse_time
 from tiffin.core.workload import Attachment, ExitAnswer
 from tiffin.engine.containers import LogOptions
 from tiffin.engine.waiting import ExitResult
@@ -105,8 +107,9 @@ class ContainerStreamRoutes:
 
     async def _replay(self, container: Container, descriptor: int, attachment: Attachment) -> None:
         options = LogOptions(stdout=attachment.stdout, stderr=attachment.stderr)
-        async for line in self._containers.logs(container.id, options):
-            data = frame(line.stream, line.data) if attachment.framed else line.data
+        async for batch in self._containers.logs(container.id, options):
+            lines = batch.lines
+            data = frames(batch.streams, lines) if attachment.framed else b"".join(lines)
             await write_all(descriptor, data)
 
     async def logs(self, request: Request) -> Answer:
@@ -121,9 +124,9 @@ class ContainerStreamRoutes:
             until_ns=parse_time(query.get("until"), now_ns),
         )
         container = self._containers.get(request.parameters["id"])
-        lines = self._containers.logs(container.id, options)
+        batches = self._containers.logs(container.id, options)
         chunks = _log_chunks(
-            lines,
+            batches,
             timestamps=query.boolean("timestamps"),
             details=prefix(container) if query.boolean("details") else b"",
             framed=not container.config.tty,
@@ -147,13 +150,16 @@ async def _exit_document(
 
 
 async def _log_chunks(
-    lines: AsyncIterator[Any], *, timestamps: bool, details: bytes, framed: bool
+    batches: AsyncIterator[LogBatch], *, timestamps: bool, details: bytes, framed: bool
 ) -> AsyncIterator[bytes]:
-    async for line in lines:
-        data = details + line.data
+    async for batch in batches:
+        lines = batch.lines
         if timestamps:
-            data = f"{rfc3339_fixed(line.time_ns)} ".encode() + data
-        yield frame(line.stream, data) if framed else data
+            stamps = [f"{time} ".encode() + details for time in batch.times]
+            lines = list(map(operator.add, stamps, lines))
+        elif details:
+            lines = [details + line for line in lines]
+        yield frames(batch.streams, lines) if framed else b"".join(lines)
 
 
 def stream_type(request: Request, *, tty: bool) -> str:

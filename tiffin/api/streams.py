@@ -23,6 +23,23 @@ def frame(stream: int, data: bytes) -> bytes:
     return _FRAME.pack(stream, len(data)) + data
 
 
+_SHORT = 1024
+_HEADS = [[_FRAME.pack(stream, length) for length in range(_SHORT)] for stream in range(3)]
+
+
+def frames(streams: list[int], lines: list[bytes]) -> bytes:
+    """A frame for each line: clients take one for a line. Made for millions of them."""
+    if min(streams) == max(streams):
+        heads, pack, stream = _HEADS[streams[0]], _FRAME.pack, streams[0]
+        return b"".join(
+            [
+                (heads[size] if (size := len(line)) < _SHORT else pack(stream, size)) + line
+                for line in lines
+            ]
+        )
+    return b"".join(map(frame, streams, lines))
+
+
 def json_line(value: Mapping[str, Any]) -> bytes:
     return msgspec.json.encode(value) + b"\r\n"
 

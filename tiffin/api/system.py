@@ -21,6 +21,7 @@ from tiffin.api.versions import NEWEST, OLDEST
 from tiffin.core.container import Status
 from tiffin.core.defaults import ContainerDefaults
 from tiffin.core.filters import parse_filters
+from tiffin.core.logdriver import DRIVERS
 from tiffin.core.timestamps import parse_time, rfc3339
 from tiffin.errors import InvalidArgument
 
@@ -198,7 +199,7 @@ async def info_json(engine: Engine) -> dict[str, Any]:
             "Volume": ["local"],
             "Network": ["bridge", "host", "null"],
             "Authorization": None,
-            "Log": ["json-file"],
+            "Log": list(DRIVERS),
         },
         "MemoryLimit": "memory" in limits,
         "SwapLimit": "memory" in limits and facts.swap_accounted,

@@ -13,7 +13,7 @@ from urllib.parse import quote_plus
 from tiffin.core.container import Container
 from tiffin.errors import InvalidArgument
 
-OPTIONS = frozenset({"labels", "env", "tag"})
+OPTIONS = frozenset({"labels", "labels-regex", "env", "env-regex", "tag"})
 _FIELD = re.compile(r"{{\s*\.(\w+)\s*}}")
 
 _FIELDS: dict[str, Callable[[Container], str]] = {
@@ -28,7 +28,9 @@ _FIELDS: dict[str, Callable[[Container], str]] = {
 
 
 def check_extras(options: dict[str, str]) -> None:
-    """Raises InvalidArgument for a tag that is no template of ours."""
+    """Raises InvalidArgument for a tag that is no template of ours, or no regular expression."""
+    for key in ("labels-regex", "env-regex"):
+        _pattern(options, key)
     tag = options.get("tag", "")
     for name in _FIELD.findall(tag):
         if name not in _FIELDS:
@@ -40,16 +42,32 @@ def check_extras(options: dict[str, str]) -> None:
 def extras(container: Container) -> dict[str, str]:
     options = container.host_config.log_config.config
     labels = container.config.labels or {}
-    found = {name: labels[name] for name in _names(options, "labels") if name in labels}
+    found = {name: labels[name] for name in _names(options, "labels", labels)}
     environment = dict(entry.partition("=")[::2] for entry in container.config.env or ())
-    found |= {name: environment[name] for name in _names(options, "env") if name in environment}
-    if tag := options.get("tag", ""):
-        found["tag"] = _FIELD.sub(lambda match: _FIELDS[match[1]](container), tag)
+    found |= {name: environment[name] for name in _names(options, "env", environment)}
+    if options.get("tag"):
+        found["tag"] = tag_of(container, "")
     return found
 
 
-def _names(options: dict[str, str], key: str) -> list[str]:
-    return [name for name in options.get(key, "").split(",") if name]
+def tag_of(container: Container, default: str) -> str:
+    """The tag by its template, or by the driver's own."""
+    template = container.host_config.log_config.config.get("tag") or default
+    return _FIELD.sub(lambda match: _FIELDS[match[1]](container), template)
+
+
+def _names(options: dict[str, str], key: str, there: dict[str, str]) -> list[str]:
+    named = set(options.get(key, "").split(","))
+    pattern = _pattern(options, f"{key}-regex")
+    return [name for name in there if name in named or (pattern and pattern.search(name))]
+
+
+def _pattern(options: dict[str, str], key: str) -> re.Pattern[str] | None:
+    text = options.get(key, "")
+    try:
+        return re.compile(text) if text else None
+    except re.error as error:
+        raise InvalidArgument(f"log opt {key}: error parsing regexp: {error}: `{text}`") from error
 
 
 def prefix(container: Container) -> bytes:

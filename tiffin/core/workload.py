@@ -23,12 +23,30 @@ class Overlay(msgspec.Struct, frozen=True):
     work: str
 
 
+class LogSink(msgspec.Struct):
+    """A daemon that is given a container's output, line by line."""
+
+    kind: str  # syslog or journald
+    network: str = ""  # unix (datagrams), udp, tcp
+    host: str = ""  # a number, or a path
+    port: int = 0
+    facility: int = 0
+    format: str = ""
+    tag: str = ""
+    fields: tuple[tuple[str, str], ...] = ()  # of each entry of a journal
+    blocks: bool = True  # the container waits for it
+    max_buffer_bytes: int = 1 << 20
+
+
 class LogTarget(msgspec.Struct, frozen=True):
     """Where output is kept. `path` "" keeps nothing (driver none, or a build step)."""
 
     path: str = ""
+    kind: str = "json-file"  # or "local"
     max_size_bytes: int = 10_000_000
     max_files: int = 3
+    compress: bool = False  # what is rotated
+    sink: LogSink | None = None
 
 
 class Workload(msgspec.Struct, frozen=True):

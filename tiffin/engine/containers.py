@@ -15,11 +15,12 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import msgspec
 
-from tiffin.core import lifecycle, logextras
+from tiffin.core import lifecycle, logdriver
 from tiffin.core.container import Container, HostConfig, Status
 from tiffin.core.defaults import ContainerDefaults, with_defaults
 from tiffin.core.image import ContainerConfig
 from tiffin.core.lifecycle import Action
+from tiffin.core.loglines import LogBatch
 from tiffin.core.merge import merge
 from tiffin.core.ports import requested_ports
 from tiffin.core.publishing import Publishing
@@ -45,7 +46,6 @@ from tiffin.engine.supervisor import (
     EarlyClient,
     Supervisor,
     container_attributes,
-    parse_size,
 )
 from tiffin.engine.top import Table, process_table
 from tiffin.engine.waiting import ExitResult
@@ -61,7 +61,7 @@ from tiffin.kernel import failpoints
 from tiffin.runtime import spec
 from tiffin.runtime.devices import numbers
 from tiffin.runtime.limits import limited_devices
-from tiffin.runtime.logreader import LogLine, read_log
+from tiffin.runtime.logreader import read_log
 from tiffin.storage.snapshots import SnapshotStore
 
 # In the body of Containers the word `list` is its method.
@@ -127,9 +127,7 @@ class Containers:
 
     def log_path(self, container: Container) -> str:
         """Where its output is kept; "" where it is not."""
-        if container.host_config.log_config.type == "none":
-            return ""
-        return self._supervisor.log_path(container.id)
+        return self._supervisor.log_targets.path(container)
 
     def apparmor_profile(self, container: Container) -> str:
         """What it runs under; "" where nothing confines it."""
@@ -209,24 +207,10 @@ class Containers:
     def _check(self, config: ContainerConfig, host: HostConfig) -> None:
         if not config.image:
             raise InvalidArgument("no image specified")
-        self._check_log(host)
+        logdriver.check(host.log_config)
         requested_ports(config, host)
         if host.runtime not in ("", "tiffin", "runc"):
             raise InvalidArgument(f"unknown or invalid runtime name: {host.runtime}")
-
-    @staticmethod
-    def _check_log(host: HostConfig) -> None:
-        driver, options = host.log_config.type, host.log_config.config
-        if driver not in ("", "json-file", "none"):
-            raise InvalidArgument(f"logger: no log driver named '{driver}' is registered")
-        for key in options:
-            if key not in ("max-size", "max-file") and key not in logextras.OPTIONS:
-                raise InvalidArgument(f"unknown log opt '{key}' for json-file log driver")
-        logextras.check_extras(options)
-        if "max-size" in options and options["max-size"] != "-1":
-            parse_size(options["max-size"])
-        if not options.get("max-file", "1").isdecimal() or options.get("max-file") == "0":
-            raise InvalidArgument("max-file cannot be less than 1")
 
     @staticmethod
     def _hostname(config: ContainerConfig, host: HostConfig, container_id: str) -> str:
@@ -460,29 +444,34 @@ class Containers:
         await self._runtime.resize(container.id, "", rows, columns)
         self._emit(container, "resize", height=str(rows), width=str(columns))
 
-    def logs(self, reference: str, options: LogOptions) -> AsyncIterator[LogLine]:
+    def logs(self, reference: str, options: LogOptions) -> AsyncIterator[LogBatch]:
         """Lines as written; with `follow` until the container ends. NotFound is raised here."""
         container = self._catalog.get(reference)
         if not (options.stdout or options.stderr):
             raise InvalidArgument("Bad parameters: you must choose at least one stream")
-        if container.host_config.log_config.type == "none":
+        if logdriver.file_settings(container.host_config.log_config) is None:
             raise Unsupported("configured logging driver does not support reading")
         return self._log_lines(container, options)
 
-    async def _log_lines(self, container: Container, options: LogOptions) -> AsyncIterator[LogLine]:
-        wanted = {1: options.stdout, 2: options.stderr}
+    async def _log_lines(
+        self, container: Container, options: LogOptions
+    ) -> AsyncIterator[LogBatch]:
+        only = 0 if options.stdout and options.stderr else 1 if options.stdout else 2
         finished = self._supervisor.until_ended(container.id) if options.follow else None
+        kept = logdriver.file_settings(container.host_config.log_config)
+        assert kept is not None
         lines = read_log(
-            self._supervisor.log_path(container.id),
+            self.log_path(container),
+            kind=kept.kind,
             tail=options.tail,
             since_ns=options.since_ns,
             until_ns=options.until_ns,
             finished=finished,
         )
         try:
-            async for line in lines:
-                if wanted[line.stream]:
-                    yield line
+            async for batch in lines:
+                if chosen := batch.of_stream(only) if only else batch:
+                    yield chosen
         finally:
             if finished is not None:
                 finished.cancel()

@@ -28,7 +28,6 @@ from tiffin.core.workload import (
     Exit,
     ExitAnswer,
     KnownExec,
-    LogTarget,
     Workload,
 )
 from tiffin.engine.attachments import Attachments, Guest
@@ -38,6 +37,7 @@ from tiffin.engine.events import Events
 from tiffin.engine.heldclients import HeldClients
 from tiffin.engine.idranges import IdRanges
 from tiffin.engine.linking import linked, linking, needed
+from tiffin.engine.logtargets import LogTargets
 from tiffin.engine.mounting import mounted_images
 from tiffin.engine.ooms import OOMWatch
 from tiffin.engine.ports import ContainerRuntime
@@ -89,7 +89,7 @@ class Supervisor:
         self._attachments = attachments
         self._id_ranges = id_ranges
         self._events = events
-        self._directory = containers_directory
+        self.log_targets = LogTargets(containers_directory)
         self._waiters = Waiters()
         self._held = HeldClients(runtime)
         self._restarts: dict[str, asyncio.Task[None]] = {}
@@ -163,7 +163,7 @@ class Supervisor:
                 id_range=id_range,
                 etc_files=attached.etc_files,
                 join_pids=join_pids,
-                log=self._log_target(container),
+                log=await self.log_targets.open(container),
                 stop_signal=parse_signal(container.config.stop_signal or "SIGTERM"),
             )
             undo.push_async_callback(self._runtime.remove, container.id)
@@ -244,20 +244,6 @@ class Supervisor:
                 raise Conflict(f"cannot join own network: container {container.id}")
             seen.add(owner.id)
         return Guest.of(owner) if owner is not container else None
-
-    def _log_target(self, container: Container) -> LogTarget:
-        driver = container.host_config.log_config.type
-        if driver == "none":
-            return LogTarget()
-        options = container.host_config.log_config.config
-        return LogTarget(
-            path=self.log_path(container.id),
-            max_size_bytes=parse_size(options.get("max-size", "10m")),
-            max_files=int(options.get("max-file", "3")),
-        )
-
-    def log_path(self, container_id: str) -> str:
-        return os.path.join(self._directory, container_id, f"{container_id}-json.log")
 
     async def _note_failed_start(self, container: Container, error: TiffinError) -> None:
         exit_code = error.exit_code if isinstance(error, CannotStart) else 128
@@ -779,15 +765,4 @@ def container_attributes(container: Container) -> dict[str, str]:
     }
 
 
-def parse_size(text: str) -> int:
-    """Bytes of "10m", "512k", "1g" (log options). Raises InvalidArgument."""
-    units = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
-    digits = text.lower().removesuffix("b") or "b"
-    unit = units.get(digits[-1:], 0)
-    number = digits[:-1] if unit else digits
-    if not number.isdecimal():
-        raise InvalidArgument(f"invalid size: '{text}'")
-    return int(number) * (unit or 1)
-
-
-__all__ = ["ExitResult", "Supervisor", "container_attributes", "parse_size"]
+__all__ = ["ExitResult", "Supervisor", "container_attributes"]

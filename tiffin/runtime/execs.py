@@ -47,7 +47,7 @@ class Exec:
         self.between = 0  # the process that cloned it
         self.executing = False
         self.failure: dict[str, Any] | None = None
-        self.reply: tuple[Control, int] | None = None
+        self.reply: tuple[Control, int] | None = None  # who asked for it
 
 
 class Execs:
@@ -236,11 +236,16 @@ class Execs:
             self._remember({**event, "pid": running.pid, "record": running.record})
         self._shim.broadcast(event)
         self._leaving.append(running.streams)
-        if self._shim.served or not running.streams.has_clients:
+        if self._is_served(running) or not running.streams.has_clients:
             running.streams.close_clients()
         else:
             self._withheld.append(running.streams)
             self._loop.later(_WITHHELD_SECONDS, self.release)
+
+    def _is_served(self, running: Exec) -> bool:
+        """Whether its clients find a daemon to ask: the one that started it, or the next."""
+        assert running.reply is not None
+        return self._shim.served or self._shim.is_connected(running.reply[0])
 
     def _remember(self, ended: Message) -> None:
         self._ended.append(ended)

@@ -1,66 +1,61 @@
 """A container's log read back: rotated files as one, from the end, between times, and as it grows.
 
-Files are read in the order path.N … path.1, path. Whoever follows is woken by inotify and by the
-container's end, and reads what is there once more after that, so that no line is missed.
+Files are read in the order path.N … path.1, path; those with .gz are decompressed on the way.
+Whoever follows is woken by inotify and by the container's end, and reads what is there once more
+after that, so that no line is missed. Memory holds a block or two, however long the log is.
 """
 
 from __future__ import annotations
 
 import asyncio
-import calendar
 import os
-from collections.abc import AsyncIterator, Iterator
+import zlib
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
-import msgspec
+from isal import isal_zlib
 
+from tiffin.core.loglines import LogBatch
 from tiffin.kernel import inotify
+from tiffin.runtime.logfile import BEGINNING_BYTES, ORIGIN_BYTES, inode_of, origin
+from tiffin.runtime.logrecords import FORMATS, Format
+from tiffin.runtime.logs import format_time
 
 _BLOCK_BYTES = 256 * 1024
-_STREAMS = {"stdout": 1, "stderr": 2}
-
-
-class LogLine(NamedTuple):
-    stream: int  # 1 stdout, 2 stderr
-    time_ns: int
-    data: bytes
-
-
-class _Record(msgspec.Struct):
-    log: str = ""
-    stream: str = "stdout"
-    time: str = ""
-
-
-_decoder = msgspec.json.Decoder(_Record)
+_LAST_SECOND = 253_402_300_799_999_999_999  # of the year 9999
 
 
 async def read_log(
     path: str,
     *,
+    kind: str = "json-file",
     tail: int | None = None,
     since_ns: int = 0,
     until_ns: int = 0,
     finished: asyncio.Future[object] | None = None,
-) -> AsyncIterator[LogLine]:
-    """Records of a json-file log, oldest first. `tail` counts from the end; times are inclusive.
+) -> AsyncIterator[LogBatch]:
+    """Lines of a log of the `kind` of driver, oldest first, in batches that are not empty.
 
-    `finished` None reads what is there; otherwise new records follow until it is done. A record
-    that is no JSON (cut short by a full disk) is left out.
+    `tail` counts from the end; times are inclusive. `finished` None reads what is there; otherwise
+    new lines follow until it is done.
     """
+    since = format_time(min(since_ns, _LAST_SECOND)) if since_ns else ""
+    until = format_time(min(until_ns, _LAST_SECOND)) if until_ns else ""
     watch = _Watch(path) if finished is not None else None
-    reader = await asyncio.to_thread(_Reader.open, path, tail)
+    reader = await asyncio.to_thread(_Reader.open, path, FORMATS[kind], tail)
     try:
         while True:
             is_last = finished is None or finished.done()
-            while block := await asyncio.to_thread(reader.read):
-                for line in _decoded(block):
-                    if since_ns and line.time_ns < since_ns:
-                        continue
-                    if until_ns and line.time_ns > until_ns:
-                        return
-                    yield line
+            while batch := await asyncio.to_thread(reader.read):
+                chosen = batch.since(since) if since else batch
+                if chosen and until and max(chosen.times) > until:
+                    chosen = chosen.until(until)
+                    if chosen:
+                        yield chosen
+                    return
+                if chosen:
+                    yield chosen
             if is_last or watch is None or finished is None:
                 return
             await watch.changed_or(finished)
@@ -70,56 +65,111 @@ async def read_log(
             watch.close()
 
 
-def _decoded(block: bytes) -> Iterator[LogLine]:
-    clock = _Clock()
-    for raw in block.split(b"\n"):
-        if not raw:
-            continue
-        try:
-            record = _decoder.decode(raw)
-        except (msgspec.MsgspecError, UnicodeError):
-            continue
-        stream = _STREAMS.get(record.stream, 1)
-        yield LogLine(stream, clock.nanoseconds(record.time), record.log.encode())
+class _Plain:
+    """A file that is being written, or was."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.inode = inode_of(os.fstat(file.fileno()))
+
+    @property
+    def origin(self) -> str:
+        """What it is called in what it may be compressed to, if it is not written to any more."""
+        beginning = os.pread(self.file.fileno(), BEGINNING_BYTES, 0)
+        return f"{self.inode}{zlib.crc32(beginning)}"
+
+    def read(self) -> bytes:
+        return self.file.read(_BLOCK_BYTES)
+
+    def skip_to_tail(self, format_: Format, lines: int) -> tuple[int, int]:
+        """Go to where the last `lines` lines begin: (lines from there on, how many too many)."""
+        position, found = self.file.seek(0, os.SEEK_END), 0
+        while position > 0 and found < lines:
+            start = max(0, position - _BLOCK_BYTES)
+            self.file.seek(start)
+            before = found
+            block = self.file.read(position - start)
+            for count, offset in format_.backwards(block, at_start=not start):
+                found, position = found + count, start + offset
+                if found >= lines:
+                    break
+            if found == before:  # cut short by a full disk: to be read from its beginning alone
+                self.file.seek(0)
+                found = _count(self, format_)
+                position = 0
+                break
+        self.file.seek(position)
+        return found, max(0, found - lines)
+
+    def close(self) -> None:
+        self.file.close()
 
 
-class _Clock:
-    """RFC 3339 to nanoseconds; lines of one second share the expensive half."""
+class _Compressed:
+    """A file that rotation has compressed."""
 
-    def __init__(self) -> None:
-        self._prefix = ""
-        self._seconds = 0
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.inode = inode_of(os.fstat(file.fileno()))
+        self.origin = origin(file.read(ORIGIN_BYTES))
+        self._rewind()
 
-    def nanoseconds(self, text: str) -> int:
-        prefix, _, fraction = text.rstrip("Z").partition(".")
-        if prefix != self._prefix:
-            self._seconds = _seconds(prefix)
-            self._prefix = prefix
-        return self._seconds * 1_000_000_000 + int(fraction[:9].ljust(9, "0") or 0)
+    def _rewind(self) -> None:
+        self._file.seek(0)
+        self._inflate = isal_zlib.decompressobj(31)
+
+    def read(self) -> bytes:
+        while not self._inflate.eof:
+            data = self._inflate.unconsumed_tail or self._file.read(_BLOCK_BYTES)
+            if not data:
+                return b""
+            try:
+                if found := self._inflate.decompress(data, _BLOCK_BYTES):
+                    return bytes(found)
+            except isal_zlib.error:  # type: ignore[misc] # a tuple to mypy, a class in truth
+                return b""
+        return b""
+
+    def skip_to_tail(self, format_: Format, lines: int) -> tuple[int, int]:
+        found = _count(self, format_)
+        self._rewind()
+        return found, max(0, found - lines)
+
+    def close(self) -> None:
+        self._file.close()
 
 
-def _seconds(text: str) -> int:
-    try:
-        day, _, clock = text.partition("T")
-        year, month, date = map(int, day.split("-"))
-        hour, minute, second = map(int, clock.split(":"))
-    except ValueError:
-        return 0
-    return calendar.timegm((year, month, date, hour, minute, second))
+def _are_one(one: _Plain | _Compressed, other: _Plain | _Compressed) -> bool:
+    return one.inode == other.inode or one.origin == other.origin
+
+
+def _count(file: _Plain | _Compressed, format_: Format) -> int:
+    """The lines from here to the end."""
+    found, rest = 0, b""
+    with suppress(ValueError):
+        while data := file.read():
+            data = rest + data
+            end = format_.whole(data)
+            found += len(format_.decode(data[:end]).lines)
+            rest = data[end:]
+    return found
 
 
 class _Reader:
-    """Whole records in blocks, over rotations that happen meanwhile."""
+    """Batches of whole records, over rotations that happen meanwhile."""
 
-    def __init__(self, path: str, files: list[BinaryIO]) -> None:
+    def __init__(self, path: str, format_: Format, files: list[_Plain | _Compressed]) -> None:
         self._path = path
+        self._format = format_
         self._files = files
         self._rest = b""
+        self._is_final = False  # the first file is not written to any more
+        self._surplus = 0  # lines that come before the tail
 
     @classmethod
-    def open(cls, path: str, tail: int | None) -> _Reader:
+    def open(cls, path: str, format_: Format, tail: int | None) -> _Reader:
         """Positioned at the first record that is wanted."""
-        reader = cls(path, _open_all(path))
+        reader = cls(path, format_, _open_all(path))
         if tail is not None:
             reader._skip_to_tail(tail)
         return reader
@@ -127,8 +177,7 @@ class _Reader:
     def _skip_to_tail(self, tail: int) -> None:
         left = tail
         for index in range(len(self._files) - 1, -1, -1):
-            offset, found = _tail_offset(self._files[index], left)
-            self._files[index].seek(offset)
+            found, self._surplus = self._files[index].skip_to_tail(self._format, left)
             left -= found
             if left <= 0:
                 self._close_first(index)
@@ -139,46 +188,64 @@ class _Reader:
             file.close()
         del self._files[:count]
 
-    def read(self) -> bytes:
-        """The next whole records; empty at the end of what there is."""
+    def read(self) -> LogBatch | None:
+        """The next lines; None at the end of what there is."""
         while True:
-            data = self._files[0].read(_BLOCK_BYTES) if self._files else b""
+            data = self._files[0].read() if self._files else b""
             if data:
-                whole, newline, rest = (self._rest + data).rpartition(b"\n")
-                self._rest = rest
-                if newline:
-                    return whole + newline
+                batch = self._decoded(self._rest + data)
+                if batch:
+                    return batch
             elif not self._next_file():
-                return b""
+                return None
+
+    def _decoded(self, data: bytes) -> LogBatch:
+        try:
+            end = self._format.whole(data)
+        except ValueError:
+            end, data = 0, b""
+        self._rest = data[end:]
+        batch = self._format.decode(data[:end])
+        if self._surplus:
+            count = len(batch.lines)
+            batch, self._surplus = batch.cut(self._surplus), max(0, self._surplus - count)
+        return batch
 
     def _next_file(self) -> bool:
         """Go on in the next file: one that was there at the start, or what rotation put there."""
         if len(self._files) > 1:
-            self._close_first(1)
+            self._begin_next()
             return True
         with suppress(OSError):
             status = os.stat(self._path)
-            current = os.fstat(self._files[0].fileno()) if self._files else None
-            if current is None or (status.st_dev, status.st_ino) != (
-                current.st_dev,
-                current.st_ino,
-            ):
+            current = self._files[0] if self._files else None
+            if current is None or current.inode != inode_of(status):
+                if current is not None and not self._is_final:
+                    self._is_final = True  # what was written just before the rotation comes first
+                    return True
                 return self._advance(current)
-            if self._files[0].tell() > status.st_size:  # a single file that was emptied
-                self._files[0].seek(0)
+            if isinstance(current, _Plain) and current.file.tell() > status.st_size:
+                current.file.seek(0)  # a single file that was emptied
+                self._rest = b""
                 return True
         return False
 
-    def _advance(self, current: os.stat_result | None) -> bool:
+    def _begin_next(self) -> None:
+        self._close_first(1)
+        self._rest = b""  # a record never goes on in another file
+        self._is_final = False
+
+    def _advance(self, current: _Plain | _Compressed | None) -> bool:
         """Files younger than ours: one or more rotations happened while we read."""
         files = _open_all(self._path)
-        places = [_identity(os.fstat(file.fileno())) for file in files]
-        start = (
-            places.index(_identity(current)) + 1 if current and _identity(current) in places else 0
-        )
+        start = 0
+        if current is not None:
+            read = (n for n, file in enumerate(files) if _are_one(file, current))
+            start = next(read, -1) + 1
         for file in files[:start]:
             file.close()
-        self._close_first(1)
+        if self._files:
+            self._begin_next()
         self._files = files[start:]
         return bool(self._files)
 
@@ -186,42 +253,27 @@ class _Reader:
         self._close_first(len(self._files))
 
 
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
-
-
-def _open_all(path: str) -> list[BinaryIO]:
+def _open_all(path: str) -> list[_Plain | _Compressed]:
     """The log's files, oldest first; none before the first start."""
-    files: list[BinaryIO] = []
+    files: list[_Plain | _Compressed] = []
     number = 0
-    while True:
-        try:
-            files.append(open(f"{path}.{number}" if number else path, "rb", buffering=0))  # noqa: SIM115
-        except FileNotFoundError:
-            break
+    while (file := _open_one(path, number)) is not None:
         number += 1
+        if files and _are_one(file, files[-1]):  # rotated between two looks
+            file.close()
+        else:
+            files.append(file)
     return files[::-1]
 
 
-def _tail_offset(file: BinaryIO, lines: int) -> tuple[int, int]:
-    """Where the last `lines` records begin, and how many there are from there."""
-    size = file.seek(0, os.SEEK_END)
-    if lines <= 0:
-        return size, 0
-    position, found = size, 0
-    while position > 0:
-        start = max(0, position - _BLOCK_BYTES)
-        file.seek(start)
-        block = file.read(position - start)
-        at = len(block)
-        if position == size and block.endswith(b"\n"):
-            at -= 1  # the last record's own end
-        while (at := block.rfind(b"\n", 0, at)) >= 0:
-            found += 1
-            if found == lines:
-                return start + at + 1, found
-        position = start
-    return 0, found + (1 if size else 0)
+def _open_one(path: str, number: int) -> _Plain | _Compressed | None:
+    name = f"{path}.{number}" if number else path
+    for _ in range(2):  # between two looks it may have been compressed
+        with suppress(FileNotFoundError):
+            return _Plain(open(name, "rb", buffering=0))
+        with suppress(FileNotFoundError):
+            return _Compressed(open(f"{name}.gz", "rb", buffering=0))
+    return None
 
 
 class _Watch:

@@ -1,22 +1,31 @@
-"""A container's output on disk: Docker's json-file log, written by the shim, with rotation.
+"""How a container's output becomes records: cut into lines, and written as Docker or we write them.
 
-One JSON object a line, {"log": text, "stream": "stdout", "time": RFC 3339}. A line of output longer
-than 16 KB becomes several records, of which only the last one's text ends with a newline; output
-that stops without a newline ends without one. Text that is not UTF-8 is kept as U+FFFD.
+json-file is Docker's: one JSON object a line, {"log": text, "stream": "stdout", "time": RFC 3339}.
+A line of output longer than 16 KB becomes several records, of which only the last one's text ends
+with a newline; output that stops without a newline ends without one. Text that is not UTF-8 is kept
+as U+FFFD. local is our own and keeps every byte: a record holds all lines that came at once,
 
-Encoding record by record would cost more than everything else that a shim does, so a block of lines
-is encoded at once: newlines are swapped for a byte that JSON leaves alone, and that for the text
-between two records. All lines of a block carry one time.
+    length of the data (4) | time in nanoseconds (8) | stream (1) | data | length again (4)
+
+in network order, so that it can be read from both ends.
+
+Encoding line by line would cost more than everything else that a shim does, so a block of lines is
+encoded at once, without leaving bytes: all of them carry one time.
 """
 
 from __future__ import annotations
 
-import os
-from _json import encode_basestring
+from struct import Struct
 from time import gmtime
 
 MAX_LINE_BYTES = 16 * 1024
-_MARK = "\x7f"  # DEL: not escaped by JSON and rare in output
+LOCAL_HEAD = Struct(">IQB")
+LOCAL_TAIL = Struct(">I")
+STREAMS = {"stdout": 1, "stderr": 2}
+
+# What JSON leaves alone, and the newline, which ends a record.
+_PLAIN = bytes(c for c in range(0x20, 0x100) if c not in b'"\\') + b"\n"
+_SHORT = {0x22: b'\\"', 0x5C: b"\\\\", 0x08: b"\\b", 0x09: b"\\t", 0x0C: b"\\f", 0x0D: b"\\r"}
 
 
 class Lines:
@@ -47,7 +56,7 @@ class Lines:
 
 
 def _without_long_lines(block: bytes) -> list[bytes]:
-    if len(block) <= MAX_LINE_BYTES or max(map(len, block.split(b"\n"))) < MAX_LINE_BYTES:
+    if _has_no_long_line(block):
         return [block]
     found = []
     for line in _lines(block):
@@ -72,24 +81,43 @@ def _character_boundary(data: bytes, at: int) -> int:
     return at
 
 
-def encode_block(block: bytes, stream: str, time: str) -> bytes:
-    """Log lines for a block of whole records."""
-    text = block.decode("utf-8", "replace")
-    tail = f'","stream":"{stream}","time":"{time}"}}\n'
-    if _MARK in text:
-        records = _text_lines(text)
-        return "".join(f'{{"log":{encode_basestring(r)[:-1]}{tail}' for r in records).encode()
-    ends = text.endswith("\n")
-    body = encode_basestring(text.replace("\n", _MARK) if ends else text)[1:-1]
-    if ends:
-        body = body[:-1].replace(_MARK, f'\\n{tail}{{"log":"') + "\\n"
-    return f'{{"log":"{body}{tail}'.encode()
+def _has_no_long_line(block: bytes) -> bool:
+    """Found by a newline in each stretch of that length, which is far less than one a line."""
+    start = 0
+    while len(block) - start > MAX_LINE_BYTES:
+        end = block.rfind(b"\n", start, start + MAX_LINE_BYTES)
+        if end < 0:
+            return False
+        start = end + 1
+    return True
 
 
-def _text_lines(text: str) -> list[str]:
-    parts = text.split("\n")
-    lines = [part + "\n" for part in parts[:-1]]
-    return [*lines, parts[-1]] if parts[-1] else lines
+def encode_block(block: bytes, stream: str, time_ns: int) -> bytes:
+    """json-file records for a block of whole ones."""
+    if not block.isascii():
+        block = _text(block)
+    for code in sorted(set(block.translate(None, _PLAIN)), reverse=True):  # the backslash first
+        block = block.replace(bytes((code,)), _SHORT.get(code) or b"\\u%04x" % code)
+    end = f'","stream":"{stream}","time":"{format_time(time_ns)}"}}\n'.encode()
+    if block.endswith(b"\n"):
+        end = b"\\n" + end
+        return b'{"log":"%b%b' % (block[:-1].replace(b"\n", end + b'{"log":"'), end)
+    lines = block.replace(b"\n", b"\\n" + end + b'{"log":"')
+    return b'{"log":"%b%b' % (lines, end)
+
+
+def _text(block: bytes) -> bytes:
+    try:
+        block.decode()
+    except UnicodeDecodeError:
+        return block.decode("utf-8", "replace").encode()
+    return block
+
+
+def encode_local(block: bytes, stream: str, time_ns: int) -> bytes:
+    """A record of the local driver."""
+    head = LOCAL_HEAD.pack(len(block), time_ns, STREAMS[stream])
+    return b"%b%b%b" % (head, block, LOCAL_TAIL.pack(len(block)))
 
 
 def format_time(time_ns: int) -> str:
@@ -97,79 +125,3 @@ def format_time(time_ns: int) -> str:
     seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
     t = gmtime(seconds)
     return f"{t[0]:04}-{t[1]:02}-{t[2]:02}T{t[3]:02}:{t[4]:02}:{t[5]:02}.{nanoseconds:09}Z"
-
-
-def open_log(path: str) -> int:
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-
-
-class LogWriter:
-    """Appends blocks to `path`; beyond `max_size` bytes that becomes path.1, path.1 path.2, ...
-
-    A full disk loses lines (`lost_bytes` counts) and never stops the container.
-    """
-
-    def __init__(self, path: str, max_size: int, max_files: int, fd: int = -1) -> None:
-        """`fd` is of `path` by open_log, and ours from here on."""
-        self._path = path
-        self._max_size = max_size
-        self._max_files = max(1, max_files)
-        self._fd = fd if fd >= 0 else open_log(path)
-        self._size = os.fstat(self._fd).st_size
-        self.lost_bytes = 0
-
-    def write(self, block: bytes, stream: str, time_ns: int) -> None:
-        data = encode_block(block, stream, format_time(time_ns))
-        if 0 < self._max_size < len(data):
-            middle = block.find(b"\n", len(block) // 2) + 1 or block.rfind(b"\n", 0, -1) + 1
-            if 0 < middle < len(block):  # several records: no file need be larger than allowed
-                self.write(block[:middle], stream, time_ns)
-                self.write(block[middle:], stream, time_ns)
-                return
-        if self._max_size > 0 and self._size and self._size + len(data) > self._max_size:
-            self._rotate()
-        self._append(data)
-
-    def _append(self, data: bytes) -> None:
-        view = memoryview(data)
-        try:
-            while view:
-                written = os.write(self._fd, view)
-                self._size += written
-                view = view[written:]
-        except OSError:
-            self.lost_bytes += len(view)
-            self._repair(len(data) - len(view))
-
-    def _repair(self, written: int) -> None:
-        """Take half a record back, or every reader would stumble over it."""
-        if not written:
-            return
-        try:
-            os.ftruncate(self._fd, self._size - written)
-            self._size -= written
-        except OSError:
-            return
-
-    def _rotate(self) -> None:
-        try:
-            for number in range(self._max_files - 1, 0, -1):
-                older = f"{self._path}.{number}"
-                newer = f"{self._path}.{number - 1}" if number > 1 else self._path
-                if os.path.exists(newer):
-                    os.rename(newer, older)
-            if self._max_files == 1:
-                os.ftruncate(self._fd, 0)
-                self._size = 0
-                return
-            previous = self._fd
-            self._fd = open_log(self._path)
-            self._size = 0
-            os.close(previous)
-        except OSError:
-            return  # go on in the file that is open
-
-    def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1

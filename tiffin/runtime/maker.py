@@ -14,7 +14,7 @@ import os
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_SEQPACKET, socket
 
 from tiffin.kernel import failpoints, syscalls
-from tiffin.runtime import launch, logs, messages, operations, records, rootfs, streams
+from tiffin.runtime import launch, logfile, messages, operations, records, rootfs, streams
 from tiffin.runtime.birth import Birth, Host, report_of
 from tiffin.runtime.init import Failure
 from tiffin.runtime.messages import Message
@@ -203,7 +203,7 @@ class Maker(Birth):
         log: Config = self.extra.get("log") or {}
         if log.get("path"):
             try:
-                self._given["log"] = logs.open_log(log["path"])
+                self._given["log"] = logfile.open_log(log["path"])
             except OSError as error:
                 raise rootfs.Failed(f"open log {log['path']}", error) from error
         if not self.process.get("terminal"):

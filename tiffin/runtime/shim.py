@@ -20,12 +20,12 @@ from _socket import socket
 
 from tiffin.kernel import failpoints, syscalls
 from tiffin.kernel.cgroup import Cgroup
-from tiffin.runtime import heldports, maker, messages, records, rootfs
+from tiffin.runtime import heldports, logsinks, maker, messages, records, rootfs
 from tiffin.runtime.birth import Host
 from tiffin.runtime.control import Control
 from tiffin.runtime.execs import Execs, exit_of
 from tiffin.runtime.init import Failure
-from tiffin.runtime.logs import LogWriter
+from tiffin.runtime.logfile import LogWriter
 from tiffin.runtime.loop import READ, Loop
 from tiffin.runtime.maker import CONTROL_SOCKET, EXIT_FILE, REQUEST_FILE, STATE_FILE
 from tiffin.runtime.messages import Message
@@ -90,10 +90,21 @@ class Shim:
         return Cgroup(self.host.layout, path)
 
     def _make_streams(self, given: dict[str, int]) -> Streams:
-        log, writer = self._made["log"], None
+        log: dict[str, Any] = self._made["log"]
+        writer = None
         if "log" in given:
-            writer = LogWriter(log["path"], log["max_size_bytes"], log["max_files"], given["log"])
+            writer = LogWriter(
+                log["path"],
+                log["max_size_bytes"],
+                log["max_files"],
+                given["log"],
+                format=log["kind"],
+                compress=log["compress"],
+            )
         streams = Streams(self.loop, stdin_once=bool(self._made["stdin"].get("once")), log=writer)
+        if log.get("sink"):
+            sink = logsinks.Sink(self.loop, log["sink"], streams.regulate)
+            streams.log_to(logsinks.Log(writer, sink))
         if "stdout" in given:
             streams.take(given.get("stdin", -1), given["stdout"], given["stderr"])
         return streams
@@ -126,6 +137,9 @@ class Shim:
                 os.kill(self._pid, signals.SIGKILL)
         elif self._status == "exited":
             self._waits.tell(removed=True)
+
+    def is_connected(self, control: Control) -> bool:
+        return control in self._controls
 
     def _watch_children(self) -> None:
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -411,6 +425,7 @@ class Shim:
                 break
             if not pid:
                 break
+            self._streams.child_ended(pid, status)
             self.unclaimed[pid] = status
         self.claim()
 

@@ -8,7 +8,7 @@ with one key more, "tiffin", for what OCI has no word for:
      "overlay": {"lower": [paths, top first], "upper": path, "work": path, "idmap": bool},
      "user": "name or id[:group]",                    # raw: init resolves it inside the image
      "groups": ["audio", "29"],                       # --group-add, raw
-     "log": {"path", "max_size_bytes", "max_files"},  # path "": keep nothing
+     "log": {"path", "kind", "max_size_bytes", …},  # core.workload.LogTarget
      "stdin": {"open": bool, "once": bool},
      "tty": bool, "init": bool, "stop_signal": 15,
      "cgroup": {"version": 1, "controllers": [..],    # for Cgroup(layout, cgroupsPath, controllers)
@@ -42,6 +42,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from posixpath import normpath
 from typing import Any
+
+from msgspec.structs import asdict
 
 from tiffin.core import idrange
 from tiffin.core.container import HostConfig, Mount, Ulimit
@@ -442,7 +444,14 @@ def _ours(workload: Workload, facts: HostFacts, *, mapped: bool) -> Config:
         "overlay": _overlay(workload.rootfs, mapped=mapped),
         "user": config.user,
         "groups": list(host.group_add),
-        "log": {"path": log.path, "max_size_bytes": log.max_size_bytes, "max_files": log.max_files},
+        "log": {
+            "path": log.path,
+            "kind": log.kind,
+            "max_size_bytes": log.max_size_bytes,
+            "max_files": log.max_files,
+            "compress": log.compress,
+            "sink": asdict(log.sink) if log.sink is not None else None,
+        },
         "stdin": {"open": config.open_stdin, "once": config.stdin_once},
         "tty": config.tty,
         "init": bool(host.init) and not host.pid_mode,

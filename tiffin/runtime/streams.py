@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import binascii
 import errno
+import fcntl
 import os
 import struct
 import time
@@ -22,9 +23,14 @@ from _socket import MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, socket
 
 from tiffin.kernel import syscalls
 from tiffin.runtime.init import Failure
-from tiffin.runtime.logs import Lines, LogWriter
+from tiffin.runtime.logfile import LogWriter
+from tiffin.runtime.logs import Lines
 from tiffin.runtime.loop import GONE, READ, WRITE, Loop
 from tiffin.runtime.messages import Message
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tiffin.runtime.logsinks import Log
 
 STDOUT, STDERR = 1, 2
 _NAMES = {STDOUT: "stdout", STDERR: "stderr"}
@@ -32,6 +38,8 @@ _CHUNK = 65536
 MAX_BEHIND = 1_000_000  # Docker's bound for an attached client
 MAX_INPUT = 65536
 PATIENCE_SECONDS = 5.0
+_F_SETPIPE_SZ = 1031
+_WIDE_PIPE = 256 * 1024
 _frame = struct.Struct(">BxxxL")
 
 
@@ -54,6 +62,14 @@ def make_pipes(*, stdin: bool, owner: int) -> tuple[list[int], list[int]]:
             if fd >= 0:
                 os.fchown(fd, owner, -1)
     return mine, theirs
+
+
+def _widen(pipe: int) -> None:
+    """Who writes much need not wait for us at each 64 KB. The container pays for the pages."""
+    try:
+        fcntl.fcntl(pipe, _F_SETPIPE_SZ, _WIDE_PIPE)
+    except OSError:
+        return  # a terminal, or too many pipes
 
 
 class Keys:
@@ -135,20 +151,24 @@ def client_of(message: Message, descriptors: list[int]) -> Client:
 class Streams:
     """Of one process: a container's init, or an exec."""
 
-    def __init__(self, loop: Loop, *, stdin_once: bool, log: LogWriter | None = None) -> None:
+    def __init__(self, loop: Loop, *, stdin_once: bool, log: LogWriter | Log | None = None) -> None:
         self._loop = loop
-        self._log = log
+        self._log: LogWriter | Log | None = log
         self._stdin_once = stdin_once
         self._terminal = -1
         self._size = (0, 0)
         self._outputs: dict[int, int] = {}  # descriptor -> stream
         self._lines: dict[int, Lines] = {}
+        self._widened: set[int] = set()
         self._stdin = -1
         self._input = bytearray()
         self._close_input = False
         self._clients: list[Client] = []
         self._stopped = False  # outputs are not read: somebody is too far behind
         self._ended = False
+
+    def log_to(self, log: Log) -> None:
+        self._log = log
 
     # -- the process's side ---
 
@@ -197,7 +217,10 @@ class Streams:
                 os.fchown(fd, uid, -1)
 
     def process_ended(self) -> None:
-        """Take what is left in the pipes; all of it is in the log and the clients' queues then."""
+        """Take what is left in the pipes; all of it is in the log and the clients' queues then.
+
+        The log is closed: the next run of the container may write it from here on.
+        """
         self._ended = True
         self._stopped = False
         for fd in list(self._outputs):
@@ -210,6 +233,7 @@ class Streams:
         for fd in self._outputs:  # children of an exec may go on writing: it is thrown away
             self._loop.change(fd, READ)
         self._close_stdin()
+        self._close_log()
 
     def close_clients(self) -> None:
         """Each once it has taken all of its output."""
@@ -224,9 +248,17 @@ class Streams:
             client.connection.close()
         self._clients.clear()
 
+    def child_ended(self, pid: int, status: int) -> None:
+        """One of the shim's own: the log may have been waiting for it."""
+        if self._log is not None:
+            self._log.child_ended(pid, status)
+
     def close(self) -> None:
         for fd in list(self._outputs):
             self._close_output(fd)
+        self._close_log()
+
+    def _close_log(self) -> None:
         if self._log is not None:
             self._log.close()
             self._log = None
@@ -236,30 +268,34 @@ class Streams:
         return bool(self._clients)
 
     def _on_output(self, fd: int) -> None:
-        self._read(fd)
+        if self._read(fd) == _CHUNK and fd not in self._widened:
+            self._widened.add(fd)
+            _widen(fd)
 
-    def _read(self, fd: int) -> bool:
-        """One piece of output; False when there is none at present, or ever again."""
+    def _read(self, fd: int) -> int:
+        """One piece of output: its length, 0 when there is none at present, or ever again."""
         try:
             data = os.read(fd, _CHUNK)
         except BlockingIOError:
-            return False
+            return 0
         except OSError:  # EIO: the terminal's last user has gone
             data = b""
         if not data:
             self._close_output(fd)
-            return False
+            return 0
         stream = self._outputs[fd]
         if self._log is not None:
             for block in self._lines[fd].feed(data):
                 self._write_log(block, stream)
+            if self._log.full:
+                self.regulate()
         for client in list(self._clients):
             if client.wants[stream]:
                 if client.send(stream, data):
                     self._settle(client)
                 else:
                     self._drop(client)
-        return True
+        return len(data)
 
     def _write_log(self, block: bytes, stream: int) -> None:
         if self._log is not None:
@@ -267,6 +303,7 @@ class Streams:
 
     def _close_output(self, fd: int) -> None:
         self._loop.remove(fd)
+        self._widened.discard(fd)
         stream = self._outputs.pop(fd)
         rest = self._lines.pop(fd).finish()
         if rest:
@@ -314,10 +351,13 @@ class Streams:
         elif len(client.queue) < MAX_BEHIND // 2:
             client.behind_since = 0.0
         self._loop.change(client.fd, self._events(client))
-        self._regulate()
+        self.regulate()
 
-    def _regulate(self) -> None:
-        stopped = not self._ended and any(client.behind_since for client in self._clients)
+    def regulate(self) -> None:
+        """Let the process wait for whoever is too far behind, or go on."""
+        behind = any(client.behind_since for client in self._clients)
+        behind = behind or (self._log is not None and self._log.full)
+        stopped = behind and not self._ended
         if stopped != self._stopped:
             self._stopped = stopped
             for fd in self._outputs:
@@ -348,7 +388,7 @@ class Streams:
         except OSError:
             client.connection.close()  # it has gone
         client.connection.close()
-        self._regulate()
+        self.regulate()
 
     # -- input ---
 

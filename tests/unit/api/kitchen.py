@@ -25,6 +25,8 @@ from tiffin.core.container import (
     Volume,
 )
 from tiffin.core.image import ContainerConfig, History, ImageConfig, RootFS
+from tiffin.core.loglines import LogBatch
+from tiffin.core.timestamps import rfc3339_fixed
 from tiffin.engine.events import Events
 from tiffin.engine.images import HistoryEntry, Image
 from tiffin.engine.networks import Networks
@@ -156,8 +158,8 @@ class FakeContainers:
 
     def logs(self, reference: str, options: Any) -> AsyncIterator[Any]:
         async def lines() -> AsyncIterator[Any]:
-            yield SimpleNamespace(stream=1, time_ns=NOW, data=b"out\n")
-            yield SimpleNamespace(stream=2, time_ns=NOW + 1, data=b"err\n")
+            times = [rfc3339_fixed(NOW), rfc3339_fixed(NOW + 1)]
+            yield LogBatch([1, 2], times, [b"out\n", b"err\n"])
 
         self.get(reference)
         return lines()

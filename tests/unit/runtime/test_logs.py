@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiffin.runtime.logs import MAX_LINE_BYTES, Lines, LogWriter, encode_block, format_time
+from tiffin.runtime.logfile import LogWriter
+from tiffin.runtime.logs import MAX_LINE_BYTES, Lines, encode_block, format_time
 
+TIME_NS = 1_709_208_000_000_000_001
 TIME = "2024-02-29T12:00:00.000000001Z"
 
 
@@ -35,7 +37,7 @@ def records(data: bytes) -> list[dict[str, str]]:
     ],
 )
 def test_a_block_is_one_record_for_each_line(block: bytes) -> None:
-    found = records(encode_block(block, "stdout", TIME))
+    found = records(encode_block(block, "stdout", TIME_NS))
     assert "".join(record["log"] for record in found) == block.decode()
     assert all(record["log"].count("\n") == (not r_last(record)) for record in found)
     assert {record["stream"] for record in found} == {"stdout"}
@@ -47,7 +49,7 @@ def r_last(record: dict[str, str]) -> bool:
 
 
 def test_bytes_that_are_no_text_are_replaced() -> None:
-    assert records(encode_block(b"a\xff\n", "stderr", TIME))[0]["log"] == "a\ufffd\n"
+    assert records(encode_block(b"a\xff\n", "stderr", TIME_NS))[0]["log"] == "a\ufffd\n"
 
 
 PIECE = st.tuples(st.sampled_from([b"x", b"\n", b"ab\n", b"\xc3\xa9"]), st.integers(0, 20_000))

@@ -1,0 +1,150 @@
+"""Log drivers through a real client: kept, rotated, compressed, sent elsewhere, read back."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import socket
+import stat
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.live import LiveDaemon
+from tests.patience import patient
+
+pytestmark = pytest.mark.root
+
+SECONDS = patient(60)
+COUNT = "i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo line $i of many; done"
+
+
+def log_directory(daemon: LiveDaemon, name: str) -> Path:
+    container_id = daemon.docker("inspect", "-f", "{{.Id}}", name).stdout.strip()
+    return Path(daemon.data_root) / "containers" / container_id
+
+
+def wait_for_compression(daemon: LiveDaemon, name: str) -> None:
+    """Until all is said, and all that was rotated is compressed."""
+    deadline, directory = time.monotonic() + SECONDS, log_directory(daemon, name)
+    while time.monotonic() < deadline:
+        if daemon.docker("logs", "-n", "1", name).stdout != "line 3000 of many\n":
+            continue
+        rotated = [name for name in os.listdir(directory) if re.search(r"log\.\d", name)]
+        if len(rotated) >= 3 and all(name.endswith(".gz") for name in rotated):
+            return
+    raise AssertionError(f"not compressed: {os.listdir(directory)}")
+
+
+def numbers(text: str) -> list[int]:
+    return [int(line.split()[1]) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("driver", ["json-file", "local"])
+def test_rotated_and_compressed_logs_are_read_as_one(daemon: LiveDaemon, driver: str) -> None:
+    options = ("--log-opt", "max-size=10k", "--log-opt", "max-file=4", "--log-opt", "compress=true")
+    flags = ("-di", "--name", driver, "--log-driver", driver, *options)
+    daemon.docker("run", *flags, "busybox", "sh", "-c", f"{COUNT}; read x")
+    wait_for_compression(daemon, driver)
+    daemon.docker("restart", "-t", "0", driver)
+    wait_for_compression(daemon, driver)
+    found = numbers(daemon.docker("logs", driver).stdout)
+    assert found[-1] == 3000
+    assert len(found) > 100
+    steps = {after - before for before, after in itertools.pairwise(found)}
+    assert steps <= {1, 1 - 3000}  # nothing is lost but at the old end
+    assert numbers(daemon.docker("logs", "-n", "100", driver).stdout) == list(range(2901, 3001))
+    shown = json.loads(daemon.docker("inspect", driver).stdout)[0]["HostConfig"]["LogConfig"]
+    assert shown["Type"] == driver
+    assert shown["Config"]["max-size"] == "10k"
+    daemon.docker("rm", "-f", driver)
+
+
+def test_a_follower_misses_nothing_over_rotations(daemon: LiveDaemon) -> None:
+    options = ("--log-opt", "max-size=10k", "--log-opt", "max-file=99", "--log-opt", "compress=1")
+    daemon.docker("create", "--name", "rolls", *options, "busybox", "sh", "-c", f"sleep 1; {COUNT}")
+    daemon.docker("start", "rolls")
+    assert numbers(daemon.docker("logs", "-f", "rolls").stdout) == list(range(1, 3001))
+    daemon.docker("rm", "rolls")
+
+
+def test_the_local_driver_keeps_bytes_that_are_no_text(daemon: LiveDaemon) -> None:
+    said = b"\xff\xfe\x00\x01 bytes \x80\n"
+    script = r"printf '\377\376\000\001 bytes \200\n'"
+    run = ("run", "-d", "--name", "raw", "--log-driver", "local")
+    daemon.docker(*run, "busybox", "sh", "-c", script)
+    daemon.docker("wait", "raw")
+    assert daemon.docker("logs", "raw", text=False).stdout == said
+    daemon.docker("rm", "raw")
+
+
+def test_details_and_times_of_a_local_log(daemon: LiveDaemon) -> None:
+    flags = ("--log-driver", "local", "--log-opt", "labels=who", "--label", "who=me")
+    daemon.docker("run", "--name", "told", *flags, "busybox", "echo", "hi")
+    shown = daemon.docker("logs", "-t", "--details", "told").stdout
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z who=me hi\n", shown)
+    assert daemon.docker("logs", "--since", "1h", "told").stdout == "hi\n"
+    assert daemon.docker("logs", "--until", "1h", "told").stdout == ""
+    daemon.docker("rm", "told")
+
+
+def test_syslog_is_told_and_logs_reads_what_was_kept(daemon: LiveDaemon) -> None:
+    path = f"{daemon.root}/log.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(path)
+        server.settimeout(SECONDS)
+        options = ("syslog-address=unix://" + path, "tag={{.Name}}", "syslog-facility=local0")
+        flags = [word for option in options for word in ("--log-opt", option)]
+        script = "echo out; echo err >&2"
+        run = ("run", "--name", "told", "--log-driver", "syslog", *flags)
+        daemon.docker(*run, "busybox", "sh", "-c", script)
+        said = sorted(server.recv(4096) for _ in range(2))
+    assert re.fullmatch(rb"<131>.* told\[\d+\]: err\n", said[0])
+    assert re.fullmatch(rb"<134>.* told\[\d+\]: out\n", said[1])
+    assert daemon.docker("logs", "told").stdout == "out\n"
+    refused = daemon.docker("start", "told", check=False)  # nobody listens there any more
+    assert refused.returncode == 1
+    os.unlink(path)
+    refused = daemon.docker("start", "told", check=False)
+    assert f"failed to initialize logging driver: dial unix {path}" in refused.stderr
+    daemon.docker("rm", "told")
+
+
+def test_a_syslog_server_that_is_not_there_is_named(daemon: LiveDaemon) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    flags = ("--log-driver", "syslog", "--log-opt", f"syslog-address=tcp://127.0.0.1:{port}")
+    refused = daemon.docker("run", "--name", "told", *flags, "busybox", "true", check=False)
+    words = f"failed to initialize logging driver: dial tcp 127.0.0.1:{port}: connect: connection"
+    assert words in refused.stderr
+    daemon.docker("rm", "told")
+
+
+def test_a_journal_is_told_or_refused_by_name_where_there_is_none(daemon: LiveDaemon) -> None:
+    path = "/run/systemd/journal/socket"
+    there = os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode)
+    flags = ("--name", "told", "--log-driver", "journald")
+    ended = daemon.docker("run", *flags, "busybox", "echo", "hi", check=False)
+    if there:
+        assert daemon.docker("logs", "told").stdout == "hi\n"
+    else:
+        words = "failed to initialize logging driver: journald is not enabled on this host"
+        assert words in ended.stderr
+    daemon.docker("rm", "told")
+
+
+def test_a_driver_that_nobody_has_is_refused(daemon: LiveDaemon, client: str) -> None:
+    run = ("run", "--rm", "--log-driver", "gelf", "busybox", "true")
+    refused = daemon.client(client)(*run, check=False)
+    assert refused.returncode == 125
+    assert "logger: no log driver named 'gelf' is registered" in refused.stderr
+
+
+def test_no_log_is_no_log(daemon: LiveDaemon, client: str) -> None:
+    daemon.docker("run", "--name", "told", "--log-driver", "none", "busybox", "echo", "hi")
+    refused = daemon.client(client)("logs", "told", check=False)
+    assert "configured logging driver does not support reading" in refused.stderr
+    daemon.docker("rm", "told")
