@@ -32,7 +32,8 @@ def outcome(attack: Attack[_T], *, without: str = "", plan: Change | None = None
         async with opened() as bench:
             return await attack(bench)
 
-    with _weakened(without), _planned(plan):
+    weak = bool(without or plan)
+    with _weakened(without), _planned(plan) if weak else contextlib.nullcontext():
         return asyncio.run(main())
 
 
@@ -54,14 +55,14 @@ def _weakened(names: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _planned(change: Change | None) -> Iterator[None]:
-    if change is None:
-        yield
-        return
+    """Also without AppArmor, where the kernel has it: a second lock on most doors."""
     true_plan = spec.plan
 
     def weak(*arguments: Any) -> dict[str, Any]:
         config = true_plan(*arguments)
-        change(config)
+        config["process"].pop("apparmorProfile", None)
+        if change is not None:
+            change(config)
         return config
 
     with pytest.MonkeyPatch.context() as patch:
