@@ -126,9 +126,11 @@ def test_many_containers_have_ranges_of_their_own_and_a_killed_daemon_loses_none
             )
         before = ranges_of(daemon)
         daemon.kill9()
-        for pid in (_pid_in(before_name, before) for before_name in list(before)[:2]):
+        ended = list(before)[:2]
+        for pid in [_pid_in(name, before) for name in ended]:
             os.kill(pid, 9)
         daemon.start()
+        daemon.docker("wait", *(name.removeprefix("/") for name in ended))
         kept = ranges_of(daemon)
         for number in range(CONTAINERS):
             daemon.docker(

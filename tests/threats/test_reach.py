@@ -16,6 +16,7 @@ from tests.api.test_connection import Kitchen, request, serve
 from tests.api.wire import Wire
 from tests.kernel.runtime_bench import Bench
 from tests.live import LiveDaemon
+from tests.patience import patient
 from tests.threats.arena import outcome
 from tiffin.api import guard
 from tiffin.api import listener as listening
@@ -104,7 +105,7 @@ def test_a_shim_listens_to_root_alone() -> None:
 
         def talk() -> None:
             with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
-                client.settimeout(30)
+                client.settimeout(patient(60))
                 client.connect(f"{directory}/{control}")
                 client.send(messages.encode({"id": 1, "op": "state"}))
                 assert client.recv(1 << 16)
@@ -207,7 +208,7 @@ def test_traversal_bombs_and_smuggling_are_refused(daemon: LiveDaemon) -> None:
 
     def say(*lines: str, body: bytes = b"") -> int:
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(60)
+            client.settimeout(patient(60))
             client.connect(daemon.socket)
             client.sendall("\r\n".join([*lines, "Host: x", "", ""]).encode() + body)
             client.shutdown(socket.SHUT_WR)

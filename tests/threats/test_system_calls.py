@@ -101,6 +101,8 @@ DOORS = [
     ("32 bit: io_uring", calling_as_32_bit(425), errno.EPERM),
     ("32 bit: clone3", calling_as_32_bit(435), errno.ENOSYS),
 ]
+# Some are closed to root too: by lockdown, by sysctls, by a container that the tests run in.
+LOCKED_BY_MACHINES = {"perf_event_open", "kernel modules", "a new kernel", "bpf", "userfaultfd"}
 
 
 @pytest.mark.threat("system-calls")
@@ -117,7 +119,7 @@ def test_a_door_to_the_kernel_is_closed(door: str, call: Callable[[], int], refu
         assert answer(DEFAULT, call) != 0  # a kernel without 32-bit programs has no such door
         return
     assert answer(DEFAULT, call) == refusal
-    assert answer(NOTHING, call) != refusal
+    assert answer(NOTHING, call) != refusal or door in LOCKED_BY_MACHINES
 
 
 @pytest.mark.threat("system-calls")
