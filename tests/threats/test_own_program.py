@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+from pathlib import Path
 
 import pytest
 
+from tests.kernel import oci_bundle
+from tests.kernel.oci_bundle import Bundle
 from tests.kernel.runtime_bench import Bench, bind
-from tests.threats.arena import libraries, outcome
+from tests.threats.arena import CHECKOUT, libraries, outcome
 from tests.threats.weakened import LEAKED
 from tiffin.core.container import HostConfig
 from tiffin.errors import CannotStart
@@ -41,6 +45,38 @@ def test_the_engines_program_is_executed_through_a_mount_that_nobody_can_write(
     assert outcome(attack) == "1"
     monkeypatch.setattr(interpreter, "opened", lambda path: os.open(path, os.O_PATH))
     assert outcome(attack) == "0"
+
+
+@pytest.mark.threat("own-program")
+def test_the_runtimes_command_line_is_out_of_reach_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """tiffin-runtime makes containers with the host's ids for whoever asks, and their first process
+    is its own interpreter until they are started (CVE-2019-5736).
+
+    Defence: create, run and exec start anew through the same kind of mount.
+    Seen to fail: called without that start, the first process's file can be written.
+    """
+    bundle = Bundle(tmp_path)
+    bundle.write("true")
+
+    def flag() -> int:
+        bundle.ok("create", "box")
+        found = os.statvfs(f"/proc/{bundle.state()['pid']}/exe").f_flag & 1
+        bundle.ok("delete", "--force", "box")
+        return found
+
+    assert flag() == 1
+    directly = tmp_path / "directly"
+    directly.write_text(
+        f"#!/bin/sh\nexec {sys.executable} -I -S -c 'import sys; "
+        f'sys.path.insert(0, "{CHECKOUT}"); from tiffin.runtime.oci.main import main; '
+        'sys.exit(main(sys.argv[1:]))\' "$@"\n'
+    )
+    directly.chmod(0o755)
+    monkeypatch.setattr(oci_bundle, "RUNTIME", str(directly))
+    assert flag() == 0
+    bundle.close()
 
 
 @pytest.mark.threat("own-program")

@@ -209,7 +209,11 @@ class Runtime:
         with theirs:
             if self._zygote_process is not None:
                 self._zygote_process.poll()  # bury the one that died
-            program = interpreter.opened(self._interpreter)
+            try:
+                program = interpreter.opened(self._interpreter)
+            except OSError as error:
+                why = f"{self._interpreter} cannot be mounted read-only: {error.strerror}"
+                raise Unavailable(f"the container runtime's zygote did not start: {why}") from error
             try:
                 # By the loop's own thread: the zygote dies with the thread that started it.
                 self._zygote_process = subprocess.Popen(  # noqa: ASYNC220
