@@ -24,7 +24,7 @@ from tiffin.cli.failures import WrongUsage
 from tiffin.configuration.hosts import InheritedDoor, TcpDoor, UnixDoor, check_tcp
 from tiffin.configuration.options import Asked, DaemonOptions, parse_options
 from tiffin.configuration.reload import Reloading
-from tiffin.engine import stacks
+from tiffin.engine import exhaustion, stacks
 from tiffin.engine.engine import Engine
 from tiffin.errors import EngineFailure, InvalidArgument, TiffinError
 from tiffin.logs import set_level, set_up_logging
@@ -47,6 +47,7 @@ async def run(options: DaemonOptions, argv: Sequence[str] = ()) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     _show_stacks_on_request(loop)
+    exhaustion.prepare(loop)
     context = _tls_context(options)
     async with AsyncExitStack() as stack:
         engine = await Engine.open(options.settings)

@@ -19,7 +19,8 @@ from urllib.parse import quote, unquote
 from tiffin import __version__
 from tiffin.api.messages import Answer, Handler, Request, Response, error_response
 from tiffin.api.versions import NEWEST, parse_version
-from tiffin.errors import InvalidArgument, TiffinError
+from tiffin.engine import exhaustion
+from tiffin.errors import EngineFailure, InvalidArgument, TiffinError
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,10 @@ class Router:
         except TiffinError as error:
             return self._refusal(request, error)
         except Exception as error:  # the boundary: our bug is the client's 500
+            lacking = exhaustion.words(error)
+            if lacking:
+                words = f"cannot {request.method} {request.path}: {lacking}"
+                return self._refusal(request, EngineFailure(words))
             log.exception("request=%s %s %s", request.id, request.method, request.path)
             return error_response(500, f"internal error ({request.id}): {type(error).__name__}")
 

@@ -30,6 +30,7 @@ from tiffin.core.workload import (
     KnownExec,
     Workload,
 )
+from tiffin.engine import exhaustion
 from tiffin.engine.attachments import Attachments, Guest
 from tiffin.engine.catalog import Catalog
 from tiffin.engine.donors import donors
@@ -129,8 +130,8 @@ class Supervisor:
             except TiffinError as error:
                 await self._note_failed_start(container, error)
                 raise
-            except OSError as error:  # a full disk, mostly
-                why = error.strerror or str(error)
+            except Exception as error:  # a full disk, mostly; whatever it is, clients wait
+                why = exhaustion.words(error) or str(error)
                 failure = EngineFailure(f"cannot start container {container.name}: {why}")
                 await self._note_failed_start(container, failure)
                 raise failure from error

@@ -337,6 +337,8 @@ class Bridge:
             return await loop.run_in_executor(self._threads, work, *args)
         except OSError as error:
             raise EngineFailure(f"{failure}: {error.strerror or error}") from error
+        except RuntimeError as error:  # no thread for it
+            raise EngineFailure(f"{failure}: {error}") from error
 
 
 def _forget_redirected(gone: Sequence[tuple[str, PublishedPort]]) -> None:

@@ -562,7 +562,23 @@ def main(data: bytes, descriptors: list[int], host: Host) -> None:
     def make(heir: socket) -> None:
         maker.Maker(data, descriptors, host).make(heir)
 
-    _become(make, descriptors, host)
+    try:
+        _become(make, descriptors, host)
+    except OSError as error:
+        refuse(data, descriptors, error)
+
+
+def refuse(data: bytes, descriptors: list[int], error: OSError) -> None:
+    """Tell the daemon that there is nothing to make its container with."""
+    request = messages.decode(data)
+    report = Failure(f"fork: {os.strerror(error.errno or 0).lower()}", "fork", error.errno or 0)
+    connection = socket(fileno=os.dup(descriptors[0]))
+    try:
+        messages.send(connection, {"id": request["id"], "failed": report.report})
+    except (messages.ConnectionEnded, OSError):
+        return  # there is nobody to be told
+    finally:
+        connection.close()
 
 
 def spare(connection: socket, flags: int, host: Host) -> None:

@@ -87,9 +87,18 @@ class Zygote:
             self._spare_flags = int(messages.decode(data)["spare"])
             if self._spare is None:
                 self._make_spare()
-        elif not self._hand_to_spare(data, descriptors) and os.fork() == 0:
+        elif not self._hand_to_spare(data, descriptors) and self._fork(data, descriptors):
             self._connection.close()
             _child(data, descriptors, self._host)
+
+    @staticmethod
+    def _fork(data: bytes, descriptors: list[int]) -> bool:
+        """Whether this is the child. Where the machine has no more processes the daemon is told."""
+        try:
+            return os.fork() == 0
+        except OSError as error:
+            shim.refuse(data, descriptors, error)
+            return False
 
     def _hand_to_spare(self, data: bytes, descriptors: list[int]) -> bool:
         spare, self._spare = self._spare, None
@@ -105,7 +114,14 @@ class Zygote:
 
     def _make_spare(self) -> None:
         ours, theirs = messages.pair()
-        if os.fork() == 0:
+        try:
+            child = os.fork() == 0
+        except OSError:  # no more processes: then without
+            self._spare_flags = 0  # until a container has started again
+            ours.close()
+            theirs.close()
+            return
+        if child:
             self._connection.close()
             ours.close()
             _guarded(lambda: shim.spare(theirs, self._spare_flags, self._host))
