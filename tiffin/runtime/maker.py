@@ -55,7 +55,10 @@ class Unborn:
 def spare(connection: socket, flags: int, host: Host, heir: socket) -> None:
     """Wait on `connection` to be told what to make; ends without a word when that closes."""
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signals.SIGKILL)
-    unborn = Unborn(flags, host)
+    try:
+        unborn = Unborn(flags, host)
+    except OSError:
+        return  # no more processes: then there is none ahead
     operations.plan(_SAMPLE)  # memory that a fork shares is copied at its first use: now, not later
     messages.decode(messages.encode(_SAMPLE))
     try:

@@ -1,0 +1,66 @@
+"""A shim that is stopped: who asks it waits, and nobody else; not even a daemon that starts."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.live import LiveDaemon
+from tests.patience import patient
+from tiffin.kernel import syscalls
+from tiffin.runtime.survivors import Process
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(scope="module")
+def hung(daemon: LiveDaemon) -> Iterator[Process]:
+    """A stopped shim, of a container of that name."""
+    daemon.docker("run", "-d", "--name", "hung", "busybox", "sleep", "1000")
+    daemon.docker("run", "-d", "--name", "well", "busybox", "sleep", "1000")
+    pid = int(daemon.docker("inspect", "-f", "{{.State.Pid}}", "hung").stdout)
+    shim = Process(pid, syscalls.start_ticks(pid)).shim()
+    os.kill(shim, signal.SIGSTOP)
+    stopped = Process(shim, syscalls.start_ticks(shim))
+    yield stopped
+    stopped.signal(signal.SIGCONT)
+
+
+def test_others_go_on_while_one_waits(daemon: LiveDaemon, hung: Process) -> None:
+    asking = subprocess.Popen(
+        daemon.argv("docker", "exec", "hung", "true"),
+        env=daemon.environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert "hung" in daemon.docker("ps").stdout
+        assert daemon.docker("inspect", "-f", "{{.State.Status}}", "hung").stdout == "running\n"
+        assert "sleep" in daemon.docker("top", "hung").stdout
+        assert daemon.docker("exec", "well", "echo", "hi").stdout == "hi\n"
+        assert daemon.docker("run", "--rm", "busybox", "echo", "new").stdout == "new\n"
+        daemon.docker("stop", "-t", "0", "well")
+        assert asking.poll() is None
+    finally:
+        asking.kill()
+        asking.wait(patient(30))
+
+
+def test_a_daemon_stops_and_starts_beside_it(daemon: LiveDaemon, hung: Process) -> None:
+    daemon.stop()
+    daemon.start()
+    assert daemon.docker("inspect", "-f", "{{.State.Status}}", "hung").stdout == "running\n"
+    assert daemon.docker("start", "well").stdout == "well\n"
+
+
+def test_it_can_be_removed_by_force(daemon: LiveDaemon, hung: Process) -> None:
+    ended = os.pidfd_open(hung.pid)
+    daemon.docker("rm", "-f", "hung")
+    assert select.select([ended], [], [], patient(30))[0]
+    os.close(ended)
+    assert "hung" not in daemon.docker("ps", "-a").stdout
