@@ -246,6 +246,32 @@ def test_a_volume_is_not_put_over_a_file_of_the_image(asked: Asked) -> None:
     assert message == "cannot mount volume over existing file, file exists /etc/passwd"
 
 
+def test_a_volume_may_be_a_directory_of_the_host(
+    asked: Asked, daemon: LiveDaemon, tmp_path: Path
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    options = ("-o", "type=none", "-o", "o=bind", "-o", f"device={here}")
+    daemon.docker("volume", "create", *options, "hosts")
+    assert asked.said("ls /etc2; touch /etc2/x", {"Binds": ["hosts:/etc2"]}) == ""
+    assert (here / "x").exists()
+    container = asked.made({"Binds": ["hosts:/etc2"]})
+    (point,) = asked.inspect(container)["Mounts"]
+    assert point["Source"].startswith(daemon.data_root)
+    assert daemon.docker("cp", f"{container}:/etc2/x", "-", text=False).returncode == 0
+    asked.remove(container)
+    here.joinpath("x").unlink()
+    here.rmdir()
+    container = asked.made({"Binds": ["hosts:/etc2:nocopy"]})
+    answer = asked.wire("POST", f"/containers/{container}/start")
+    assert answer.status == 400
+    assert "no such file or directory" in answer.message
+    asked.remove(container)
+    shown = daemon.docker("volume", "inspect", "-f", "{{.Options.device}}", "hosts").stdout
+    assert shown == f"{here}\n"
+    daemon.docker("volume", "rm", "hosts")
+
+
 # --- links ----------------------------------------------------------------------------------------
 
 

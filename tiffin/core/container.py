@@ -234,6 +234,12 @@ class Mount(msgspec.Struct, frozen=True, rename="pascal"):
     read_only_below: bool = True  # of a bind that is read-only: all mounts below it too
     options: str = ""  # a tmpfs's: "size=65536,mode=700"
     snapshot: str = ""  # an image's: the id of the active snapshot that is mounted
+    device: str = ""  # of a volume that is a directory of the host: that one
+
+    @property
+    def host_path(self) -> str:
+        """What is mounted: `source` is what is shown of it."""
+        return self.device or self.source
 
 
 class Endpoint(msgspec.Struct, frozen=True):

@@ -34,7 +34,7 @@ def binds_of(container: Container, directory: str) -> list[Bind]:
     """What a start would mount, outer ones first; `directory` has its files for /etc."""
     found = [
         Bind(
-            mount.source,
+            mount.host_path,
             mount.destination,
             mount.rw,
             recursive=mount.type == "bind" and not mount.non_recursive,

@@ -11,6 +11,7 @@ import msgspec
 from tiffin.core.container import Container, HostConfig, Mount, Volume
 from tiffin.core.image import ContainerConfig
 from tiffin.core.mounts import WantedMount, parse_volumes_from, requested_mounts
+from tiffin.core.volumeoptions import bound_directory
 from tiffin.core.workload import Overlay
 from tiffin.engine.catalog import Catalog
 from tiffin.engine.images import Images
@@ -91,17 +92,22 @@ class Mounting:
         )
         if existing is None:
             undo.push_async_callback(self._forget, volume)
+        device = bound_directory(volume.name, volume.options)
         if wanted.copy:
             await asyncio.to_thread(
                 fill_volume,
                 self._snapshots,
                 snapshot,
                 mount.destination,
-                volume.mountpoint,
+                device or volume.mountpoint,
                 mount.subpath,
             )
         return msgspec.structs.replace(
-            mount, name=volume.name, source=volume.mountpoint, driver=volume.driver
+            mount,
+            name=volume.name,
+            source=volume.mountpoint,
+            driver=volume.driver,
+            device=device,
         )
 
     async def _forget(self, volume: Volume) -> None:

@@ -14,11 +14,12 @@ from collections.abc import Callable
 
 from tiffin.core.container import Container, Volume
 from tiffin.core.mounts import check_volume_name
+from tiffin.core.volumeoptions import bound_directory
 from tiffin.engine.catalog import Rows
 from tiffin.engine.events import Events
 from tiffin.engine.locks import NamedLock
 from tiffin.engine.naming import new_id
-from tiffin.errors import Conflict, InvalidArgument, NotFound
+from tiffin.errors import Conflict, NotFound
 
 Names = list[str]  # in the body of Volumes the word `list` is its method
 
@@ -68,15 +69,16 @@ class Volumes:
                 f"create {name}: error looking up volume plugin {driver}: "
                 f'plugin "{driver}" not found'
             )
-        if options:
-            raise InvalidArgument(f'create {name}: invalid option: "{next(iter(options))}"')
+        bound_directory(name, options or {})
         async with self._lock:
             existing = await self.find(name)
             if existing is not None:
                 return existing
             path = os.path.join(self._directory, name, "_data")
             await asyncio.to_thread(os.makedirs, path, 0o755, True)
-            volume = Volume(name, time.time_ns(), path, labels or {}, {}, "local", anonymous)
+            volume = Volume(
+                name, time.time_ns(), path, labels or {}, options or {}, "local", anonymous
+            )
             await self._rows.run(self._rows.database.put_volume, volume)
         self._events.emit("volume", "create", name, {"driver": "local"})
         return volume

@@ -68,9 +68,9 @@ def observe(workload: Workload) -> Observed:
 
 
 def _check_subpath(mount: Mount) -> None:
-    path = os.path.join(mount.source, mount.subpath)
+    path = os.path.join(mount.host_path, mount.subpath)
     try:
-        root = os.open(mount.source, os.O_PATH | os.O_DIRECTORY)
+        root = os.open(mount.host_path, os.O_PATH | os.O_DIRECTORY)
         try:
             os.close(rootpath.open_in(root, mount.subpath, os.O_PATH))
         finally:
@@ -84,9 +84,9 @@ def _owners(workload: Workload) -> list[int]:
     """Ids above the range that own a bind source: unmapped, they could not be used or changed."""
     found: list[int] = []
     for mount in workload.mounts:
-        if mount.source:
+        if mount.host_path:
             try:
-                status = os.stat(mount.source)
+                status = os.stat(mount.host_path)
             except OSError:
                 continue
             found += (status.st_uid, status.st_gid)
@@ -99,13 +99,13 @@ def _owners(workload: Workload) -> list[int]:
 def _check_propagation(mount: Mount) -> None:
     if mount.propagation not in _SHARED | _SLAVE:
         return
-    point, tags = source_mount(mount.source, _read("/proc/self/mountinfo"))
+    point, tags = source_mount(mount.host_path, _read("/proc/self/mountinfo"))
     shared = any(tag.startswith("shared:") for tag in tags)
     slave = any(tag.startswith("master:") for tag in tags)
     if mount.propagation in _SHARED and not shared:
-        raise _not_a(mount.source, point, "shared")
+        raise _not_a(mount.host_path, point, "shared")
     if mount.propagation in _SLAVE and not (shared or slave):
-        raise _not_a(mount.source, point, "shared or slave")
+        raise _not_a(mount.host_path, point, "shared or slave")
 
 
 def _not_a(source: str, point: str, kind: str) -> CannotStart:

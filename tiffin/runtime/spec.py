@@ -276,7 +276,7 @@ def _user_mount(mount: Mount, id_map: Map) -> OCIMount:
     if not mount.rw:
         options.append("rro" if mount.read_only_below and not mount.non_recursive else "ro")
     options.append(mount.propagation or "rprivate")
-    bound = _bind(mount.destination, mount.source, options, id_map)
+    bound = _bind(mount.destination, mount.host_path, options, id_map)
     if mount.subpath:
         bound["tiffin"] = {"subpath": mount.subpath}
     return bound
