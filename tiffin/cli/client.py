@@ -166,6 +166,7 @@ class Client:
         self.host = host
         self.tls = tls
         self.context = context
+        self.headers: Mapping[str, str] = {}  # of every request
         self.version = API_VERSION
         self.may_start = may_start
         self._idle: Connection | None = None
@@ -301,7 +302,8 @@ class Client:
         versioned: bool = True,
     ) -> bytes:
         prefix = f"/v{self.version}" if versioned else ""
-        fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        whole = {**self.headers, **headers}
+        fields = "".join(f"{name}: {value}\r\n" for name, value in whole.items())
         return (
             f"{method} {prefix}{target(path, query)} HTTP/1.1\r\n"
             f"Host: api.moby.localhost\r\nUser-Agent: tiffin-cli\r\n{fields}\r\n"

@@ -35,7 +35,8 @@ def decode(text: bytes | str) -> Any:
     text = text.strip(" \t\r\n")
     try:
         document, end = _scan(text, 0)
-    except StopIteration as error:
+    except (StopIteration, SystemError) as error:
+        # SystemError: the scanner looks for json's own exception, and `json` was never imported.
         raise ValueError(f"not JSON: {text[:80]!r}") from error
     if end != len(text):
         raise ValueError(f"not JSON after character {end}: {text[end : end + 80]!r}")

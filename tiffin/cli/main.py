@@ -21,6 +21,8 @@ from tiffin.cli.client import Client
 from tiffin.cli.failures import CommandFailed, WrongUsage
 from tiffin.cli.options import Command, parse
 from tiffin.cli.output import complain, write
+from tiffin.cli.preferences import fill_in, http_headers
+from tiffin.cli.surroundings import environment
 from tiffin.cli.targeting import context_name, find_target
 
 # What the user types -> module of tiffin.cli, and the Command in it.
@@ -237,14 +239,19 @@ def _run(words: list[str]) -> int:
 
         write(1, help_for(name, command).encode())
         return 0
-    return command.function(_client(name, settings), arguments) or 0
+    client = _client(name, settings)
+    fill_in(name, arguments, client.host)
+    return command.function(client, arguments) or 0
 
 
 def _client(name: str, settings: dict[str, str]) -> Client:
     if name.startswith("context "):  # works on contexts, and so also when the one in use is broken
         return Client(settings.get("host", ""), context=context_name(settings))
     target = find_target(settings)
-    return Client(target.host, may_start=not target.named, tls=target.tls, context=target.context)
+    client = Client(target.host, may_start=not target.named, tls=target.tls, context=target.context)
+    client.headers = http_headers()
+    client.version = environment("DOCKER_API_VERSION") or client.version
+    return client
 
 
 def load(name: str) -> Command:

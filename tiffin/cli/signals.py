@@ -36,7 +36,7 @@ def forward_signals(client: Client, container: str) -> None:
         from tiffin.cli.client import Client as OtherClient
 
         other = OtherClient(client.host, tls=client.tls)
-        other.version = client.version
+        other.version, other.headers = client.version, client.headers
         try:
             path = f"/containers/{container}/kill"
             other.request("POST", path, {"signal": names[number]}).read()

@@ -7,8 +7,7 @@ context `default` is what the environment says, or else our own daemon here.
 from __future__ import annotations
 
 from tiffin.cli.failures import CommandFailed
-from tiffin.cli.jsontext import decode
-from tiffin.cli.surroundings import config_directory, environment, read_file
+from tiffin.cli.surroundings import config_directory, config_document, environment
 
 DEFAULT_HOST = "unix:///run/tiffin/tiffin.sock"
 DEFAULT_CONTEXT = "default"
@@ -52,17 +51,7 @@ def _environment_host() -> str:
 
 
 def configured_context() -> str:
-    try:
-        text = read_file(f"{config_directory()}/config.json")
-    except OSError:
-        return ""
-    if b'"currentContext"' not in text:
-        return ""
-    try:
-        document = decode(text)
-    except ValueError:
-        return ""
-    found = document.get("currentContext") if isinstance(document, dict) else ""
+    found = config_document().get("currentContext")
     return found if isinstance(found, str) else ""
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 
 from tiffin.cli.jsontext import decode, encode, indent, indent_text, show
 
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 TEXTS = st.text(alphabet=st.characters(exclude_categories=["Cs"]))
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 DOCUMENTS = st.recursive(
@@ -45,3 +49,20 @@ def test_indented_text_keeps_its_escapes_and_numbers() -> None:
 def test_what_is_no_json_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError):
         decode(text)
+
+
+@pytest.mark.parametrize("text", ["{", "[1", '{"a"}', "[1,]", '"open', "tru", "", "{} x"])
+def test_what_is_no_json_is_refused_without_the_json_package(text: str) -> None:
+    """In an interpreter of its own: here somebody imported `json` long ago."""
+    program = (
+        "import sys\nsys.path.insert(0, sys.argv[1])\n"
+        "from tiffin.cli.jsontext import decode\n"
+        "try:\n    decode(sys.argv[2])\nexcept ValueError:\n    print('refused')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program, ROOT, text],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "refused\n"

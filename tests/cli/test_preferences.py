@@ -1,0 +1,137 @@
+"""What config.json and the environment say counts for every command, as with Docker's CLI."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.fake_daemon import Answer, FakeDaemon
+from tests.cli.sessions import ID, answer
+from tests.cli.test_requests import TIFFIN
+
+CREATE = "POST /containers/create"
+
+
+@pytest.fixture
+def daemon() -> Iterator[FakeDaemon]:
+    with FakeDaemon() as found:
+        known = dict(found.routes)
+
+        def route(request: Any) -> Answer:
+            fixed = known.get(f"{request.method} {request.path}")
+            return fixed if isinstance(fixed, Answer) else answer(request)
+
+        found.answer = route  # type: ignore[method-assign]
+        yield found
+
+
+def run(
+    program: list[str], daemon: FakeDaemon, home: Path, *words: str, **more: str
+) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "DOCKER_CONFIG": str(home)}
+    return subprocess.run(
+        [*program, "-H", daemon.host, *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**environment, **more},
+        check=False,
+    )
+
+
+@pytest.fixture(params=["docker", "tiffin"])
+def program(request: pytest.FixtureRequest) -> list[str]:
+    return ["docker"] if request.param == "docker" else TIFFIN
+
+
+def configure(home: Path, document: object) -> None:
+    (home / "config.json").write_text(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("psFormat", ("ps",)),
+        ("psFormat", ("container", "ls")),
+        ("statsFormat", ("stats", "--no-stream", "one")),
+        ("imagesFormat", ("images",)),
+        ("imagesFormat", ("image", "ls")),
+        ("networksFormat", ("network", "ls")),
+        ("volumesFormat", ("volume", "ls")),
+    ],
+)
+def test_a_list_has_the_format_of_the_configuration(
+    program: list[str], daemon: FakeDaemon, tmp_path: Path, key: str, words: tuple[str, ...]
+) -> None:
+    configure(tmp_path, {key: "a format"})
+    done = run(program, daemon, tmp_path, *words)
+    assert set(done.stdout.splitlines()) == {"a format"}
+    assert "a format" not in run(program, daemon, tmp_path, *words, "--format", "x").stdout
+
+
+def test_quiet_is_quiet_all_the_same(
+    program: list[str], daemon: FakeDaemon, tmp_path: Path
+) -> None:
+    configure(tmp_path, {"psFormat": "a format"})
+    done = run(program, daemon, tmp_path, "ps", "-q")
+    assert (done.stdout.splitlines()[0], done.stderr) == (ID[:12], "")
+
+
+def test_containers_hear_of_proxies(program: list[str], daemon: FakeDaemon, tmp_path: Path) -> None:
+    configure(tmp_path, {"proxies": {"default": {"httpProxy": "http://p:1", "noProxy": "a,b"}}})
+    run(program, daemon, tmp_path, "create", "-e", "NO_PROXY=c", "-e", "X=y", "busybox")
+    assert sorted(daemon.asked(CREATE).document["Env"]) == [
+        "HTTP_PROXY=http://p:1",
+        "NO_PROXY=c",
+        "X=y",
+        "http_proxy=http://p:1",
+        "no_proxy=a,b",
+    ]
+
+
+def test_one_daemon_may_have_proxies_of_its_own(
+    program: list[str], daemon: FakeDaemon, tmp_path: Path
+) -> None:
+    both = {"default": {"ftpProxy": "no"}, daemon.host: {"allProxy": "yes"}}
+    configure(tmp_path, {"proxies": both})
+    run(program, daemon, tmp_path, "create", "busybox")
+    assert sorted(daemon.asked(CREATE).document["Env"]) == ["ALL_PROXY=yes", "all_proxy=yes"]
+
+
+def test_headers_go_along(program: list[str], daemon: FakeDaemon, tmp_path: Path) -> None:
+    configure(tmp_path, {"HttpHeaders": {"X-Mine": "yes", "User-Agent": "no"}})
+    run(program, daemon, tmp_path, "ps")
+    headers = daemon.asked("GET /containers/json").headers
+    assert headers["X-Mine"] == "yes"
+    assert headers["User-Agent"] != "no"
+
+
+def test_a_platform_may_be_the_usual_one(
+    program: list[str], daemon: FakeDaemon, tmp_path: Path
+) -> None:
+    words = ("create", "busybox")
+    run(program, daemon, tmp_path, *words, DOCKER_DEFAULT_PLATFORM="linux/arm64")
+    assert daemon.asked(CREATE).query["platform"] == "linux/arm64"
+
+
+def test_the_api_version_may_be_fixed(
+    program: list[str], daemon: FakeDaemon, tmp_path: Path
+) -> None:
+    run(program, daemon, tmp_path, "ps", DOCKER_API_VERSION="1.44")
+    assert daemon.asked("GET /containers/json").version == "1.44"
+
+
+def test_a_configuration_that_makes_no_sense_is_no_reason_to_stop(
+    daemon: FakeDaemon, tmp_path: Path
+) -> None:
+    for text in ("{", "[]", '{"psFormat": 1, "proxies": null, "HttpHeaders": 7}'):
+        (tmp_path / "config.json").write_text(text)
+        done = run(TIFFIN, daemon, tmp_path, "ps", "-q")
+        assert (done.returncode, done.stdout.splitlines()[0]) == (0, ID[:12])
