@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 log = logging.getLogger(__name__)
 
 HANDSHAKE_SECONDS = 30.0
+MAX_STRANGERS = 256  # who has not proved yet who he is; the next one finds the door shut
 PIECE = 65536
 
 
@@ -100,13 +101,13 @@ class TlsDoor:
     ) -> None:
         self._context = context
         self._serve = serve
+        self._strangers = 0
 
     async def admit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """The whole of one connection."""
         channel = Channel(self._context, reader, writer)
         try:
-            async with asyncio.timeout(HANDSHAKE_SECONDS):
-                await channel.handshake()
+            await self._welcome(channel)
             await self._bridge(channel)
         except ssl.SSLError as error:
             log.info("refused client=%s: %s", writer.get_extra_info("peername"), error)
@@ -114,6 +115,16 @@ class TlsDoor:
             pass
         finally:
             writer.close()
+
+    async def _welcome(self, channel: Channel) -> None:
+        if self._strangers >= MAX_STRANGERS:
+            raise ConnectionAbortedError("too many handshakes at once")
+        self._strangers += 1
+        try:
+            async with asyncio.timeout(HANDSHAKE_SECONDS):
+                await channel.handshake()
+        finally:
+            self._strangers -= 1
 
     async def _bridge(self, channel: Channel) -> None:
         ours, theirs = socket.socketpair()

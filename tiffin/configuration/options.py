@@ -76,7 +76,8 @@ def load(path: str | None, flags: dict[str, Any], *, validate: bool = False) -> 
 def _checked(path: str, values: dict[str, Any], *, validate: bool) -> DaemonOptions:
     exec_root = os.path.abspath(values.get("exec-root") or DEFAULT_EXEC_ROOT)
     tls = _tls(values)
-    hosts = tuple(values.get("hosts") or (f"unix://{exec_root}/tiffin.sock",))
+    usual = f"unix://{exec_root}/tiffin.sock"
+    hosts = tuple(dict.fromkeys(host or usual for host in values.get("hosts") or (usual,)))
     return DaemonOptions(
         settings=_settings(values, exec_root),
         hosts=hosts,
@@ -108,7 +109,9 @@ def _settings(values: dict[str, Any], exec_root: str) -> Settings:
         dns=tuple(values.get("dns") or ()),
         dns_options=tuple(values.get("dns-opts") or ()),
         dns_search=tuple(values.get("dns-search") or ()),
-        insecure_registries=tuple(values.get("insecure-registries") or ()),
+        insecure_registries=tuple(
+            _check_registry(each) for each in values.get("insecure-registries") or ()
+        ),
         registry_mirrors=tuple(
             _check_mirror(each) for each in values.get("registry-mirrors") or ()
         ),
@@ -218,6 +221,21 @@ def _check_label(text: str) -> str:
     name, equals, _ = text.partition("=")
     if not name or not equals:
         raise InvalidArgument(f"bad attribute format: {text}")
+    return text
+
+
+def _check_registry(text: str) -> str:
+    """A host, or a network that its address is in."""
+    if "://" in text:
+        raise InvalidArgument(f"insecure registry {text} should not contain '://'")
+    if "/" not in text:
+        if not text or text.startswith("-") or not text.isprintable():
+            raise InvalidArgument(f"insecure registry {text} is not valid: invalid host")
+        return text
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError as error:
+        raise InvalidArgument(f"insecure registry {text} is not valid: {error}") from error
     return text
 
 

@@ -44,6 +44,11 @@ def test_flags_say_where_the_daemon_lives() -> None:
     assert (found.pidfile, found.group) == ("/r/tiffin.pid", "wheel")
 
 
+def test_an_empty_host_is_the_usual_one_and_each_counts_once() -> None:
+    found = options(["--exec-root", "/r", "-H", "", "-H", "unix:///a", "-H", "unix:///a"])
+    assert found.hosts == ("unix:///r/tiffin.sock", "unix:///a")
+
+
 def test_two_data_roots_have_names_of_their_own() -> None:
     one, two = (options(["--data-root", root]).settings for root in ("/one", "/two"))
     for name in ("bridge_name", "table_name", "cgroup_name", "engine_id"):
@@ -193,6 +198,9 @@ def test_a_configuration_that_is_no_json_or_not_there_is_refused(tmp_path: Path)
         (["--default-ipc-mode", "x"], r'IPC mode setting \(x\) is invalid; use "shareable" or'),
         (["--default-cgroupns-mode", "x"], r'mode setting \(x\) is invalid; use "host" or'),
         (["--registry-mirror", "m"], 'invalid mirror: "m"'),
+        (["--insecure-registry", "http://r"], "should not contain '://'"),
+        (["--insecure-registry", "10.0.0.0/99"], "10.0.0.0/99 is not valid"),
+        (["--insecure-registry", ""], "is not valid: invalid host"),
         (["--icc=false"], "icc: false is not supported"),
         (["-s", "zfs"], 'storage-driver: "zfs" is not supported'),
         (["--exec-opt", "a=b"], 'exec-opts: "a=b" is not supported'),
