@@ -54,7 +54,8 @@ on a double that has none), where it must succeed: so the test is known to be ab
   filter can see: AF_ALG and AF_VSOCK are reachable that way on x86-64. So they are here.
 - `CAP_NET_RAW` is among Docker's fourteen: containers on one bridge can forge each other's packets
   unless it is dropped.
-- There is no quota for a container's writable layer: it can fill the disk that the data root is on.
+- A container's writable layer has a limit only where `--storage-opt size=` asks for one, on a disk
+  with project quotas: else it can fill the disk that the data root is on.
 - SELinux labels are refused by name: where the kernel has SELinux, containers run unlabelled.
 """
 
