@@ -66,15 +66,22 @@ class ContainerSelection:
         return self._engine.containers.get(reference).created_ns if reference else 0
 
     async def _ancestors(self) -> set[str] | None:
+        """Ids of the images named, and of those with more layers on top of theirs."""
         if "ancestor" not in self._filters:
             return None
-        found = set()
+        found: dict[str, tuple[str, ...]] = {}
         for reference in self._filters.get("ancestor"):
             try:
-                found.add((await self._engine.images.get(reference)).id)
+                image = await self._engine.images.get(reference)
             except TiffinError:
                 continue
-        return found
+            found[image.id] = image.config.rootfs.diff_ids
+        descended = {
+            image.id
+            for image in (await self._engine.images.list() if found else ())
+            if any(_stands_on(image.config.rootfs.diff_ids, layers) for layers in found.values())
+        }
+        return descended | set(found)
 
     def _matches(self, container: Container) -> bool:
         filters = self._filters
@@ -111,6 +118,10 @@ class ContainerSelection:
     def _matches_port(self, key: str, ports: set[str]) -> bool:
         wanted = self._filters.get(key)
         return not wanted or any(port in ports for text in wanted for port in port_range(text))
+
+
+def _stands_on(layers: tuple[str, ...], lower: tuple[str, ...]) -> bool:
+    return 0 < len(lower) < len(layers) and layers[: len(lower)] == lower
 
 
 def port_range(text: str) -> list[str]:

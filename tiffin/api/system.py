@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import time
@@ -208,11 +209,11 @@ async def info_json(engine: Engine) -> dict[str, Any]:
         "CPUShares": "cpu" in limits,
         "CPUSet": "cpuset" in limits,
         "PidsLimit": "pids" in limits,
-        "OomKillDisable": False,
+        "OomKillDisable": "memory" in limits and facts.cgroup_version == 1,
         "IPv4Forwarding": _ipv4_forwarding(),
         "Debug": settings.debug,
         "NFd": _count_descriptors(),
-        "NGoroutines": 0,
+        "NGoroutines": len(asyncio.all_tasks()),
         "SystemTime": rfc3339(time.time_ns()),
         "LoggingDriver": settings.defaults.log_config.type or "json-file",
         "CgroupDriver": "cgroupfs",

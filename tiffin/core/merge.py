@@ -43,15 +43,11 @@ def merge(user: ContainerConfig, image: ContainerConfig | None) -> ContainerConf
 
 
 def merge_environment(base: tuple[str, ...], override: tuple[str, ...]) -> tuple[str, ...]:
-    """`override` wins by key and keeps the place of what it replaces; "KEY" without "=" unsets."""
-    merged: dict[str, str] = {}
-    for entry in base + override:
-        key, equals, _ = entry.partition("=")
-        if equals:
-            merged[key] = entry
-        else:
-            merged.pop(key, None)
-    return tuple(merged.values())
+    """`override` wins by key and keeps the place of what it replaces.
+
+    "KEY" without "=" stays as it is, in the place of a value: whoever starts a process unsets it.
+    """
+    return tuple({entry.partition("=")[0]: entry for entry in base + override}.values())
 
 
 def check_environment(env: tuple[str, ...]) -> None:

@@ -174,8 +174,11 @@ class FakeImages:
         return self.found
 
     async def get(self, reference: str) -> Image:
-        if reference in ("busybox", "busybox:latest", IMAGE_ID):
+        if reference in ("busybox", "busybox:latest"):
             return self.found[0]
+        for found in self.found:
+            if found.id == reference:
+                return found
         raise NotFound(f"No such image: {reference}:latest")
 
     async def history(self, reference: str) -> list[HistoryEntry]:

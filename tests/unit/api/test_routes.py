@@ -16,6 +16,7 @@ from tiffin.api.router import Router
 from tiffin.api.server import routes
 from tiffin.api.versions import Version
 from tiffin.core.filters import Filters
+from tiffin.core.image import RootFS
 from tiffin.engine.events import Event
 from tiffin.engine.waiting import ExitResult
 from tiffin.errors import NotFound
@@ -83,6 +84,25 @@ def test_a_listed_container_is_what_docker_ps_prints() -> None:
 def test_containers_are_filtered(filters: dict[str, Any], count: int) -> None:
     said = ask(FakeEngine(), "GET", f"/containers/json?all=1&filters={json.dumps(filters)}")
     assert len(said.json()) == count
+
+
+def test_containers_of_an_image_descend_from_what_it_stands_on() -> None:
+    engine = FakeEngine()
+    base = engine.images.found[0]
+    rootfs = RootFS(diff_ids=(*base.config.rootfs.diff_ids, "sha256:" + "ef" * 32))
+    config = msgspec.structs.replace(base.config, rootfs=rootfs)
+    child = msgspec.structs.replace(base, id="sha256:" + "12" * 32, config=config, tags=("app:1",))
+    engine.images.found.append(child)
+    job = msgspec.structs.replace(engine.containers.found[1], image_id=child.id)
+    engine.containers.found[1] = job
+
+    def names(ancestor: str) -> set[str]:
+        filters = json.dumps({"ancestor": [ancestor]})
+        said = ask(engine, "GET", f"/containers/json?all=1&filters={filters}")
+        return {one["Names"][0] for one in said.json()}
+
+    assert names("busybox") == {"/web", "/job"}
+    assert names(child.id) == {"/job"}
 
 
 @pytest.mark.parametrize(
