@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -19,12 +21,22 @@ CHECKOUT = Path(__file__).resolve().parents[1]
 class Engine:
     """A running daemon: its name, socket, process and the accounts of its CPU time."""
 
-    def __init__(self, name: str, socket: str, process: subprocess.Popen[bytes], cpu: CpuAccount):
+    def __init__(
+        self,
+        name: str,
+        socket: str,
+        process: subprocess.Popen[bytes],
+        cpu: CpuAccount,
+        namespace: str,
+        start_ms: float,
+    ):
         self.name = name
         self.host = f"unix://{socket}"
         self.socket = socket
         self.process = process
         self.cpu = cpu
+        self.namespace = namespace  # the path of its network namespace
+        self.start_ms = start_ms  # from its exec to its first answer
 
     def docker(self, *arguments: str) -> list[str]:
         return ["docker", "-H", self.host, *arguments]
@@ -55,8 +67,20 @@ class CpuAccount:
         return _usage(self.own) + _usage(self._containers)
 
     def close(self) -> None:
-        for path, _, _ in os.walk(self.own, topdown=False):
-            os.rmdir(path)
+        remove_cgroup(self.own)
+
+
+def remove_cgroup(root: str) -> None:
+    """What was in it may take a moment to be gone."""
+    for path, _, _ in os.walk(root, topdown=False):
+        for attempt in range(500, -1, -1):
+            try:
+                os.rmdir(path)
+                break
+            except OSError:
+                if not attempt:
+                    raise
+                time.sleep(0.01)
 
 
 def _cpu_root() -> str:
@@ -92,8 +116,9 @@ def _network_namespace() -> Iterator[str]:
 @contextmanager
 def _daemon(name: str, command: list[str], work: str, cpu: CpuAccount) -> Iterator[Engine]:
     """`command` with its ready socket at work/d.sock, in a network namespace of its own."""
-    socket = os.path.join(work, "d.sock")
+    path = os.path.join(work, "d.sock")
     with _network_namespace() as namespace, open(os.path.join(work, "log"), "wb") as log:
+        started = time.perf_counter()
         process = subprocess.Popen(
             ["nsenter", f"--net={namespace}", *command],
             stdout=log,
@@ -101,8 +126,9 @@ def _daemon(name: str, command: list[str], work: str, cpu: CpuAccount) -> Iterat
             preexec_fn=cpu.join,  # noqa: PLW1509 - one thread here
         )
         try:
-            _await_ready(process, socket, os.path.join(work, "log"))
-            yield Engine(name, socket, process, cpu)
+            _await_ready(process, path, os.path.join(work, "log"))
+            start_ms = (time.perf_counter() - started) * 1000
+            yield Engine(name, path, process, cpu, namespace, start_ms)
         finally:
             process.send_signal(signal.SIGTERM)
             try:
@@ -112,16 +138,21 @@ def _daemon(name: str, command: list[str], work: str, cpu: CpuAccount) -> Iterat
                 process.wait()
 
 
-def _await_ready(process: subprocess.Popen[bytes], socket: str, log: str) -> None:
-    probe = ["curl", "-s", "--unix-socket", socket, "--retry", "100", "--retry-delay", "0"]
-    probe += ["--retry-all-errors", "--retry-max-time", "60", "http://d/_ping"]
-    if subprocess.run(probe, capture_output=True, check=False).stdout != b"OK":
-        raise RuntimeError(f"daemon did not start: {Path(log).read_text()[-2000:]}")
-    assert process.poll() is None
+def _await_ready(process: subprocess.Popen[bytes], path: str, log: str) -> None:
+    """Asks every two milliseconds."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
+            probe.connect(path)
+            probe.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+            if b" 200 " in probe.recv(100):
+                return
+        time.sleep(0.002)
+    raise RuntimeError(f"daemon did not start: {Path(log).read_text()[-2000:]}")
 
 
 @contextmanager
-def _work() -> Iterator[str]:
+def work_directory() -> Iterator[str]:
     path = tempfile.mkdtemp(prefix="tfnb")
     try:
         yield path
@@ -130,30 +161,30 @@ def _work() -> Iterator[str]:
 
 
 @contextmanager
-def dockerd() -> Iterator[Engine]:
-    """Debian's dockerd. It starts a containerd of its own."""
-    with _work() as work:
-        group = f"bench-docker-{os.getpid()}"
+def dockerd(directory: str = "") -> Iterator[Engine]:
+    """Debian's dockerd. It starts a containerd of its own. What is in `directory` stays."""
+    with nullcontext(directory) if directory else work_directory() as work:
+        group = f"bench-docker-{os.path.basename(work)}"
         cpu = CpuAccount(group, f"{group}-containers")
         command = ["dockerd", "--data-root", f"{work}/data", "--exec-root", f"{work}/run"]
         command += ["-H", f"unix://{work}/d.sock", "--pidfile", f"{work}/pid"]
         command += ["--cgroup-parent", f"/{group}-containers"]
         with _daemon("dockerd", command, work, cpu) as engine:
             yield engine
-        for path, _, _ in os.walk(f"{cpu.own}-containers", topdown=False):
-            os.rmdir(path)
+        remove_cgroup(f"{cpu.own}-containers")
         cpu.close()
 
 
 @contextmanager
-def tiffin() -> Iterator[Engine]:
-    with _work() as work:
+def tiffin(directory: str = "", *flags: str) -> Iterator[Engine]:
+    """Ours, of this checkout. What is in `directory` stays."""
+    with nullcontext(directory) if directory else work_directory() as work:
         from tiffin.engine.settings import Settings  # noqa: PLC0415 - only this engine needs it
 
         containers = Settings(data_root=f"{work}/data").cgroup_name
-        cpu = CpuAccount(f"bench-tiffin-{os.getpid()}", containers)
+        cpu = CpuAccount(f"bench-tiffin-{os.path.basename(work)}", containers)
         command = [str(tiffin_command()), "daemon", "--data-root", f"{work}/data"]
-        command += ["--exec-root", f"{work}/run", "-H", f"unix://{work}/d.sock"]
+        command += ["--exec-root", f"{work}/run", "-H", f"unix://{work}/d.sock", *flags]
         with _daemon("tiffin", command, work, cpu) as engine:
             yield engine
         cpu.close()
