@@ -10,6 +10,9 @@ if TYPE_CHECKING:
 
     from tiffin.cli.listing import Field, Record
 
+# Fields that Docker does not have: for templates that name them, not for `json .`.
+OURS = ("Verdict",)
+
 
 class Row(Fields):
     def __init__(self, record: Record, fields: dict[str, Field], *, short: bool, kind: str):
@@ -24,7 +27,7 @@ class Row(Fields):
         return self.fields[name][1](self.record, self.short)
 
     def names(self) -> list[str]:
-        return list(self.fields)
+        return [name for name in self.fields if name not in OURS]
 
 
 class Blank(Fields):
