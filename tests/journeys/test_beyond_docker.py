@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -219,3 +220,28 @@ def test_ports_that_cannot_change_are_refused_by_name(daemon: LiveDaemon, name: 
     assert inspect(daemon, name)["HostConfig"]["PortBindings"] == {
         "82/udp": [{"HostIp": "127.0.0.1", "HostPort": "8082"}]
     }
+
+
+# -- the command that makes a container ------------------------------------------------------------
+
+
+def test_a_container_tells_the_command_that_makes_it(daemon: LiveDaemon, name: str) -> None:
+    flags = ("-e", "A=it's", "-l", "one=two words", "-p", "0:80", "-m", "64m", "-v", "/data")
+    daemon.tiffin("run", "-d", "--name", name, *flags, "busybox", "sh", "-c", "sleep 1000 # $x")
+    line = daemon.tiffin("inspect", "--as", "run", name).stdout.strip()
+    assert line == (
+        f"tiffin run -d --name={name} --env='A=it'\"'\"'s' --label='one=two words' --volume=/data "
+        "--publish=0:80 --memory=67108864 busybox sh -c 'sleep 1000 # $x'"
+    )
+    before = inspect(daemon, name)
+    daemon.docker("rm", "-f", "-v", name)
+    daemon.tiffin(*shlex.split(line)[1:])
+    after = inspect(daemon, name)
+    assert after["HostConfig"] == before["HostConfig"]
+    before["Config"].pop("Hostname")
+    after["Config"].pop("Hostname")
+    assert after["Config"] == before["Config"]
+    refused = daemon.tiffin("inspect", "--as", "poem", name, check=False)
+    assert 'a container cannot be shown as "poem"' in refused.stderr
+    refused = daemon.tiffin("inspect", "--as", "run", "nono-such", check=False)
+    assert (refused.returncode, "No such container: nono-such" in refused.stderr) == (1, True)

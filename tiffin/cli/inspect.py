@@ -80,6 +80,9 @@ def inspect(client: Client, arguments: Arguments) -> None:
         names = '", "'.join(sorted((*KINDS, *_FOREIGN)))
         words = "type is empty" if not kind else f'unknown type: "{kind}"'
         raise CommandFailed(f'{words}: must be one of "{names}"')
+    if arguments.given("as"):
+        _show_as(client, arguments, kind or "container")
+        return
     size = arguments.flag("size")
 
     def fetch(name: str) -> bytes:
@@ -100,8 +103,22 @@ def inspect(client: Client, arguments: Arguments) -> None:
     show(arguments.words, arguments.text("format"), fetch)
 
 
+def _show_as(client: Client, arguments: Arguments, kind: str) -> None:
+    form = arguments.text("as")
+    if form != "run" or kind != "container":
+        raise CommandFailed(f'a {kind} cannot be shown as "{form}": containers can, as "run"')
+    if arguments.given("format") or arguments.given("size"):
+        raise CommandFailed("--as stands alone: neither --format nor --size goes with it")
+    from tiffin.cli.as_run import show_commands
+
+    show_commands(client, arguments.words)
+
+
 def _of_kind(kind: str) -> Callable[[Client, Arguments], None]:
     def run(client: Client, arguments: Arguments) -> None:
+        if arguments.given("as"):
+            _show_as(client, arguments, kind)
+            return
         size = arguments.flag("size")
         form = arguments.text("format")
         platform = arguments.text("platform")
@@ -125,11 +142,12 @@ _FORMAT: Option = (
     ),
 )
 _SIZE: Option = ("size", "s", "bool", "Display total file sizes")
+_AS: Option = ("as", "", "string", "'run': print the command that makes the container again")
 INSPECT = Command(
     inspect,
     " [OPTIONS] NAME|ID [NAME|ID...]",
     "Return low-level information on Docker objects",
-    (_FORMAT, _SIZE, ("type", "", "string", "Only inspect objects of the given type")),
+    (_AS, _FORMAT, _SIZE, ("type", "", "string", "Only inspect objects of the given type")),
     least=1,
 )
 
@@ -144,7 +162,7 @@ def _command(kind: str, *more: Option) -> Command:
     )
 
 
-INSPECT_CONTAINER = _command("container", _SIZE)
+INSPECT_CONTAINER = _command("container", _AS, _SIZE)
 INSPECT_IMAGE = _command(
     "image",
     (
