@@ -114,12 +114,13 @@ def _copy_out(
     to = copyrules.absolute(to)
     copyrules.check_output(to)
     taken = _Taken(client, container, path, follow=follow)
-    from tiffin.cli.untar import Reader, extract
+    from tiffin.cli.tarreader import TarReader
+    from tiffin.cli.untar import extract
 
-    stream = Reader(taken.answer.pieces())
+    archive = TarReader(taken.answer.pieces())
     landing = copyrules.landing(taken.place, copyrules.local_target(to))
-    extract(stream, landing, of_root=taken.of_root)
-    return stream.count, to
+    extract(archive, landing, of_root=taken.of_root)
+    return archive.count, to
 
 
 # -- to a container -------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tarfile
 
 from tiffin.cli.copyrules import below_first, joined
-from tiffin.cli.untar import Reader, opened
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,9 +14,24 @@ if TYPE_CHECKING:
 _PIECE = 1 << 20
 
 
+class _Reader:
+    """Pieces as a file that `tarfile` reads."""
+
+    def __init__(self, pieces: Iterator[bytes]):
+        self._pieces = pieces
+        self._rest = b""
+
+    def read(self, size: int) -> bytes:
+        while len(self._rest) < size and (piece := next(self._pieces, b"")):
+            self._rest += piece
+        taken, self._rest = self._rest[:size], self._rest[size:]
+        return taken
+
+
 def renamed(pieces: Iterator[bytes], name: str, *, of_root: bool) -> Iterator[bytes]:
     """Each entry below `name` instead of its first part."""
-    with opened(Reader(pieces)) as archive:
+    stream = _Reader(pieces)
+    with tarfile.open(fileobj=stream, mode="r|", bufsize=_PIECE) as archive:  # type: ignore[call-overload]
         for member in archive:
             member.name = joined(name, below_first(member.name, of_root=of_root)) or "."
             if member.islnk():

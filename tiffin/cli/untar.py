@@ -8,63 +8,29 @@ from __future__ import annotations
 
 import os
 import stat
-import tarfile
 
+from tiffin.cli import tarreader
 from tiffin.cli.copyrules import Landing, below_first, joined
 from tiffin.cli.failures import CommandFailed
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import IO
-
-_PIECE = 1 << 20
-_CAPABILITY = "SCHILY.xattr.security.capability"
+from tiffin.cli.tarreader import Member, TarReader
 
 
-class Reader:
-    """Pieces as a file that `tarfile` reads; `count` is how many bytes they were."""
-
-    def __init__(self, pieces: Iterator[bytes]):
-        self._pieces = pieces
-        self._rest = memoryview(b"")
-        self.count = 0
-
-    def read(self, size: int) -> bytes:
-        if len(self._rest) >= size:
-            taken, self._rest = self._rest[:size], self._rest[size:]
-            return bytes(taken)
-        found, missing = [self._rest], size - len(self._rest)
-        self._rest = memoryview(b"")
-        while missing > 0 and (piece := next(self._pieces, b"")):
-            self.count += len(piece)
-            found.append(memoryview(piece)[:missing])
-            self._rest = memoryview(piece)[missing:]
-            missing -= len(found[-1])
-        return b"".join(found)
-
-
-def opened(stream: Reader) -> tarfile.TarFile:
-    return tarfile.open(fileobj=stream, mode="r|", bufsize=_PIECE)  # type: ignore[call-overload,no-any-return]
-
-
-def extract(stream: Reader, landing: Landing, *, of_root: bool) -> None:
-    """Put what the stream holds where it belongs. Raises CommandFailed."""
-    directories: list[tuple[str, tarfile.TarInfo]] = []
-    with opened(stream) as archive:
-        for member in archive:
-            place = joined(landing.name, below_first(member.name, of_root=of_root))
-            path = os.path.join(clean_directory(landing.directory), place) if place else ""
-            if member.isdir():
-                if _make_directory(landing.directory, place):
-                    directories.append((path, member))
-                continue
-            _refuse_links_on_the_way(landing.directory, place)
-            if member.islnk():
-                target = joined(landing.name, below_first(member.linkname, of_root=of_root))
-                _link(landing.directory, target, path)
-            else:
-                _make(archive, member, path, landing.directory)
+def extract(archive: TarReader, landing: Landing, *, of_root: bool) -> None:
+    """Put what the archive holds where it belongs. Raises CommandFailed."""
+    directories: list[tuple[str, Member]] = []
+    for member in archive:
+        place = joined(landing.name, below_first(member.name, of_root=of_root))
+        path = os.path.join(clean_directory(landing.directory), place) if place else ""
+        if member.kind == tarreader.DIRECTORY:
+            if _make_directory(landing.directory, place):
+                directories.append((path, member))
+            continue
+        _refuse_links_on_the_way(landing.directory, place)
+        if member.kind == tarreader.HARD_LINK:
+            target = joined(landing.name, below_first(member.link, of_root=of_root))
+            _link(landing.directory, target, path)
+        else:
+            _make(archive, member, path, landing.directory)
     for path, member in reversed(directories):
         _finish(path, member)
 
@@ -115,32 +81,32 @@ def _clear(path: str, directory: str) -> None:
     os.unlink(path)
 
 
-def _make(archive: tarfile.TarFile, member: tarfile.TarInfo, path: str, directory: str) -> None:
+def _make(archive: TarReader, member: Member, path: str, directory: str) -> None:
     _clear(path, directory)
-    if member.issym():
-        os.symlink(member.linkname, path)
+    if member.kind == tarreader.SYMLINK:
+        os.symlink(member.link, path)
         os.utime(path, (member.mtime, member.mtime), follow_symlinks=False)
         return
-    if member.isfile():
-        source: IO[bytes] | None = archive.extractfile(member)
-        assert source is not None
-        with open(path, "xb") as file:
-            while piece := source.read(_PIECE):
-                file.write(piece)
-    elif member.isfifo():
+    if member.kind == tarreader.FILE:
+        with open(path, "xb", buffering=0) as file:
+            for piece in archive.body():
+                while piece:
+                    piece = piece[file.write(piece) or 0 :]  # noqa: PLW2901 - what is left of it
+    elif member.kind == tarreader.FIFO:
         os.mkfifo(path)
+    elif member.kind in (tarreader.CHARACTER, tarreader.BLOCK_DEVICE):
+        kind = stat.S_IFCHR if member.kind == tarreader.CHARACTER else stat.S_IFBLK
+        os.mknod(path, kind | 0o600, os.makedev(*member.device))
     else:
-        kind = stat.S_IFCHR if member.ischr() else stat.S_IFBLK
-        os.mknod(path, kind | 0o600, os.makedev(member.devmajor, member.devminor))
+        raise CommandFailed(f"unhandled tar header type {member.kind}")
     _finish(path, member)
 
 
-def _finish(path: str, member: tarfile.TarInfo) -> None:
-    os.chmod(path, stat.S_IMODE(member.mode))
-    capability = member.pax_headers.get(_CAPABILITY)
-    if capability is not None:
+def _finish(path: str, member: Member) -> None:
+    os.chmod(path, member.mode)
+    if member.capability is not None:
         try:
-            os.setxattr(path, "security.capability", capability.encode("utf-8", "surrogateescape"))
+            os.setxattr(path, "security.capability", member.capability)
         except OSError:
             pass  # ours to give only as root, and on some file systems not at all
     os.utime(path, (member.mtime, member.mtime))

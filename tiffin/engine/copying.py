@@ -157,6 +157,7 @@ class Copying:
                 owner=_owner_in(root, user) if user else None,
                 keep_kinds=no_overwrite,
                 budget_bytes=MAX_COPY_BYTES,
+                digest=False,
                 ids=ids,
                 in_use=container.state.status in LIVE,
             )

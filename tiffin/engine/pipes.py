@@ -33,16 +33,22 @@ class _Outlet:
         self._abandoned = False
 
     def write(self, data: bytes) -> int:
+        if not self._held and len(data) >= _CHUNK_BYTES:
+            self._put(bytes(data))  # no copy of what is bytes already
+            return len(data)
         self._held += data
         if len(self._held) >= _CHUNK_BYTES:
             self.flush()
         return len(data)
 
     def flush(self) -> None:
+        data, self._held = bytes(self._held), bytearray()
+        self._put(data)
+
+    def _put(self, data: bytes) -> None:
         self._room.acquire()
         if self._abandoned:
             raise _AbandonedError
-        data, self._held = bytes(self._held), bytearray()
         if data:
             self._loop.call_soon_threadsafe(self.queue.put_nowait, data)
         else:

@@ -58,12 +58,14 @@ def unpack(
     keep_kinds: bool = False,
     ids: IdMap | None = None,
     in_use: bool = False,
+    digest: bool = True,
     budget_bytes: int = 0,
 ) -> Unpacked:
     """Unpack a tar, compressed or not, from where `archive` stands to its end.
 
     `directory_fd` is the root and need not be attached anywhere. `budget_bytes` limits the
-    uncompressed stream; 0 derives it from the archive's size. See storage.unpack for the rest.
+    uncompressed stream; 0 derives it from the archive's size. Without `digest` the diff ID is "-".
+    See storage.unpack for the rest.
     Raises InvalidArgument for a corrupt or hostile archive, EngineFailure for a full disk and the
     like. What was unpacked until then stays: the caller removes it.
     """
@@ -76,6 +78,7 @@ def unpack(
         "keep": int(keep_kinds),
         "ids": ids or "",
         "in_use": int(in_use),
+        "digest": int(digest),
         "budget": budget_bytes or _budget(archive, direct),
     }
     passed = [fd for fd in (directory_fd, lower_fd) if fd >= 0]

@@ -53,9 +53,9 @@ def _run(options: dict[str, str]) -> str:
     root = int(options["root"])
     ids = IdMap.parse(options["ids"])
     owner = ids.outward(0) if ids is not None else 0
-    small = _is_small(0)
-    stream = _Stream(_sha256(small=small), int(options["budget"]))
-    chunks = _inline if small else _threaded()
+    small, hashed = _is_small(0), options["digest"] == "1"
+    stream = _Stream(_sha256(small=small) if hashed else None, int(options["budget"]))
+    chunks = _threaded() if hashed and not small else _inline
     if _is_pipe(0):
         # It may be started ahead, long before its stream: all that takes time is done first.
         compression.load_decoders()
@@ -108,7 +108,7 @@ class _Stream:
 
     @property
     def digest(self) -> str:
-        return f"sha256:{self._hash.hexdigest()}"
+        return f"sha256:{self._hash.hexdigest()}" if self._hash is not None else "-"
 
     def pass_on(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
@@ -117,7 +117,8 @@ class _Stream:
                 raise InvalidArgument(
                     f"archive is too large: more than {self._budget} bytes uncompressed"
                 )
-            self._hash.update(chunk)
+            if self._hash is not None:
+                self._hash.update(chunk)
             yield chunk
 
 
