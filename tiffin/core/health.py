@@ -32,9 +32,14 @@ def probe_command(config: ContainerConfig) -> tuple[str, ...]:
     return ()
 
 
-def at_start(config: ContainerConfig) -> Health | None:
-    """The health of a container that has just started; None where none is checked."""
-    return Health(STARTING) if probe_command(config) else None
+def at_start(config: ContainerConfig, before: Health | None = None) -> Health | None:
+    """The health of a container that has just started; None where none is checked.
+
+    What was found `before` this run is still told, as by Docker, and counts for nothing.
+    """
+    if not probe_command(config):
+        return None
+    return Health(STARTING, log=before.log if before is not None else ())
 
 
 def at_end(health: Health | None) -> Health | None:

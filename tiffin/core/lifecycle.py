@@ -239,6 +239,7 @@ def gives_up_unhealthy(policy: RestartPolicy, state: State) -> bool:
         and state.status is Status.RUNNING
         and state.health is not None
         and state.health.status == UNHEALTHY
+        and state.health.failing_streak > 0  # else it is only that nobody has probed it
         and _may_retry(policy, state)
     )
 

@@ -185,7 +185,7 @@ class Supervisor:
                 id_range=id_range,
                 endpoints=attached.endpoints,
                 ports=attached.ports,
-                health=health.at_start(container.config),
+                health=health.at_start(container.config, container.state.health),
             )
             container = await self._catalog.put_state(container, state)
             failpoints.reach("start-recorded")
@@ -411,6 +411,8 @@ class Supervisor:
             await carry_out(container.id)
             failpoints.reach(f"{action}-done")
             state = msgspec.structs.replace(container.state, status=status)
+            if action is Action.PAUSE:  # nobody probes what is frozen; the next probe says more
+                state = msgspec.structs.replace(state, health=health.at_end(state.health))
             await self._catalog.put_state(container, state)
         self._emit(container, action.value)
 

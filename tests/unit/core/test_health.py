@@ -36,6 +36,13 @@ def test_what_is_run(
     assert health.at_start(config) == (Health("starting") if command else None)
 
 
+def test_a_new_run_begins_with_what_the_last_one_was_told() -> None:
+    config = ContainerConfig(healthcheck=Healthcheck(test=("CMD", "x")))
+    before = Health("unhealthy", 3, (Probe(1, 2, 1, "no"),), was_healthy=True)
+    assert health.at_start(config, before) == Health("starting", 0, before.log)
+    assert health.at_start(ContainerConfig(), before) is None
+
+
 def test_one_success_is_health_and_some_failures_in_a_row_are_illness() -> None:
     state = health.after(Health("starting"), probe(1), CHECK, 0)
     assert (state.status, state.failing_streak) == ("starting", 1)

@@ -135,12 +135,14 @@ def test_on_unhealthy_restarts_failures_and_what_the_engine_gave_up() -> None:
 
 def test_an_unhealthy_container_is_given_up_as_long_as_it_may_be_retried() -> None:
     policy = RestartPolicy("on-unhealthy", 1)
-    ill = State(status=Status.RUNNING, health=Health("unhealthy"))
+    ill = State(status=Status.RUNNING, health=Health("unhealthy", 3))
     assert gives_up_unhealthy(policy, ill)
     assert not gives_up_unhealthy(policy, msgspec.structs.replace(ill, restart_count=1))
     assert not gives_up_unhealthy(policy, msgspec.structs.replace(ill, health=Health("starting")))
     assert not gives_up_unhealthy(policy, msgspec.structs.replace(ill, status=Status.PAUSED))
     assert not gives_up_unhealthy(RestartPolicy("always"), ill)
+    unpaused = msgspec.structs.replace(ill, health=Health("unhealthy", 0))
+    assert not gives_up_unhealthy(policy, unpaused)
 
 
 def test_a_run_that_never_was_healthy_does_not_reset_the_backoff() -> None:

@@ -182,7 +182,7 @@ ON_UNHEALTHY = HostConfig(restart_policy=RestartPolicy("on-unhealthy", 1))
 
 async def fall_ill(world: World) -> None:
     container = world.catalog.get(ID)
-    state = msgspec.structs.replace(container.state, health=Health("unhealthy"))
+    state = msgspec.structs.replace(container.state, health=Health("unhealthy", 3))
     await world.catalog.put_state(container, state)
     world.events.emit("container", "health_status: unhealthy", ID)
 
