@@ -59,6 +59,9 @@ class FakeRuntime:
         for callback in self._callbacks:
             callback(ended)
 
+    def knows(self, runtime: str) -> bool:
+        return runtime in ("", "tiffin", "crun")
+
     async def create(self, workload: Workload, *, hold: Sequence[int] = ()) -> Created:
         self._note("create", workload.id)
         self._next_pid += 1

@@ -140,7 +140,7 @@ def test_hooks_run_in_order_where_they_belong_with_the_state_on_stdin(bundle: Bu
     lines = [line.partition(" ") for line in told.read_text().splitlines()]
     assert [kind for kind, _, _ in lines] == list(kinds)
     states = [json.loads(text) for _, _, text in lines]
-    expected = ["creating", "creating", "creating", "running", "stopped"]
+    expected = ["created", "created", "created", "running", "stopped"]
     assert [state["status"] for state in states] == expected
     assert all(state["annotations"] == {"org.example": "yes"} for state in states)
     assert '"status":"created"' in (bundle.rootfs / "inside").read_text()
@@ -176,17 +176,18 @@ def test_a_hook_that_hangs_is_ended_by_its_timeout(bundle: Bundle) -> None:
     assert "hook ran past its timeout of 1 s" in bundle.refused("create", "box")
 
 
-def test_a_terminals_master_goes_to_the_console_socket(bundle: Bundle) -> None:
+def test_a_terminals_master_goes_to_the_console_socket(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bundle.process["terminal"] = True
     bundle.process["consoleSize"] = {"height": 33, "width": 77}
     bundle.write("sh", "-c", "tty; stty size")
-    address = str(bundle.directory / "s")
     with socket.socket(socket.AF_UNIX) as listener:
-        os.chdir(bundle.directory)
+        monkeypatch.chdir(bundle.directory)  # an address holds 108 bytes
         listener.bind("s")
         listener.listen(1)
         listener.settimeout(DEADLINE)
-        bundle.ok("create", "--console-socket", address, "box")
+        bundle.ok("create", "--console-socket", "s", "box")
         connection, _ = listener.accept()
         with connection:
             _, [master], _, _ = socket.recv_fds(connection, 4096, 1)

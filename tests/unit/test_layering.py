@@ -34,6 +34,8 @@ FORKED = [
     "building",
     "copying",
     "failure",
+    "hired",
+    "hiredmaker",
     "hooks",
     "mountwords",
     "program",

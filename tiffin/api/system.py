@@ -6,7 +6,7 @@ import asyncio
 import os
 import platform
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -237,8 +237,8 @@ async def info_json(engine: Engine) -> dict[str, Any]:
         "Labels": list(settings.labels),
         "ExperimentalBuild": False,
         "ServerVersion": __version__,
-        "Runtimes": {DEFAULT_RUNTIME: {"path": DEFAULT_RUNTIME}},
-        "DefaultRuntime": DEFAULT_RUNTIME,
+        "Runtimes": _runtimes(engine.runtime.programs),
+        "DefaultRuntime": settings.defaults.runtime or DEFAULT_RUNTIME,
         "Swarm": {
             "NodeID": "",
             "NodeAddr": "",
@@ -257,6 +257,14 @@ async def info_json(engine: Engine) -> dict[str, Any]:
         "FirewallBackend": {"Driver": "nftables"},
         "Warnings": _warnings(facts) or None,
     }
+
+
+def _runtimes(programs: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {DEFAULT_RUNTIME: {"path": DEFAULT_RUNTIME}}
+    for name, program in sorted(programs.items()):
+        words = {"runtimeArgs": list(program.arguments)} if program.arguments else {}
+        found[name] = {"path": program.path, **words}
+    return found
 
 
 def _ipv4_forwarding() -> bool:

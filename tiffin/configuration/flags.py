@@ -49,7 +49,7 @@ def _options() -> tuple[Option, ...]:
 
 
 # The word that the help shows for the value of a map.
-_SPECIAL = {"default-ulimit": "ulimit", "log-opt": "map"}
+_SPECIAL = {"default-ulimit": "ulimit", "log-opt": "map", "add-runtime": "runtime"}
 
 
 def _never(_client: object, _arguments: Arguments) -> None:
@@ -67,6 +67,7 @@ COMMAND = Command(
         "default-ulimit": parse_ulimit,
         "label": lambda text: "=".join(_pair(text)),
         "log-opt": _pair,
+        "add-runtime": _pair,
     },
 )
 

@@ -67,6 +67,7 @@ OBEYED: tuple[Key, ...] = (
     _same("default-shm-size", "bytes", "Default shm size for containers (default 64MiB)"),
     Key("default-ulimits", "default-ulimit", "", "map", "Default ulimits for containers"),
     _same("default-runtime", "string", 'Default OCI runtime for containers (default "tiffin")'),
+    Key("runtimes", "add-runtime", "", "map", "Register an additional OCI compatible runtime"),
     _same("init", "bool", "Run an init in the container to forward signals and reap processes"),
     _same("log-driver", "string", 'Default driver for container logs (default "json-file")'),
     Key("log-opts", "log-opt", "", "map", "Default log driver options for containers"),
@@ -117,13 +118,11 @@ SETTLED: dict[str, tuple[str, tuple[Any, ...], str]] = {
     "swarm-default-advertise-addr": ("string", ("",), "there is no swarm mode"),
     "authorization-plugins": ("list", (), "there are no plugins"),
     "storage-opts": ("list", (), "the storage driver has no options"),
-    "runtimes": ("object", ({},), "no other runtimes can be registered"),
     "default-address-pools": ("list", (), "there are no user-defined networks"),
 }
 
 # key -> why it is refused whatever it says
 ABSENT: dict[str, str] = {
-    "add-runtime": "no other runtimes can be registered",
     "allow-direct-routing": "published ports are the only way to a container",
     "allow-nondistributable-artifacts": "foreign layers are never pushed",
     "api-cors-header": "there is no cross-origin access to the API",
@@ -174,7 +173,7 @@ SETTLED_FLAGS = {
     "default-address-pools": "default-address-pool",
 }
 # These are written in the file only.
-FILE_ONLY = frozenset({"features", "runtimes"})
+FILE_ONLY = frozenset({"features"})
 
 BY_NAME = {key.name: key for key in OBEYED}
 # What a running daemon takes over on SIGHUP; the rest counts from its next start.

@@ -13,8 +13,10 @@ from tiffin.cli.quantities import parse_size
 from tiffin.configuration.file import check_twice, read_file
 from tiffin.configuration.flags import parse_flags
 from tiffin.configuration.hosts import Door, Tls, parse_door
+from tiffin.core import runtimes
 from tiffin.core.container import LogConfig, Ulimit
 from tiffin.core.defaults import ContainerDefaults
+from tiffin.core.runtimes import RuntimeProgram
 from tiffin.engine.settings import DEFAULT_DATA_ROOT, DEFAULT_EXEC_ROOT, Settings
 from tiffin.errors import InvalidArgument
 
@@ -121,7 +123,46 @@ def _settings(values: dict[str, Any], exec_root: str) -> Settings:
         labels=tuple(_check_label(each) for each in values.get("labels") or ()),
         debug=_level(values) == "debug",
         defaults=_defaults(values),
+        runtimes=_runtimes(values),
     )
+
+
+def _runtimes(values: dict[str, Any]) -> dict[str, RuntimeProgram]:
+    """A flag's value is a path, the file's an object."""
+    return {
+        name: _runtime(name, described)
+        for name, described in (values.get("runtimes") or {}).items()
+    }
+
+
+def _runtime(name: str, described: Any) -> RuntimeProgram:
+    if name in (runtimes.OWN, "io.containerd.runc.v2"):
+        raise InvalidArgument(f"runtime name '{name}' is reserved")
+    if isinstance(described, str):
+        described = {"path": described}
+    wrong = InvalidArgument(
+        f'invalid runtimes: {name}: it must be {{"path": "/program", "runtimeArgs": ["--flag"]}}'
+    )
+    if not isinstance(described, dict):
+        raise wrong
+    for key in ("runtimeType", "options"):
+        if described.get(key):
+            raise InvalidArgument(f"invalid runtimes: {name}: {key} is containerd's, not supported")
+    path, words = described.get("path"), described.get("runtimeArgs") or []
+    known = set(described) <= {"path", "runtimeArgs", "runtimeType", "options"}
+    if not isinstance(path, str) or not path or not known:
+        raise wrong
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise wrong
+    return RuntimeProgram(path, tuple(words))
+
+
+def _default_runtime(values: dict[str, Any]) -> str:
+    name = values.get("default-runtime") or ""
+    known = {runtimes.OWN, *runtimes.USUAL, *(values.get("runtimes") or {})}
+    if name and name not in known:
+        raise InvalidArgument(f"specified default runtime '{name}' does not exist")
+    return str(name)
 
 
 def _defaults(values: dict[str, Any]) -> ContainerDefaults:
@@ -135,7 +176,7 @@ def _defaults(values: dict[str, Any]) -> ContainerDefaults:
         ulimits=tuple(
             _ulimit(name, limit) for name, limit in (values.get("default-ulimits") or {}).items()
         ),
-        runtime=_one_of(values, "default-runtime", ("tiffin", "runc"), ""),
+        runtime=_default_runtime(values),
         init=bool(values.get("init")),
         log_config=_log_config(values),
         no_new_privileges=bool(values.get("no-new-privileges")),

@@ -209,7 +209,7 @@ class Containers:
             raise InvalidArgument("no image specified")
         logdriver.check(host.log_config)
         requested_ports(config, host)
-        if host.runtime not in ("", "tiffin", "runc"):
+        if not self._runtime.knows(host.runtime):
             raise InvalidArgument(f"unknown or invalid runtime name: {host.runtime}")
 
     @staticmethod

@@ -90,7 +90,10 @@ class Engine:
         os.makedirs(settings.data_root, 0o710, exist_ok=True)
         # Before any thread starts: the zygote is exec'ed from a process with nothing to inherit.
         self.runtime = Runtime(
-            settings.exec_root, settings.cgroup_name, probe_directory=settings.data_root
+            settings.exec_root,
+            settings.cgroup_name,
+            probe_directory=settings.data_root,
+            others=settings.runtimes,
         )
         await self.runtime.open()
         self._closing.push_async_callback(self.runtime.close)

@@ -25,6 +25,10 @@ from tiffin.kernel.cgroup import Cgroup
 class ContainerRuntime(Protocol):
     """Processes. All calls have deadlines; Unavailable when a shim does not answer in time."""
 
+    def knows(self, runtime: str) -> bool:
+        """Whether --runtime may say so; "" is our own."""
+        ...
+
     async def create(self, workload: Workload, *, hold: Sequence[int] = ()) -> Created:
         """Make the namespaces and the root; init then waits. The shim keeps `hold` open.
 

@@ -8,6 +8,7 @@ import os
 import msgspec
 
 from tiffin.core.defaults import ContainerDefaults
+from tiffin.core.runtimes import RuntimeProgram
 
 DEFAULT_DATA_ROOT = "/var/lib/tiffin"
 DEFAULT_EXEC_ROOT = "/run/tiffin"
@@ -30,6 +31,7 @@ class Settings(msgspec.Struct, frozen=True):
     labels: tuple[str, ...] = ()
     debug: bool = False
     defaults: ContainerDefaults = ContainerDefaults()
+    runtimes: dict[str, RuntimeProgram] = {}
 
     @property
     def engine_id(self) -> str:

@@ -190,6 +190,17 @@ def detect(mountinfo: str | None = None) -> Layout:
     return Layout(0, ())
 
 
+def named(mountinfo: str | None = None) -> list[str]:
+    """Mount points of v1 hierarchies that have a name and no controller, as systemd's."""
+    found = []
+    for line in (read("/proc/self/mountinfo") if mountinfo is None else mountinfo).splitlines():
+        left, _, right = line.partition(" - ")
+        kind = right.split(" ")
+        if kind[0] == "cgroup" and len(kind) > 2 and "name=" in kind[2]:
+            found.append(_unescape(left.split(" ")[4]))
+    return found
+
+
 def _unescape(text: str) -> str:
     for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
         text = text.replace(code, character)

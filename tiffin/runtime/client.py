@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 
 from tiffin.core.container import HostConfig, PublishedPort
+from tiffin.core.runtimes import Programs, find, is_own
 from tiffin.core.workload import (
     Attachment,
     Created,
@@ -42,6 +43,7 @@ from tiffin.runtime import (
     limits,
     messages,
     operations,
+    programs,
     spec,
 )
 from tiffin.runtime.connection import (
@@ -121,6 +123,7 @@ class Runtime:
         interpreter: str = sys.executable,
         *,
         probe_directory: str = "",
+        others: Programs | None = None,
     ) -> None:
         self._run_root = os.path.abspath(run_root)
         self._cgroup_root = cgroup_root
@@ -138,6 +141,7 @@ class Runtime:
         self._layout = cgroup.Layout(0, ())
         self._survivors = Survivors(self._run_root, self._layout)
         self.facts = HostFacts()
+        self.programs = programs.installed(others or {})
         self.user_namespaces_refusal = ""  # why there are none, for `info`
 
     # -- opening and closing ---------------------------------------------------------------------
@@ -172,6 +176,7 @@ class Runtime:
 
     def _remove_cgroup_root(self) -> None:
         """The cgroup that containers' lie in, unless some live on."""
+        programs.remove_named(self._cgroup_root)
         root = cgroup.Cgroup(self._layout, self._cgroup_root, self._layout.controllers)
         for directory in root.directories() if self._layout.version else ():
             with contextlib.suppress(OSError):
@@ -332,6 +337,9 @@ class Runtime:
         config = spec.plan(workload, self.facts, observed)
         if config["tiffin"]["init"]:
             add_init(config)
+        if not is_own(workload.host_config.runtime):
+            name = workload.host_config.runtime
+            return programs.hire(config, name, self.programs, self._layout)
         profile = config["linux"].pop("seccomp", None)
         if profile is not None:
             # Three milliseconds for the first of its kind; the rest come from the cache.
@@ -341,6 +349,9 @@ class Runtime:
             )
             config["tiffin"]["seccomp_program"] = base64.b64encode(program).decode()
         return config
+
+    def knows(self, runtime: str) -> bool:
+        return is_own(runtime) or find(runtime, self.programs) is not None
 
     def _group(self, config: dict[str, Any]) -> cgroup.Cgroup | None:
         path = config["linux"].get("cgroupsPath")
@@ -711,6 +722,7 @@ class Runtime:
                 group.remove()
             except OSError as error:
                 log.warning("cgroup stays container=%s: %s", container_id, error)
+            programs.remove_named(group.path)
         shutil.rmtree(directory, ignore_errors=True)
 
     async def _settled(self, container_id: str) -> None:

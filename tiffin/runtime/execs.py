@@ -12,8 +12,9 @@ import os
 import time
 from _socket import socket
 
-from tiffin.runtime import init, launch, messages, rootfs
+from tiffin.runtime import hired, init, launch, messages, rootfs
 from tiffin.runtime.control import Control
+from tiffin.runtime.hired import Hired
 from tiffin.runtime.init import ExecBirth, Failure, Program
 from tiffin.runtime.loop import READ
 from tiffin.runtime.maker import REQUEST_FILE
@@ -104,7 +105,8 @@ class Execs:
             owner = self._shim.ids.on_host(0) if self._shim.ids.extents else -1
             ours, running.child_ends = make_pipes(stdin=stdin, owner=owner)
             streams.take(*ours)
-        self._launch(running, config, message.get("user") or "", stdin=stdin)
+        launch_it = self._launch if self._shim.hired is None else self._hire
+        launch_it(running, config, message.get("user") or "", stdin=stdin)
 
     def _read_config(self) -> Config:
         """The container's. It is not kept in memory: most containers see no exec."""
@@ -137,6 +139,63 @@ class Execs:
         self._running[running.id] = running
         ours.setblocking(False)
         self._loop.add(ours.fileno(), READ, lambda _e: self._on_said(running, ours, process, stdin))
+
+    def _hire(self, running: Exec, config: Config, user: str, *, stdin: bool) -> None:
+        """As `_launch`, by the runtime that has made the container."""
+        runtime = self._shim.hired
+        assert runtime is not None
+        self._launching += 1
+        self._running[running.id] = running
+        root = os.open(f"/proc/{self._shim.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            identity = hired.identify(root, config.get("tiffin") or {}, user)
+        except Failure as failure:
+            running.failure = failure.report
+            messages.close_all(running.child_ends)
+            self._settled(running)
+            return
+        finally:
+            os.close(root)
+        process = hired.plain_process(config["process"], identity)
+        names = [f"exec-{running.id}.{end}" for end in ("json", "pid")]
+        words = ["--detach", "--process", runtime.write_json(names[0], process)]
+        words += ["--pid-file", f"{self._shim.directory}/{names[1]}"]
+        listener = None
+        if process.get("terminal"):
+            listener = runtime.listen_for_console()
+            words += ["--console-socket", hired.CONSOLE_SOCKET]
+
+        def ended(status: int) -> None:
+            os.unlink(f"{self._shim.directory}/{names[0]}")
+            self._on_hired(running, runtime, listener, process, status, stdin=stdin)
+
+        self._shim.help(runtime.spawn("exec", words, running.child_ends or None), ended)
+        messages.close_all(running.child_ends)
+
+    def _on_hired(
+        self,
+        running: Exec,
+        runtime: Hired,
+        listener: socket | None,
+        process: Config,
+        status: int,
+        *,
+        stdin: bool,
+    ) -> None:
+        try:
+            if status:
+                raise runtime.failure("exec")
+            running.pid = runtime.read_pid(f"exec-{running.id}.pid")
+            self._launching -= 1
+            if listener is not None:
+                master = runtime.take_console(listener, process.get("consoleSize") or {})
+                running.streams.set_terminal(master, stdin=stdin)
+            running.executing = True
+        except Failure as failure:
+            running.failure = failure.report
+            if listener is not None:
+                listener.close()
+        self._settled(running)
 
     def _on_said(self, running: Exec, channel: socket, process: Config, stdin: bool) -> None:
         while True:

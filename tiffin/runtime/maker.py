@@ -23,6 +23,9 @@ from tiffin.runtime.operations import Config
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as signals
+    from collections.abc import Callable
+
+    Choice = Callable[[bytes, list[int], Host, "Unborn | None"], "Maker"]
 else:
     import _signal as signals
 
@@ -52,7 +55,7 @@ class Unborn:
         os.kill(self.pid, signals.SIGKILL)
 
 
-def spare(connection: socket, flags: int, host: Host, heir: socket) -> None:
+def spare(connection: socket, flags: int, host: Host, heir: socket, of: Choice) -> None:
     """Wait on `connection` to be told what to make; ends without a word when that closes."""
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signals.SIGKILL)
     try:
@@ -67,7 +70,7 @@ def spare(connection: socket, flags: int, host: Host, heir: socket) -> None:
         unborn.end()
         return
     connection.close()
-    Maker(data, descriptors, host, unborn).make(heir)
+    of(data, descriptors, host, unborn).make(heir)
 
 
 _SAMPLE: Config = {
@@ -144,6 +147,7 @@ class Maker(Birth):
             "request_id": 0 if self._answered else self._request_id,
             "given": names,
             "hold": len(self._hold),
+            "runtime": self.extra.get("runtime"),
         }
         messages.send(heir, message, [given[name] for name in names])
         if self._hold:

@@ -382,6 +382,9 @@ class Plan:
         self.create: list[Operation] = []
         self.start: list[Operation] = []
 
+    def create_root(self) -> AttachRoot:
+        return next(operation for operation in self.create if isinstance(operation, AttachRoot))
+
     def detach(self, operation: Operation) -> int:
         self.detached.append(operation)
         return len(self.detached) - 1

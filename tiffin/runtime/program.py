@@ -125,7 +125,7 @@ def become(program: Program, channel: socket, console: int) -> None:
     _enter_working_dir(program.working_dir)
     path = find_executable(program.arguments[0], program.environment)
     messages.send(channel, {"executing": True})
-    _reset_signals()
+    reset_signals()
     mask = (program.process.get("user") or {}).get("umask")
     if mask is not None:
         os.umask(mask)
@@ -285,7 +285,7 @@ def _not_executable(name: str, words: str, number: int) -> Failure:
     return Failure(f'exec: "{name}": {words}', f"exec {name}", number, exit_code)
 
 
-def _reset_signals() -> None:
+def reset_signals() -> None:
     # Ignored signals stay so over an exec; the interpreter ignores SIGPIPE and SIGXFSZ.
     for number in range(1, signal.NSIG):
         if signal.getsignal(number) == signal.SIG_IGN:

@@ -20,10 +20,19 @@ from _socket import socket
 
 from tiffin.kernel import failpoints, syscalls
 from tiffin.kernel.cgroup import Cgroup
-from tiffin.runtime import heldports, logsinks, maker, messages, records, rootfs
+from tiffin.runtime import (
+    heldports,
+    hiredmaker,
+    logsinks,
+    maker,
+    messages,
+    records,
+    rootfs,
+)
 from tiffin.runtime.birth import Host
 from tiffin.runtime.control import Control
 from tiffin.runtime.execs import Execs, exit_of
+from tiffin.runtime.hired import Hired
 from tiffin.runtime.init import Failure
 from tiffin.runtime.logfile import LogWriter
 from tiffin.runtime.loop import READ, Loop
@@ -80,6 +89,11 @@ class Shim:
             self._channel = socket(fileno=given["channel"])
             self.loop.add(self._channel.fileno(), READ, lambda _events: self._on_init())
         self._streams = self._make_streams(given)
+        self.hired: Hired | None = None  # the runtime that has made it, where we have not
+        if made.get("runtime"):
+            bundle = given.get("bundle", -1)
+            self.hired = Hired(made["runtime"], self.directory, self.id, host.layout, bundle)
+        self._helpers: dict[int, Callable[[int], None]] = {}  # its commands that run, by pid
 
     def _find_cgroup(self) -> Cgroup | None:
         path, names = self._made["cgroup"], tuple(self._made["controllers"])
@@ -107,6 +121,8 @@ class Shim:
             streams.log_to(logsinks.Log(writer, sink))
         if "stdout" in given:
             streams.take(given.get("stdin", -1), given["stdout"], given["stderr"])
+        if "terminal" in given:
+            streams.set_terminal(given["terminal"], stdin=bool(self._made["stdin"].get("open")))
         return streams
 
     def run(self) -> None:
@@ -164,6 +180,10 @@ class Shim:
             return
         control = self._add_control(connection)
         control.send({"hello": messages.PROTOCOL, **self._state()})
+
+    @property
+    def pid(self) -> int:
+        return self._pid
 
     @property
     def kinds(self) -> Any:
@@ -225,10 +245,7 @@ class Shim:
             self._fail(self._failure)
         elif self._executing:
             self._status = "running"
-            if self._start_reply is not None:
-                control, request_id = self._start_reply
-                self._start_reply = None
-                control.send({"id": request_id})
+            self._answer_start()
         # Else it died: the end of the process, which comes next, says of what.
 
     def _close_channel(self) -> None:
@@ -292,6 +309,9 @@ class Shim:
             if fd >= 0:
                 os.close(fd)
         self.pidfd = self._mount_namespace = self.ids.namespace = -1
+        if self.hired is not None:
+            self.hired.delete()
+            self.hired = None
         if self._cgroup is not None:
             try:
                 self._cgroup.remove()
@@ -328,8 +348,28 @@ class Shim:
         self._start_reply = (control, message["id"])
         if self._failure is not None:
             self._fail(self._failure)
+        elif self.hired is not None:
+            self.help(self.hired.spawn("start", []), self._on_hired_start)
         else:
             self._tell_init({"start": True})
+
+    def help(self, pid: int, act: Callable[[int], None]) -> None:
+        """Have `act` called with the wait status of a command of the hired runtime's."""
+        self._helpers[pid] = act
+
+    def _on_hired_start(self, status: int) -> None:
+        assert self.hired is not None
+        if status:
+            self._fail(self.hired.failure("start").report)
+            return
+        self._status = "running"
+        self._answer_start()
+
+    def _answer_start(self) -> None:
+        if self._start_reply is not None:
+            control, request_id = self._start_reply
+            self._start_reply = None
+            control.send({"id": request_id})
 
     def _attach(self, control: Control, message: Message, descriptors: list[int]) -> None:
         streams = self._streams_of(message.get("exec_id") or "")
@@ -431,13 +471,17 @@ class Shim:
 
     def claim(self) -> None:
         """Match ended children with what we know. Others are orphans, or between us and an exec."""
+        for pid in [pid for pid in self._helpers if pid in self.unclaimed]:
+            self._helpers.pop(pid)(self.unclaimed.pop(pid))
         self._execs.claim(self.unclaimed)
+        if self.hired is not None and self._status == "starting":
+            return  # its end, if it has ended already, counts once the runtime has said "started"
         if self._pid and self._pid in self.unclaimed:
             status = self.unclaimed.pop(self._pid)
             self._on_init()  # its last words
             self._init_ended(status)
         if not self._execs.launching:
-            known = self._execs.pids()
+            known = {*self._execs.pids(), *self._helpers}
             self.unclaimed = {p: s for p, s in self.unclaimed.items() if p in known}
 
     def _init_ended(self, status: int) -> None:
@@ -560,7 +604,7 @@ def main(data: bytes, descriptors: list[int], host: Host) -> None:
     """Become the shim of one container."""
 
     def make(heir: socket) -> None:
-        maker.Maker(data, descriptors, host).make(heir)
+        hiredmaker.of(data, descriptors, host).make(heir)
 
     try:
         _become(make, descriptors, host)
@@ -586,7 +630,7 @@ def spare(connection: socket, flags: int, host: Host) -> None:
     descriptors = [connection.detach()]
 
     def make(heir: socket) -> None:
-        maker.spare(socket(fileno=descriptors.pop()), flags, host, heir)
+        maker.spare(socket(fileno=descriptors.pop()), flags, host, heir, hiredmaker.of)
 
     _become(make, descriptors, host)
 

@@ -246,7 +246,7 @@ class FakeEngine:
         self.processes = FakeProcesses()
         self.networks = Networks("172.17.0.0/16", "172.17.0.1", bridge="tiffin0", created_ns=NOW)
         self.runtime = SimpleNamespace(
-            facts=HostFacts(controllers=frozenset({"memory", "cpu", "cpuset", "pids"}))
+            facts=HostFacts(controllers=frozenset({"memory", "cpu", "cpuset", "pids"})), programs={}
         )
         self.builds = SimpleNamespace(
             cache_records=self._no_records, config_changes=lambda *_: lambda config: config

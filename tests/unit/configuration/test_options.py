@@ -15,6 +15,7 @@ from tiffin.configuration.flags import COMMAND
 from tiffin.configuration.keys import ABSENT, BY_NAME, RELOADED, SETTLED, SETTLED_FLAGS
 from tiffin.configuration.options import Asked, DaemonOptions, parse_options
 from tiffin.core.container import LogConfig, Ulimit
+from tiffin.core.runtimes import RuntimeProgram
 from tiffin.errors import InvalidArgument
 
 
@@ -138,7 +139,11 @@ def test_defaults_for_containers_come_from_either_place(tmp_path: Path) -> None:
         ({"storage-driver": "btrfs"}, 'storage-driver: "btrfs" is not supported'),
         ({"exec-opts": ["native.cgroupdriver=systemd"]}, "exec-opts.*systemd.*is not supported"),
         ({"fixed-cidr": "10.0.0.0/8"}, "fixed-cidr is not supported"),
-        ({"default-runtime": "kata"}, "invalid default-runtime: kata"),
+        ({"default-runtime": "kata"}, "specified default runtime .kata. does not exist"),
+        ({"runtimes": {"x": {"runtimeArgs": []}}}, "invalid runtimes: x: it must be"),
+        ({"runtimes": {"x": 1}}, "invalid runtimes: x: it must be"),
+        ({"runtimes": {"x": {"path": "/x", "runtimeType": "y"}}}, "runtimeType is containerd.s"),
+        ({"runtimes": {"tiffin": {"path": "/x"}}}, "runtime name .tiffin. is reserved"),
         ({"labels": ["x"]}, "bad attribute format: x"),
         ({"seccomp-profile": "/no/such"}, r"opening seccomp profile \(/no/such\) failed"),
         ([], "must hold a JSON object"),
@@ -153,6 +158,18 @@ def test_a_wrong_configuration_is_refused_by_name(
     assert caught.value.message.startswith(
         f"unable to configure the tiffin daemon with file {path}: "
     )
+
+
+def test_runtimes_are_added_by_a_flag_or_in_the_file(tmp_path: Path) -> None:
+    path = config(tmp_path, {"runtimes": {"kata": {"path": "/k", "runtimeArgs": ["--debug"]}}})
+    found = options(["--config-file", path, "--default-runtime", "kata"]).settings
+    assert found.runtimes == {"kata": RuntimeProgram("/k", ("--debug",))}
+    assert found.defaults.runtime == "kata"
+    found = options(["--add-runtime", "one=/1", "--add-runtime", "two=/2"]).settings
+    assert {name: runtime.path for name, runtime in found.runtimes.items()} == {
+        "one": "/1",
+        "two": "/2",
+    }
 
 
 def test_what_is_said_twice_is_refused_as_dockerd_says_it(tmp_path: Path) -> None:

@@ -123,9 +123,12 @@ class Creator(Birth):
             self.master = master
 
     def _run_hooks(self) -> None:
-        """Those of the host's namespaces; then init may run its own."""
+        """Those of the host's namespaces; then init may run its own.
+
+        The environment is there, so they are told "created", though create has not answered yet.
+        """
         known = self.config.get("hooks") or {}
-        told = self._container.state("creating")
+        told = self._container.state("created")
         for kind in ("prestart", "createRuntime"):
             hooks.run_all(kind, known.get(kind) or [], told)
         self.tell_init(messages.encode({"state": told}))
