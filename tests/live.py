@@ -60,10 +60,13 @@ class LiveDaemon:
         assert self._process is not None
         return self._process.pid
 
-    def start(self, *, fail_at: str = "") -> None:
-        """Returns once it serves; shows its log if it does not. `fail_at`: kernel.failpoints."""
+    def start(self, *, fail_at: str = "", within: tuple[str, ...] = ()) -> None:
+        """Returns once it serves; shows its log if it does not.
+
+        `fail_at`: kernel.failpoints. `within`: a command that executes the one it is given.
+        """
         reading, writing = os.pipe()
-        command = [sys.executable, "-m", "tiffin.daemon", "-H", self.host]
+        command = [*within, sys.executable, "-m", "tiffin.daemon", "-H", self.host]
         command += ["--data-root", self.data_root, "--exec-root", self.run_root]
         command += ["--bip", f"{self.subnet}.1/24", *self._flags]
         with open(self.log_path, "ab") as log:

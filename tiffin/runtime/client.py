@@ -760,6 +760,9 @@ class Runtime:
         """With all that is in it. Raises OSError."""
         path = f"{self._cgroup_root}/{container_id}"
         group = cgroup.Cgroup(self._layout, path, self._layout.controllers)
+        # On v1 it is only where the container had limits.
+        present = [name for name in group.controllers if os.path.isdir(group.directory(name))]
+        group = cgroup.Cgroup(self._layout, path, tuple(present))
         group.kill()
         group.remove()
 
