@@ -202,6 +202,10 @@ def failed_start(state: State, exit_code: int, error: str) -> State:
     )
 
 
+# SIGINT, SIGQUIT, SIGTERM: who sends one by hand wants it to stay down, as with the stop signal.
+# (Docker takes every signal for that, unless the container has a stop signal of its own.)
+ASKS_TO_END = frozenset({2, 3, 15})
+
 RESTART_BACKOFF_FIRST_SECONDS = 0.1
 RESTART_BACKOFF_LAST_SECONDS = 60.0
 RESTART_RESET_AFTER_SECONDS = 10.0

@@ -374,10 +374,17 @@ class Supervisor:
             return
         async with self._catalog.lock(container.id):
             container = self._catalog.get(container.id)
-            before = container.state.asked
-            if container.state.status in lifecycle.LIVE and not (before and before.verb in ENDING):
-                container = await self._note_asked(container, _asked("kill", number))
+            if container.state.status in lifecycle.LIVE:
+                container = await self._note_kill(container, number)
         await self._signal(container, number)
+
+    async def _note_kill(self, container: Container, number: int) -> Container:
+        state = container.state
+        if not (state.asked and state.asked.verb in ENDING):
+            state = msgspec.structs.replace(state, asked=_asked("kill", number))
+        if number in lifecycle.ASKS_TO_END or number == _stop_signal(container):
+            state = msgspec.structs.replace(state, stopped_by_user=True)
+        return await self._catalog.put_state(container, state)
 
     async def restart(
         self, reference: str, *, signal: str | None = None, timeout: int | None = None

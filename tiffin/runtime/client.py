@@ -503,7 +503,8 @@ class Runtime:
             await self._kill_past(shim, number)
         if number == signal.SIGKILL and shim.paused and shim.group is not None:
             shim.paused = False
-            await asyncio.to_thread(shim.group.thaw)  # frozen processes do not die
+            with contextlib.suppress(Conflict):
+                await self._freezer(shim, "kill", shim.group.thaw)  # what is frozen does not die
 
     async def _kill_past(self, shim: _Shim, number: int) -> None:
         """A signal takes no shim, and what SIGKILL is for shall not need one that does not answer.
@@ -520,22 +521,23 @@ class Runtime:
         shim = self._get(container_id)
         if shim.group is None:
             raise EngineFailure("cannot pause: no freezer cgroup")
-        try:
-            await asyncio.to_thread(shim.group.freeze)
-        except FileNotFoundError as error:  # it ended, and its cgroup with it
-            raise Conflict(f"container {container_id} is not running") from error
-        except OSError as error:
-            raise EngineFailure(f"Cannot pause container {container_id}: {error}") from error
+        await self._freezer(shim, "pause", shim.group.freeze)
         shim.paused = True
 
     async def unpause(self, container_id: str) -> None:
         shim = self._get(container_id)
         if shim.group is not None:
-            try:
-                await asyncio.to_thread(shim.group.thaw)
-            except FileNotFoundError as error:
-                raise Conflict(f"container {container_id} is not running") from error
+            await self._freezer(shim, "unpause", shim.group.thaw)
         shim.paused = False
+
+    @staticmethod
+    async def _freezer(shim: _Shim, what: str, act: Callable[[], None]) -> None:
+        try:
+            await asyncio.to_thread(act)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENODEV):  # it ended, and its cgroup with it
+                raise Conflict(f"container {shim.container_id} is not running") from error
+            raise EngineFailure(f"Cannot {what} container {shim.container_id}: {error}") from error
 
     def is_paused(self, container_id: str) -> bool:
         shim = self._shims.get(container_id)

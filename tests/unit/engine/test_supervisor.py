@@ -646,3 +646,20 @@ def test_the_backoff_is_measured_by_a_clock_that_nobody_sets(
         assert world.supervisor._backoff_seconds[ID] == 0.2
 
     play(scene)
+
+
+@pytest.mark.parametrize(
+    ("signal", "stays_down"),
+    [("SIGTERM", True), ("SIGINT", True), ("SIGUSR1", True), ("SIGHUP", False)],
+)
+def test_a_signal_that_asks_to_end_silences_the_restart_policy(
+    play: Callable[[Scene], None], signal: str, stays_down: bool
+) -> None:
+    async def scene(world: World) -> None:
+        policy = HostConfig(restart_policy=RestartPolicy("always"))
+        await world.add(policy, stop_signal="SIGUSR1")
+        await world.supervisor.start("web")
+        await world.supervisor.kill("web", signal)
+        await world.settled(Status.EXITED if stays_down else Status.RESTARTING)
+
+    play(scene)
