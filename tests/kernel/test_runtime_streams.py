@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 
 import pytest
@@ -161,6 +162,22 @@ def test_the_detach_keys_let_a_terminals_client_go() -> None:
     on_bench(act)
 
 
+def test_a_raw_terminal_passes_every_byte_both_ways() -> None:
+    async def act(bench: Bench) -> None:
+        data = bytes(range(256)) * 40 + os.urandom(10_000)
+        script = f"stty raw -echo; echo ready; head -c {len(data)}"
+        workload = bench.workload("sh", "-c", script, tty=True, open_stdin=True)
+        await bench.runtime.create(workload)
+        peer = await bench.attach(workload, Attachment(True, True, True, False, detach_keys=b""))
+        await bench.runtime.start(workload.id)
+        await peer.read_until(b"ready\n")
+        reading = asyncio.create_task(peer.read())
+        await peer.write(data)
+        assert await reading == data
+
+    on_bench(act)
+
+
 def test_ctrl_c_reaches_a_terminals_program() -> None:
     async def act(bench: Bench) -> None:
         workload = bench.workload(
@@ -290,6 +307,23 @@ def test_an_exec_that_cannot_start_says_why_and_leaves_nothing() -> None:
     on_bench(act)
 
 
+@pytest.mark.parametrize(
+    ("directory", "words"),
+    [
+        ("/none", 'chdir to cwd ("/none") set in config.json failed: no such file or directory'),
+        ("tmp", "Cwd must be an absolute path"),
+    ],
+)
+def test_the_working_directory_of_an_exec_has_to_be_there(directory: str, words: str) -> None:
+    async def act(bench: Bench) -> None:
+        workload = bench.workload("sleep", "100")
+        await bench.start(workload)
+        with pytest.raises(CannotStart, match=re.escape(words)):
+            await bench.exec(workload, "true", working_dir=directory)
+
+    on_bench(act)
+
+
 def test_execs_end_with_the_container() -> None:
     async def act(bench: Bench) -> None:
         workload = bench.workload("sleep", "100")
@@ -302,6 +336,20 @@ def test_execs_end_with_the_container() -> None:
         await peer.read()
         with pytest.raises(Conflict):
             await bench.exec(workload, "true", exec_id="e2")
+
+    on_bench(act)
+
+
+def test_an_execs_output_is_not_lost_with_the_container() -> None:
+    async def act(bench: Bench) -> None:
+        workload = bench.workload("sleep", "100")
+        await bench.start(workload)
+        _, peer = await bench.exec(workload, "head", "-c", "900000", "/dev/zero")
+        assert peer is not None
+        await bench.ended(workload, "e1")
+        await bench.runtime.kill(workload.id, 9)
+        await bench.ended(workload)
+        assert (await peer.frames())[1] == bytes(900_000)
 
     on_bench(act)
 

@@ -155,8 +155,9 @@ async def _log_chunks(
     async for batch in batches:
         lines = batch.lines
         if timestamps:
-            stamps = [f"{time} ".encode() + details for time in batch.times]
-            lines = list(map(operator.add, stamps, lines))
+            # Lines that came at once have one time.
+            stamps = {time: f"{time} ".encode() + details for time in set(batch.times)}
+            lines = list(map(operator.add, map(stamps.__getitem__, batch.times), lines))
         elif details:
             lines = [details + line for line in lines]
         yield frames(batch.streams, lines) if framed else b"".join(lines)

@@ -124,6 +124,7 @@ class Execs:
         process: Config = config["process"]
         shim = self._shim
         program = Program(config, shim.host.last_capability, user)
+        program.makes_working_dir = False
         size = process.get("consoleSize") or {}
         birth = ExecBirth(
             theirs, running.child_ends, program, (size.get("height") or 0, size.get("width") or 0)

@@ -35,7 +35,7 @@ class Format(Protocol):
         ...
 
 
-class _Record(msgspec.Struct):
+class _Record(msgspec.Struct, gc=False):
     log: str = ""
     stream: str = "stdout"
     time: str = ""
@@ -53,11 +53,11 @@ class JsonFile:
             records = _decoder.decode_lines(data)
         except (msgspec.MsgspecError, UnicodeError):
             records = list(_readable(data))
-        streams = [STREAMS.get(record.stream, 1) for record in records]
         times = [record.time for record in records]
-        if any(len(time) != _TIME_LENGTH for time in times):
+        if any(len(time) != _TIME_LENGTH for time in set(times)):
             times = [with_nine_digits(time) for time in times]
-        return LogBatch(streams, times, [record.log.encode() for record in records])
+        lines = [record.log.encode() for record in records]
+        return LogBatch(_streams_of(records), times, lines)
 
     def backwards(self, block: bytes, *, at_start: bool) -> Iterator[tuple[int, int]]:
         at = len(block) - 1
@@ -65,6 +65,13 @@ class JsonFile:
             at = block.rfind(b"\n", 0, at)
             if at >= 0 or at_start:
                 yield 1, at + 1
+
+
+def _streams_of(records: list[_Record]) -> list[int]:
+    names = {record.stream for record in records}
+    if len(names) == 1:
+        return [STREAMS.get(names.pop(), 1)] * len(records)
+    return [STREAMS.get(record.stream, 1) for record in records]
 
 
 def _readable(data: bytes) -> Iterator[_Record]:

@@ -67,6 +67,7 @@ class Program:
         self.process = process
         self.arguments: list[str] = process.get("args") or []
         self.working_dir: str = process.get("cwd") or "/"
+        self.makes_working_dir = True  # an exec's has to be there
         self.user: str = user or extra.get("user") or ""
         self.groups: list[str] = extra.get("groups") or []
         self.seccomp = binascii.a2b_base64(extra.get("seccomp_program") or "")
@@ -109,7 +110,7 @@ def become(program: Program, channel: socket, console: int) -> None:
     if not program.arguments:
         raise Failure("process.args is empty: there is nothing to start", "start")
     _label(program)
-    if program.working_dir != "/":
+    if program.makes_working_dir and program.working_dir != "/":
         _make_working_dir(program.working_dir)
     if not program.orphan or console >= 0:
         _own_stdio(channel, program.identity, console)
@@ -225,6 +226,8 @@ def _raise_ambient(mask: int) -> None:
 
 
 def _enter_working_dir(path: str) -> None:
+    if not path.startswith("/"):
+        raise Failure("Cwd must be an absolute path", f"chdir {path}", errno.EINVAL)
     try:
         os.chdir(path)
         # A directory of the host, got at through a forgotten descriptor, has no name in this root.
