@@ -114,7 +114,12 @@ def _details(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _documents(records: Iterable[Record], fields: dict[str, Field]) -> list[dict[str, Any]]:
-    return [{name: fields[name][1](record, False) for name in sorted(fields)} for record in records]
+    from tiffin.cli.rows import OURS
+
+    return [
+        {name: fields[name][1](record, False) for name in sorted(fields) if name not in OURS}
+        for record in records
+    ]
 
 
 def _image_rows(found: dict[str, Any]) -> list[Record]:
