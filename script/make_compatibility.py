@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "script")]
+
+import outside_judges  # noqa: E402 - beside this file
 
 from tiffin.api import container_json, refusals  # noqa: E402
 from tiffin.api.router import Route  # noqa: E402
@@ -122,7 +124,7 @@ def document() -> str:
     rows = cli_rows()
     parts.append("\n## Command line\n\n| Command | What it does |\n|---|---|\n" + "\n".join(rows))
     parts.append(ABSENT_HEAD + "\n".join(absent_rows()))
-    return "".join(parts) + "\n"
+    return "".join(parts) + "\n" + outside_judges.section()
 
 
 def main(arguments: list[str]) -> int:
