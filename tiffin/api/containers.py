@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tiffin.api.container_json import inspect_json, summary_json
+import msgspec
+
+from tiffin.api.container_json import Sizes, inspect_json, summary_json
 from tiffin.api.create import read_create, read_update
 from tiffin.api.decode import check_content_type, parse_object, read_json
+from tiffin.api.knownanswers import KnownAnswers
 from tiffin.api.messages import (
+    JSON,
     MAX_JSON_BYTES,
     NO_CONTENT,
     Answer,
     Request,
+    Response,
     json_response,
 )
 from tiffin.api.publishing import read_publishing
 from tiffin.api.router import Route
 from tiffin.api.selection import ContainerSelection
+from tiffin.api.versions import Version
 from tiffin.core.container import Container
 from tiffin.core.filters import parse_filters
 from tiffin.core.image import Platform, check_platform, parse_platform
@@ -35,6 +41,7 @@ class ContainerRoutes:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._containers = engine.containers
+        self._answers = KnownAnswers()
 
     def routes(self) -> list[Route]:
         one = "/containers/{id}"
@@ -97,18 +104,34 @@ class ContainerRoutes:
 
     async def inspect(self, request: Request) -> Answer:
         container = self._get(request)
-        sizes = request.query.boolean("size")
-        return json_response(
-            inspect_json(
+        if request.query.boolean("size"):
+            sizes = await self._containers.sizes(container)
+            return json_response(self._inspected(container, request.version, sizes))
+        execs = tuple(self._containers.execs(container))
+        links = tuple(self._containers.shown_links(container))
+        return Response(
+            200,
+            self._answers.get(
                 container,
-                request.version,
-                directory=os.path.join(self._engine.settings.data_root, "containers", container.id),
-                log_path=self._containers.log_path(container),
-                exec_ids=self._containers.execs(container),
-                apparmor_profile=self._containers.apparmor_profile(container),
-                sizes=await self._containers.sizes(container) if sizes else None,
-                links=self._containers.shown_links(container),
-            )
+                (request.version, execs, links),
+                lambda: msgspec.json.encode(self._inspected(container, request.version)) + b"\n",
+            ),
+            JSON,
+        )
+
+    def _inspected(
+        self, container: Container, version: Version, sizes: Sizes | None = None
+    ) -> dict[str, Any]:
+        containers = self._containers
+        return inspect_json(
+            container,
+            version,
+            directory=os.path.join(self._engine.settings.data_root, "containers", container.id),
+            log_path=containers.log_path(container),
+            exec_ids=containers.execs(container),
+            apparmor_profile=containers.apparmor_profile(container),
+            sizes=sizes,
+            links=containers.shown_links(container),
         )
 
     def _get(self, request: Request) -> Container:

@@ -130,7 +130,15 @@ def indent_text(text: bytes) -> str:
 
 
 def _end_of_string(source: str, start: int) -> int:
-    position = start + 1
-    while source[position] != '"':
-        position += 2 if source[position] == "\\" else 1
-    return position + 1
+    end = source.index('"', start + 1)
+    while _is_escaped(source, end):
+        end = source.index('"', end + 1)
+    return end + 1
+
+
+def _is_escaped(source: str, place: int) -> bool:
+    """An odd number of backslashes stands before it."""
+    before = place - 1
+    while source[before] == "\\":
+        before -= 1
+    return (place - before) % 2 == 0
