@@ -1,4 +1,4 @@
-"""Create requests as a careless or hostile client sends them, made from the API's own description.
+"""Bodies as a careless or hostile client sends them, made from the API's own description.
 
 Most fields hold what their type allows, some another type; strings and numbers are those at which
 programs break. The description is not part of the repository: without it the caller skips.
@@ -48,23 +48,27 @@ _ANYTHING = st.one_of(
 
 def create_bodies(version: str, special: Mapping[str, Values] | None = None) -> Values:
     """Bodies of POST /containers/create. `special`: values of fields, by name, at any depth."""
-    document = description(version)
-    (body,) = (
-        parameter["schema"]
-        for parameter in document["paths"]["/containers/create"]["post"]["parameters"]
-        if parameter["in"] == "body"
-    )
-    bodies = _Bodies(document, special or {})
-    host = document["definitions"]["HostConfig"]
+    bodies = _Bodies(description(version), special or {})
+    host = bodies.of(description(version)["definitions"]["HostConfig"], depth=0)
     # Most of what can go wrong is in there, so it is never missing.
-    both = st.tuples(bodies.of(body, depth=0), bodies.of(host, depth=0))
+    both = st.tuples(bodies.posted("/containers/create"), host)
     return both.map(lambda parts: {**parts[0], "HostConfig": parts[1]})
+
+
+def posted_bodies(version: str, path: str) -> Values:
+    """Bodies of another POST. `path` is the description's: "/containers/{id}/exec"."""
+    return _Bodies(description(version), {}).posted(path)
 
 
 class _Bodies:
     def __init__(self, document: dict[str, Any], special: Mapping[str, Values]) -> None:
         self._document = document
         self._special = special
+
+    def posted(self, path: str) -> Values:
+        parameters = self._document["paths"][path]["post"]["parameters"]
+        (body,) = (one["schema"] for one in parameters if one["in"] == "body")
+        return self.of(body, depth=0)
 
     def of(self, schema: dict[str, Any], *, depth: int) -> Values:
         schema = resolved(self._document, schema)

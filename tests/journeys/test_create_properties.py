@@ -11,13 +11,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.api.wire import Wire
-from tests.bodies import create_bodies
+from tests.bodies import create_bodies, posted_bodies
 from tests.live import LiveDaemon
 from tests.unit.api.descriptions import check_answer
 
 pytestmark = pytest.mark.root
 
 VERSION = "1.55"
+# The same each time: what is found by chance belongs to who looks for it.
+EXAMPLES = settings(
+    max_examples=150, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck)
+)
+FEWER = settings(EXAMPLES, max_examples=30)
 
 
 def test_any_create_request_makes_a_whole_container_or_nothing(
@@ -34,12 +39,7 @@ def test_any_create_request_makes_a_whole_container_or_nothing(
         "Source": st.sampled_from([here, f"{here}/none", "busybox", "named", "", "../x"]),
     }
 
-    @settings(
-        max_examples=150,
-        derandomize=True,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    @EXAMPLES
     @given(create_bodies(VERSION, special))
     def judged(body: Any) -> None:
         answer = wire("POST", "/containers/create", {"Image": "busybox", **body})
@@ -55,6 +55,40 @@ def test_any_create_request_makes_a_whole_container_or_nothing(
     judged()
     wire("DELETE", "/volumes/named")
     assert _left(daemon, wire) == before
+    assert "Traceback" not in daemon.log()
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("/containers/{id}/exec", "/containers/web/exec"),
+        ("/containers/{id}/update", "/containers/web/update"),
+        ("/commit", "/commit?container=web&pause=0"),
+        ("/volumes/create", "/volumes/create"),
+        ("/networks/create", "/networks/create"),
+        ("/networks/{id}/connect", "/networks/none/connect"),
+        ("/networks/{id}/disconnect", "/networks/bridge/disconnect"),
+    ],
+)
+def test_any_other_body_is_obeyed_or_refused_too(
+    daemon: LiveDaemon, path: str, target: str
+) -> None:
+    wire = Wire(daemon.socket, f"v{VERSION}")
+    daemon.docker("run", "-d", "--name", "web", "busybox", "sleep", "1000")
+
+    @FEWER
+    @given(posted_bodies(VERSION, path))
+    def judged(body: Any) -> None:
+        answer = wire("POST", target, body)
+        assert answer.status in (200, 201, 204, 400, 403, 404, 409, 501, 503), (answer.body, body)
+        if path == "/commit" and answer.status == 201:
+            wire("DELETE", f"/images/{answer.json()['Id']}?force=1")
+
+    try:
+        judged()
+    finally:
+        daemon.docker("rm", "-f", "web")
+        daemon.docker("volume", "prune", "-f", "--filter", "all=1")
     assert "Traceback" not in daemon.log()
 
 

@@ -38,9 +38,10 @@ def counted(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(
         ["mkfs.ext4", "-q", "-O", "quota,project", "-E", "quotatype=prjquota", image], check=True
     )
-    done = subprocess.run(["mount", "-o", "loop,prjquota", image, mounted], check=False)
+    mount = ["mount", "-o", "loop,prjquota", image, mounted]
+    done = subprocess.run(mount, check=False, capture_output=True, text=True)
     if done.returncode:
-        pytest.skip("the kernel has no project quota, or no loop devices")
+        pytest.skip(f"no project quota, or no loop devices: {done.stderr.strip()}")
     yield mounted
     subprocess.run(["umount", mounted], check=True)
 

@@ -35,6 +35,13 @@ _TAG_ONLY = re.compile(_TAG, re.ASCII)
 _IDENTIFIER = re.compile(r"[a-f0-9]{64}", re.ASCII)
 
 
+def is_registry(address: str) -> bool:
+    """Whether that can be the host, and port, of a registry."""
+    host, _, port = address.rpartition(":")
+    in_range = not (host and port.isdecimal()) or 0 < int(port) < 65536
+    return in_range and re.fullmatch(_DOMAIN, address) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
     """A normalised reference. `tag` and `digest` are "" where the user gave none."""

@@ -20,8 +20,14 @@ from enum import Enum
 from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 
 from tiffin.core.image import Descriptor, Platform, digest_of
-from tiffin.core.reference import DEFAULT_DOMAIN, Reference
-from tiffin.errors import RegistryMisbehaved, TiffinError, Unauthorized, Unavailable
+from tiffin.core.reference import DEFAULT_DOMAIN, Reference, is_registry
+from tiffin.errors import (
+    InvalidArgument,
+    RegistryMisbehaved,
+    TiffinError,
+    Unauthorized,
+    Unavailable,
+)
 from tiffin.registry import protocol
 from tiffin.registry.credentials import Challenge, Credentials, basic, parse_challenges, token
 from tiffin.registry.messages import Conversation, Request, Response
@@ -144,9 +150,11 @@ class RegistryClient:
         return Repository(reference, endpoints)
 
     async def login(self, address: str, credentials: Credentials) -> None:
-        """Raises Unauthorized if the registry refuses the credentials."""
+        """Raises Unauthorized if the registry refuses, InvalidArgument for what is no host."""
         host = address.removeprefix("https://").removeprefix("http://").partition("/")[0]
         host = _registry_address("docker.io" if host in ("", "index.docker.io") else host)
+        if not is_registry(host):
+            raise InvalidArgument(f"unable to parse server address: {address!r}")
         endpoints = [Endpoint(self, base, (), credentials) for base in self._bases(host)]
         repository = Repository(Reference(host, ""), endpoints)
         try:

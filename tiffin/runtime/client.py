@@ -67,7 +67,7 @@ from tiffin.runtime.survivors import (
     process_of,
     shim_killed,
 )
-from tiffin.runtime.wording import CREATE_FAILED, cannot_exec, cannot_start
+from tiffin.runtime.wording import CREATE_FAILED, cannot_exec, cannot_limit, cannot_start
 
 log = logging.getLogger(__name__)
 
@@ -556,7 +556,7 @@ class Runtime:
                 await self._widen(shim, group)
             await asyncio.to_thread(group.limit, resources)
         except OSError as error:
-            raise EngineFailure(f"failed to write limits: {error}") from error
+            raise cannot_limit(error) from error
 
     async def hold(
         self, container_id: str, descriptors: Sequence[int], keep: Sequence[PublishedPort]

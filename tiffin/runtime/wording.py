@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import Any
 
-from tiffin.errors import CannotStart, Conflict
+from tiffin.errors import CannotStart, Conflict, EngineFailure, InvalidArgument, TiffinError
 
 CREATE_FAILED = (
     "failed to create task for container: failed to create shim task: "
@@ -19,10 +19,16 @@ _MOUNT_HINT = (
 
 # Operations that do what the request names, where it names it, and the kernel's answers to a path
 # or a value that cannot be.
-_OF_THE_REQUEST = ("set sysctl", "mount tmpfs on", "mount /", "bind ", "make ", "mask ")
-_ASKED_WRONG = frozenset(
-    {errno.EINVAL, errno.ENOTDIR, errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG, errno.ERANGE}
-)
+_WITH_PATHS = ("set sysctl", "mount tmpfs on", "mount /", "bind ", "make ", "mask ")
+_WITH_VALUES = ("set sysctl", "mount tmpfs on", "error setting cgroup config")
+_WRONG_PATH = frozenset({errno.ENOTDIR, errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG})
+_WRONG_VALUE = frozenset({errno.EINVAL, errno.ERANGE})
+
+
+def _asked_wrong(operation: str, number: int) -> bool:
+    return (number in _WRONG_PATH and operation.startswith(_WITH_PATHS)) or (
+        number in _WRONG_VALUE and operation.startswith(_WITH_VALUES)
+    )
 
 
 def cannot_start(report: dict[str, Any]) -> CannotStart:
@@ -38,7 +44,7 @@ def cannot_start(report: dict[str, Any]) -> CannotStart:
         operation=operation,
         errno=number,
         exit_code=report.get("exit_code", 128),
-        asked_wrong=number in _ASKED_WRONG and operation.startswith(_OF_THE_REQUEST),
+        asked_wrong=_asked_wrong(operation, number),
     )
 
 
@@ -52,3 +58,11 @@ def cannot_exec(report: dict[str, Any]) -> CannotStart | Conflict:
     message = f"{_EXEC_FAILED}{report['message']}: unknown"
     exit_code = exit_code if exit_code in (126, 127) else 126
     return CannotStart(message, operation=operation, errno=number, exit_code=exit_code)
+
+
+def cannot_limit(error: OSError) -> TiffinError:
+    """What keeps a running container from its new limits."""
+    message = f"failed to write limits: {error}"
+    if error.errno == errno.EBUSY:
+        return Conflict(message)  # it uses more than that by now
+    return InvalidArgument(message) if error.errno in _WRONG_VALUE else EngineFailure(message)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiffin.core.reference import Reference, parse
+from tiffin.core.reference import Reference, is_registry, parse
 from tiffin.errors import InvalidArgument
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
@@ -102,3 +102,13 @@ _references = st.builds(
 @given(_references)
 def test_the_familiar_form_names_the_same_image(reference: Reference) -> None:
     assert parse(reference.familiar()) == reference
+
+
+@pytest.mark.parametrize("address", ["docker.io", "localhost:5000", "[::1]:443", "A-b.c", "0"])
+def test_a_registry_is_a_host_and_a_port(address: str) -> None:
+    assert is_registry(address)
+
+
+@pytest.mark.parametrize("address", ["", ":", "a:b", "a:0", "a:70000", "é.org", "a b", "\0", "-a"])
+def test_what_is_no_host_is_no_registry(address: str) -> None:
+    assert not is_registry(address)
