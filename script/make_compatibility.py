@@ -45,6 +45,10 @@ FIELDS = """
 With 501 and their name, unless they hold their default: {refused}.
 
 Accepted and of no consequence (the docker CLI writes them about itself): {inert}.
+
+Discarded with Docker's warning: `CpuCount`, `CpuPercent`, `KernelMemory`, and each limit that the
+kernel lacks. Of the local volume driver's options a bind is obeyed (`type`, `o=bind`, `device`);
+its other types, and mounts of type `cluster` and `npipe`, are refused by name.
 """
 
 ABSENT_HEAD = """

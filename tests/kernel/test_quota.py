@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,8 @@ def counted(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(
         ["mkfs.ext4", "-q", "-O", "quota,project", "-E", "quotatype=prjquota", image], check=True
     )
+    if shutil.which("modprobe"):  # where they are modules and nothing has asked for them yet
+        subprocess.run(["modprobe", "-a", "loop", "quota_v2"], check=False, capture_output=True)
     mount = ["mount", "-o", "loop,prjquota", image, mounted]
     done = subprocess.run(mount, check=False, capture_output=True, text=True)
     if done.returncode:

@@ -22,7 +22,7 @@ _MOUNT_HINT = (
 _WITH_PATHS = ("set sysctl", "mount tmpfs on", "mount /", "bind ", "make ", "mask ")
 _WITH_VALUES = ("set sysctl", "mount tmpfs on", "error setting cgroup config")
 _WRONG_PATH = frozenset({errno.ENOTDIR, errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG})
-_WRONG_VALUE = frozenset({errno.EINVAL, errno.ERANGE})
+_WRONG_VALUE = frozenset({errno.EINVAL, errno.ERANGE, errno.ENODEV})
 
 
 def _asked_wrong(operation: str, number: int) -> bool:

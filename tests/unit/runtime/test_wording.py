@@ -18,6 +18,7 @@ from tiffin.runtime.wording import cannot_limit, cannot_start
         ("mount tmpfs on /t", errno.EINVAL, 400),
         ("set sysctl net.no.such", errno.ENOENT, 400),
         ("error setting cgroup config for procHooks process", errno.EINVAL, 400),
+        ("error setting cgroup config for procHooks process", errno.ENODEV, 400),
         ("error setting cgroup config for procHooks process", errno.ENOENT, 500),
         ("mount overlay of /data/1/fs", errno.ENOENT, 500),
         ("mount /host on /x", errno.EIO, 500),
