@@ -268,3 +268,38 @@ def test_files_go_from_one_container_to_another(
     assert (refused.returncode, refused.stderr) == (1, "cannot copy directory\n")
     missing = daemon.tiffin("cp", f"{source}:/nowhere", f"{target}:/", check=False)
     assert "Could not find the file /nowhere in container" in missing.stderr
+
+
+# -- export and import ---------------------------------------------------------------------------
+
+
+def entries_of(data: bytes) -> list[tuple[object, ...]]:
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        return [
+            (e.name, e.type, e.mode, e.uid, e.gid, e.size, e.linkname, e.mtime) for e in archive
+        ]
+
+
+def test_an_exported_container_is_imported_as_it_was(
+    daemon: LiveDaemon, client: str, created: Make
+) -> None:
+    run = daemon.client(client)
+    script = f"""mkdir -p /x/empty /x/{"n" * 120}; cd /x; echo 1 > one; ln one two; ln -s one soft;
+    mkfifo fifo; chmod 4711 one; chown 70:80 soft one; echo 'ü' > 'names ü'; rm /etc/group"""
+    name = created("run", "-v", "/vol", "busybox", "sh", "-c", script)
+    daemon.docker("wait", name)
+    exported = run("export", name, text=False).stdout
+    image = f"imported-{client}"
+    flags = ("--change", "CMD true", "--message", "from a tar")
+    run("import", *flags, "-", image, input=exported, text=False)
+    try:
+        again = created("create", image)
+        assert entries_of(run("export", again, text=False).stdout) == entries_of(exported)
+        shown = json.loads(daemon.docker("image", "inspect", image).stdout)[0]
+        assert (shown["Config"]["Cmd"], shown["Comment"]) == (
+            ["/bin/sh", "-c", "true"],
+            "from a tar",
+        )
+        assert len(shown["RootFS"]["Layers"]) == 1
+    finally:
+        run("rmi", "-f", image)
