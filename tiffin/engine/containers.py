@@ -498,14 +498,17 @@ class Containers:
         return self._copying.export(container)
 
     async def stat_path(self, reference: str, path: str) -> PathStat:
-        return await self._copying.stat_path(self._catalog.get(reference), path)
+        return await self._copying.stat_path(self._as_asked(reference), path)
+
+    def _as_asked(self, reference: str) -> Container:
+        """Named as the client does: the errors about its files say it so."""
+        return msgspec.structs.replace(self._catalog.get(reference), name=reference)
 
     async def read_archive(
         self, reference: str, path: str
     ) -> tuple[PathStat, AsyncIterator[bytes]]:
-        container = self._catalog.get(reference)
-        found = await self._copying.read(container, path)
-        self._emit(container, "archive-path")
+        found = await self._copying.read(self._as_asked(reference), path)
+        self._emit(self._catalog.get(reference), "archive-path")
         return found
 
     async def write_archive(
@@ -520,7 +523,7 @@ class Containers:
         """`copy_owner` gives all of it to the container's user, where it has one."""
         container = self._catalog.get(reference)
         await self._copying.write(
-            container,
+            self._as_asked(reference),
             path,
             archive,
             no_overwrite=no_overwrite,
