@@ -100,7 +100,7 @@ def test_what_turns_unhealthy_is_restarted(daemon: LiveDaemon, client: str, name
     program = "[ -e /ill ] && touch /restarted; exec sleep 1000"
     run(
         *("run", "-d", "--name", name, "--restart", "on-unhealthy:3", "--stop-timeout", "0"),
-        *("--health-cmd", check, "--health-interval", "50ms", "--health-retries", "2"),
+        *("--health-cmd", check, "--health-interval", "250ms", "--health-retries", "2"),
         *("busybox", "sh", "-c", program),
     )
     started = inspect(daemon, name)["State"]["StartedAt"]
