@@ -204,6 +204,11 @@ def mount_setattr(
     _checked(result, "mount_setattr", path)
 
 
+def start_writeback(fd: int) -> None:
+    """Have the kernel begin to write a file's dirty pages; waits for none, and fails silently."""
+    _libc.sync_file_range(ctypes.c_int(fd), ctypes.c_int64(0), ctypes.c_int64(0), ctypes.c_uint(2))
+
+
 def openat2(dir_fd: int, path: str | bytes, flags: int, mode: int = 0, resolve: int = 0) -> int:
     """open(2) whose path resolution the kernel confines. EAGAIN: raced a rename, try again."""
     how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)

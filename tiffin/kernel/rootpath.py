@@ -21,6 +21,7 @@ from tiffin.kernel.mounts import (
     RESOLVE_NO_SYMLINKS,
     RESOLVE_NO_XDEV,
     openat2,
+    start_writeback,
 )
 
 TYPE_CHECKING = False  # typing's own, without the 5 ms that importing typing costs
@@ -480,9 +481,8 @@ def copy_contents(origin: int, copy: int) -> None:
     os.ftruncate(copy, size)
     _copy_data(origin, copy, size)
     if size >= _LARGE_BYTES:
-        # Dirty pages are not dropped by that, but their way to the disk begins: whoever syncs
-        # later finds much of it done.
-        os.posix_fadvise(copy, 0, 0, os.POSIX_FADV_DONTNEED)
+        # Their way to the disk begins now: whoever syncs later finds much of it done.
+        start_writeback(copy)
 
 
 def _copy_data(origin: int, copy: int, size: int) -> None:
