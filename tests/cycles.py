@@ -81,8 +81,15 @@ def memory_kilobytes(daemon: LiveDaemon) -> int:
 
 def zygotes(daemon: LiveDaemon) -> list[int]:
     children = Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()
-    names = {int(pid): Path(f"/proc/{pid}/comm").read_text().strip() for pid in children}
-    return [pid for pid, name in names.items() if name == "tiffin-zygote"]
+    return [pid for pid in map(int, children) if name_of(pid) == "tiffin-zygote"]
+
+
+def name_of(pid: int) -> str:
+    """As ps shows it; "" of one that is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def _namespaces(pids: list[int]) -> Iterator[str]:

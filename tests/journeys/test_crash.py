@@ -12,6 +12,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.live import LiveDaemon
+from tiffin.kernel import syscalls
+from tiffin.runtime.survivors import Process
 
 pytestmark = pytest.mark.root
 
@@ -106,3 +108,26 @@ def test_a_second_daemon_on_the_same_data_root_is_refused(daemon: LiveDaemon) ->
             second.start()
     finally:
         second._put_away()
+
+
+def test_a_killed_shim_is_told_and_the_restart_policy_applies(daemon: LiveDaemon) -> None:
+    for name, policy in (("kept", "on-failure"), ("plain", "no")):
+        daemon.docker("run", "-d", "--name", name, "--restart", policy, "busybox", "sleep", "1000")
+        pid = int(daemon.docker("inspect", "-f", "{{.State.Pid}}", name).stdout)
+        os.kill(Process(pid, syscalls.start_ticks(pid)).shim(), signal.SIGKILL)
+    assert daemon.docker("wait", "plain").stdout == "137\n"
+    told = daemon.docker("inspect", "-f", "{{.State.Status}}: {{.State.Error}}", "plain").stdout
+    assert told == "exited: the container's shim was killed\n"
+    starts = ("events", "--since", "1", "--filter", "container=kept", "--filter", "event=start")
+    with subprocess.Popen(
+        daemon.argv("docker", *starts),
+        env=daemon.environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as events:
+        assert events.stdout is not None
+        for _ in ("the first", "the second"):
+            assert "container start" in events.stdout.readline()
+        events.kill()
+    assert daemon.docker("exec", "kept", "echo", "again").stdout == "again\n"
+    assert daemon.docker("inspect", "-f", "{{.RestartCount}}", "kept").stdout == "1\n"

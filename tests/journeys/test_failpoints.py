@@ -13,11 +13,11 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from tests.cycles import name_of, zygotes
 from tests.live import LiveDaemon
 from tests.patience import patient
 from tiffin.runtime.messages import SHIM_NAME
@@ -130,11 +130,10 @@ def shims(daemon: LiveDaemon) -> list[int]:
     found = []
     for pid in daemon.processes():
         try:
-            name = Path(f"/proc/{pid}/comm").read_text().strip()
             words = os.readlink(f"/proc/{pid}/fd/2")
         except OSError:
             continue
-        if name == SHIM_NAME and words.startswith(daemon.run_root):
+        if name_of(pid) == SHIM_NAME and words.startswith(daemon.run_root):
             found.append(pid)
     return found
 
@@ -174,7 +173,7 @@ def test_shims_and_zygotes_may_be_killed_at_any_time(daemon: LiveDaemon) -> None
         loop.start()
     try:
         for _ in range(25):
-            victims = shims(daemon) + _zygotes(daemon)
+            victims = shims(daemon) + zygotes(daemon)
             daemon.docker("run", "--rm", "busybox", "true", check=False)
             for pid in random_source.sample(victims, min(1, len(victims))):
                 _kill(pid)
@@ -197,15 +196,6 @@ def _run_until(daemon: LiveDaemon, stop: threading.Event) -> None:
             check=False,
             timeout=patient(60),
         )
-
-
-def _zygotes(daemon: LiveDaemon) -> list[int]:
-    children = Path(f"/proc/{daemon.pid}/task/{daemon.pid}/children").read_text().split()
-    return [
-        pid
-        for pid in map(int, children)
-        if Path(f"/proc/{pid}/comm").read_text().strip() == "tiffin-zygote"
-    ]
 
 
 def _kill(pid: int) -> None:

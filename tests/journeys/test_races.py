@@ -106,6 +106,5 @@ def test_verbs_that_race_are_refused_at_most(daemon: LiveDaemon) -> None:
     assert daemon.docker("ps", "-aq").stdout == ""
     checked = daemon.tiffin("system", "check", "--format", "json", check=False)
     assert json.loads(checked.stdout)["Findings"] == []
-    assert "Traceback" not in daemon.log()
     for name in NAMES:
         assert daemon.docker("run", "--rm", "--name", name, "busybox", "true").returncode == 0

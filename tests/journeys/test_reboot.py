@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cycles import name_of
 from tests.live import LiveDaemon
 from tests.patience import patient
 from tiffin.runtime.messages import SHIM_NAME
@@ -27,7 +28,7 @@ ASLEEP = ("busybox", "sleep", "1000")
 
 
 def reboot(daemon: LiveDaemon) -> None:
-    shims = [pid for pid in daemon.processes() if _name(pid) == SHIM_NAME]
+    shims = [pid for pid in daemon.processes() if name_of(pid) == SHIM_NAME]
     daemon.kill9()
     for pid in shims:
         os.kill(pid, signal.SIGKILL)
@@ -35,13 +36,6 @@ def reboot(daemon: LiveDaemon) -> None:
     Path(daemon.root, "boot_id").write_text(f"{uuid.uuid4()}\n")
     mount = f"mount --bind {daemon.root}/boot_id /proc/sys/kernel/random/boot_id"
     daemon.start(within=("unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh"))
-
-
-def _name(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return ""
 
 
 def state(daemon: LiveDaemon, name: str) -> str:

@@ -64,3 +64,13 @@ def test_it_can_be_removed_by_force(daemon: LiveDaemon, hung: Process) -> None:
     assert select.select([ended], [], [], patient(30))[0]
     os.close(ended)
     assert "hung" not in daemon.docker("ps", "-a").stdout
+
+
+def test_sigusr1_shows_where_everybody_is(daemon: LiveDaemon) -> None:
+    os.kill(daemon.pid, signal.SIGUSR1)
+    daemon.docker("version")  # the loop has had its turn
+    shown = daemon.log()
+    assert "Current thread" in shown  # at once, whatever the loop does
+    assert "tiffin: stacks" in shown
+    assert "await stopping.wait()" in shown
+    assert "thread MainThread" in shown
