@@ -50,7 +50,7 @@ class Process(NamedTuple):
             if syscalls.start_ticks(self.pid) != self.start_ticks:
                 return 0
             parent = int(_status(self.pid)["PPid"])
-            return parent if _status(parent)["Name"] == SHIM_NAME else 0
+            return parent if _name(parent) == SHIM_NAME else 0
         except (OSError, KeyError, ValueError):
             return 0
 
@@ -77,7 +77,7 @@ class Survivors:
         found = {}
         for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))):
             with contextlib.suppress(OSError, ValueError):
-                if _status(pid).get("Name") == SHIM_NAME and _has_children(pid):
+                if _name(pid) == SHIM_NAME and _has_children(pid):
                     # Where it complains: a path that tells whose it is, also once it is unlinked.
                     words = os.readlink(f"/proc/{pid}/fd/2").removesuffix(" (deleted)")
                     root, container_id, _ = words.rsplit("/", 2)
@@ -188,6 +188,11 @@ def kill_shim(process: Process) -> None:
     if shim:
         with contextlib.suppress(OSError):
             os.kill(shim, signal.SIGKILL)
+
+
+def _name(pid: int) -> str:
+    with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+        return file.read().rstrip("\n")
 
 
 def _has_children(pid: int) -> bool:

@@ -14,9 +14,11 @@ import pytest
 
 from tests.fakes.links import FakeLinks
 from tests.fakes.runtime import FakeRuntime
+from tiffin.core import idrange
 from tiffin.core.container import (
     Container,
     HostConfig,
+    IdRange,
     Mount,
     PortBinding,
     RestartPolicy,
@@ -661,5 +663,17 @@ def test_a_signal_that_asks_to_end_silences_the_restart_policy(
         await world.supervisor.start("web")
         await world.supervisor.kill("web", signal)
         await world.settled(Status.EXITED if stays_down else Status.RESTARTING)
+
+    play(scene)
+
+
+def test_without_a_free_id_range_a_start_fails_by_name(play: Callable[[Scene], None]) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        world.id_ranges.keep("everybody", IdRange(idrange.FIRST, idrange.LAST + 1 - idrange.FIRST))
+        with pytest.raises(EngineFailure, match="no id range is left"):
+            await world.supervisor.start("web")
+        assert (world.state().status, world.runtime.alive) == (Status.CREATED, {})
+        assert world.id_ranges.held() == {"everybody"}
 
     play(scene)

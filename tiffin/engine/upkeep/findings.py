@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import msgspec
 
@@ -56,6 +58,19 @@ class Leftover:
             return Finding(*self.key, error=words)
         log.info("mended %s=%s problem=%s", *self.key)
         return Finding(*self.key, mended=True)
+
+
+class Once:
+    """One mending for many leftovers: the first has it done, all are told what came of it."""
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        self._work = work
+        self._task: asyncio.Task[object] | None = None
+
+    async def __call__(self) -> None:
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._work())
+        await asyncio.shield(self._task)
 
 
 Inspector = Callable[[], Awaitable[list[Leftover]]]

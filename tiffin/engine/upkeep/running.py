@@ -16,7 +16,7 @@ from tiffin.engine.attachments import Attachments
 from tiffin.engine.catalog import Catalog
 from tiffin.engine.idranges import IdRanges
 from tiffin.engine.supervisor import Supervisor
-from tiffin.engine.upkeep.findings import Inspector, Leftover
+from tiffin.engine.upkeep.findings import Inspector, Leftover, Once
 from tiffin.kernel import mountinfo, mounts
 from tiffin.network.bridge import Bridge
 from tiffin.runtime.client import Runtime
@@ -102,7 +102,7 @@ class RunningState:
 
     async def network(self) -> list[Leftover]:
         alive = {container.id for container in self._catalog.live()} | self._attachments.held()
-        sweep = partial(self._bridge.sweep, alive)
+        sweep = Once(partial(self._bridge.sweep, alive))
         strays = await self._bridge.strays(alive)
         return [Leftover(kind, subject, _NOBODYS, sweep) for kind, subject in strays]
 

@@ -18,7 +18,7 @@ from tiffin.core import lifecycle
 from tiffin.core.container import Container, Status
 from tiffin.engine.catalog import Catalog, Rows
 from tiffin.engine.images import Images
-from tiffin.engine.upkeep.findings import Finding, Inspector, Leftover
+from tiffin.engine.upkeep.findings import Finding, Inspector, Leftover, Once
 from tiffin.engine.volumes import Volumes
 from tiffin.storage.store import Storage
 
@@ -154,7 +154,7 @@ class StoredState:
             drop = partial(_in_thread, self._storage.blobs.drop_unfinished, name)
             found.append(Leftover("ingest", name, "was never finished", drop))
         chains, blobs = await asyncio.to_thread(self._images.unreached, self.minimum_age_seconds)
-        sweep = partial(self._images.sweep, self.minimum_age_seconds)
+        sweep = Once(partial(self._images.sweep, self.minimum_age_seconds))
         found += [Leftover("layer", chain, "nothing reaches it", sweep) for chain in chains]
         found += [Leftover("blob", digest, "nothing reaches it", sweep) for digest in blobs]
         return found
