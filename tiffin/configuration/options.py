@@ -13,7 +13,7 @@ from tiffin.cli.quantities import parse_size
 from tiffin.configuration.file import check_twice, read_file
 from tiffin.configuration.flags import parse_flags
 from tiffin.configuration.hosts import Door, Tls, parse_door
-from tiffin.core import runtimes
+from tiffin.core import logdriver, runtimes
 from tiffin.core.container import LogConfig, Ulimit
 from tiffin.core.defaults import ContainerDefaults
 from tiffin.core.runtimes import RuntimeProgram
@@ -322,7 +322,10 @@ def _log_config(values: dict[str, Any]) -> LogConfig:
     for name, value in options.items():
         if not isinstance(value, str):
             raise InvalidArgument(f"wrong type of value for log-opts: {name} must be a string")
-    return LogConfig(values.get("log-driver") or "", dict(options))
+    config = LogConfig(values.get("log-driver") or "", dict(options))
+    if config != LogConfig():
+        logdriver.check(config)  # a container without a word about its log could not be made
+    return config
 
 
 def _seccomp(value: str) -> str:

@@ -208,6 +208,8 @@ def test_a_configuration_that_is_no_json_or_not_there_is_refused(tmp_path: Path)
         (["--bip", "x/24"], "invalid CIDR address"),
         (["--dns", "nope"], "nope is not an ip address"),
         (["--log-level", "loud"], "invalid logging level: loud"),
+        (["--log-driver", "nope"], "no log driver named 'nope' is registered"),
+        (["--log-opt", "nope=1"], "unknown log opt 'nope' for json-file log driver"),
         (["--log-format", "xml"], "invalid log-format: xml"),
         (["--mtu", "5"], "invalid default MTU: 5"),
         (["--ip", "::1"], "has no IPv6"),
