@@ -83,11 +83,18 @@ def _born_in(
     """In between: enter, clone, tell."""
     for fd, kind in namespaces:
         if not _is_own(fd, kind):
-            syscalls.setns(fd, kind)
+            _join(fd, kind)
     pid = syscalls.clone3(flags | syscalls.CLONE_PARENT)
     if pid == 0:
         init.first_process(channel, last_capability, preserved)
     _tell_pid(channel, pid)
+
+
+def _join(fd: int, kind: int) -> None:
+    try:
+        syscalls.setns(fd, kind)
+    except OSError as error:
+        raise init.failure_of(f"join {_NAMESPACE_FILES[kind]} namespace", error) from error
 
 
 _NAMESPACE_FILES = {
@@ -142,7 +149,10 @@ def _exec_in(birth: ExecBirth, target: int, kinds: int, joins: list[int]) -> Non
 def write_maps(pid: int, linux: Config) -> None:
     for file, key in (("uid_map", "uidMappings"), ("gid_map", "gidMappings")):
         lines = [f"{m['containerID']} {m['hostID']} {m['size']}\n" for m in linux.get(key) or []]
-        _write(f"/proc/{pid}/{file}", "".join(lines))
+        try:
+            _write(f"/proc/{pid}/{file}", "".join(lines))
+        except OSError as error:
+            raise Failed(f"set linux.{key}", error) from error
 
 
 def write_time_offsets(pid: int, offsets: Config) -> None:

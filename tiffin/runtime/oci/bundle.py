@@ -15,6 +15,7 @@ from tiffin.kernel import syscalls, traits
 from tiffin.kernel.cgroup import Layout
 from tiffin.runtime import launch, messages, mountwords, operations
 from tiffin.runtime.oci.shape import CONFIG, HOOK_KINDS, InvalidBundle, check
+from tiffin.runtime.oci.values import judge_user, judge_values
 from tiffin.runtime.operations import Config
 
 CONFIG_FILE = "config.json"
@@ -54,6 +55,7 @@ def parse(data: bytes, name: str) -> Config:
 def judge(config: Config) -> None:
     """Raises InvalidBundle for what no runtime, or not this one, can do."""
     check(config, CONFIG)
+    judge_values(config)
     _judge_version(config.get("ociVersion"))
     if not (config.get("root") or {}).get("path"):
         raise InvalidBundle("root.path must be set")
@@ -82,6 +84,7 @@ def _judge_version(version: str | None) -> None:
 
 
 def judge_process(process: Config) -> None:
+    judge_user(process)
     if not process.get("args"):
         raise InvalidBundle("process.args must not be empty")
     if not str(process.get("cwd") or "").startswith("/"):

@@ -1,0 +1,102 @@
+"""OCI configs that contradict themselves, or ask for what no kernel takes: refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kernel.oci_bundle import Bundle
+
+pytestmark = pytest.mark.root
+
+Change = Callable[[dict[str, Any]], object]
+USER = {"type": "user"}
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Iterator[Bundle]:
+    made = Bundle(tmp_path)
+    yield made
+    made.close()
+
+
+def mapped(*extents: tuple[int, int, int]) -> Change:
+    entries = [{"containerID": a, "hostID": b, "size": c} for a, b, c in extents]
+
+    def change(config: dict[str, Any]) -> None:
+        config["linux"]["namespaces"].append(USER)
+        config["linux"] |= {"uidMappings": entries, "gidMappings": entries}
+
+    return change
+
+
+def process(**fields: Any) -> Change:
+    return lambda config: config["process"].update(fields)
+
+
+def linux(**fields: Any) -> Change:
+    return lambda config: config["linux"].update(fields)
+
+
+def mount(**fields: Any) -> Change:
+    return lambda config: config["mounts"].append(fields)
+
+
+def joins(kind: str, path: str) -> Change:
+    def change(config: dict[str, Any]) -> None:
+        for namespace in config["linux"]["namespaces"]:
+            if namespace["type"] == kind:
+                namespace["path"] = path
+
+    return change
+
+
+def device(**fields: Any) -> Change:
+    return linux(devices=[{"path": "/dev/x", "type": "c", "major": 1, "minor": 3, **fields}])
+
+
+CONTRADICTIONS: list[tuple[str, Change]] = [
+    ("process.user.uid must be between", process(user={"uid": 2**33, "gid": 0})),
+    ("process.user.gid must be between", process(user={"uid": 0, "gid": -1})),
+    ("process.user.additionalGids must be", process(user={"uid": 0, "additionalGids": [2**32]})),
+    ("process.cwd must not contain NUL", process(cwd="/a\0b")),
+    ("mounts[7].destination must not contain NUL", mount(destination="/a\0", type="tmpfs")),
+    ("overlaps another entry's containerID", mapped((0, 100000, 10), (5, 200000, 10))),
+    ("overlaps another entry's hostID", mapped((0, 100000, 10), (10, 100005, 10))),
+    ("uidMappings[0].hostID must be between", mapped((0, -1, 10))),
+    ("uidMappings[0].size 1099511627776 cannot be", mapped((0, 1, 2**40))),
+    ("uidMappings[0].size 0 cannot be", mapped((0, 1, 0))),
+    ("linux.devices[0].major must be between", device(major=-5)),
+    ("linux.devices[0].minor must be between", device(minor=2**40)),
+    ("linux.devices[0].uid must be between", device(uid=2**40)),
+    (
+        "linux.seccomp.architectures: SCMP_ARCH_VAX is unknown",
+        linux(seccomp={"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_VAX"]}),
+    ),
+    ("seccomp action NOPE is not supported", linux(seccomp={"defaultAction": "NOPE"})),
+    ("join pid namespace", joins("pid", "/proc/self/ns/net")),
+    ("join net namespace", joins("network", "/etc/passwd")),
+    ("join pid namespace of /proc/0/ns/pid", joins("pid", "/proc/0/ns/pid")),
+    ("mount nope on /a", mount(destination="/a", type="nope")),
+    ("cannot be mounted because it is inside /proc", mount(destination="/proc/sys", type="tmpfs")),
+    ("set sysctl net.no.such", linux(sysctl={"net.no.such": "1"})),
+    ("set sysctl net/../kernel/x", linux(sysctl={"net/../kernel/x": "1"})),
+    ("set user 0:0", process(capabilities={"effective": ["CAP_KILL"], "permitted": []})),
+]
+
+
+@pytest.mark.parametrize(("words", "change"), CONTRADICTIONS, ids=[w for w, _ in CONTRADICTIONS])
+def test_a_config_that_contradicts_itself_is_refused_by_name(
+    bundle: Bundle, words: str, change: Change
+) -> None:
+    change(bundle.config)
+    bundle.write("true")
+
+    said = bundle.refused("run", "box")
+
+    assert words in said
+    assert "Traceback" not in said
+    assert bundle.ok("list", "--quiet") == ""

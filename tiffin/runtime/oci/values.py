@@ -1,0 +1,86 @@
+"""Values of a config that no kernel takes: found before anything is made, and named."""
+
+from __future__ import annotations
+
+from tiffin.runtime.oci.shape import InvalidBundle
+from tiffin.runtime.operations import Config
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+MAX_ID = 2**32 - 2  # (uid_t)-1 means "no change"
+_MAX_MAJOR, _MAX_MINOR = 2**12 - 1, 2**20 - 1
+_ARCHITECTURES = frozenset(
+    f"SCMP_ARCH_{name}"
+    for name in (
+        "X86 X86_64 X32 ARM AARCH64 LOONGARCH64 M68K MIPS MIPS64 MIPS64N32 MIPSEL MIPSEL64"
+        " MIPSEL64N32 PARISC PARISC64 PPC PPC64 PPC64LE RISCV64 S390 S390X SH SHEB"
+    ).split()
+)
+
+
+def judge_values(config: Config) -> None:
+    """Raises InvalidBundle. The shape has been checked."""
+    _judge_text(config, "")
+    judge_user(config.get("process") or {})
+    linux: Config = config.get("linux") or {}
+    for key in ("uidMappings", "gidMappings"):
+        _judge_map(linux.get(key) or [], f"linux.{key}")
+    for number, mount in enumerate(config.get("mounts") or []):
+        for key in ("uidMappings", "gidMappings"):
+            _judge_map(mount.get(key) or [], f"mounts[{number}].{key}")
+    for number, device in enumerate(linux.get("devices") or []):
+        _judge_device(device, f"linux.devices[{number}]")
+    for name in (linux.get("seccomp") or {}).get("architectures") or []:
+        if name not in _ARCHITECTURES:
+            raise InvalidBundle(f"linux.seccomp.architectures: {name} is unknown")
+
+
+def judge_user(process: Config) -> None:
+    _judge_text(process, "process")
+    user: Config = process.get("user") or {}
+    numbers = [("uid", user.get("uid")), ("gid", user.get("gid"))]
+    numbers += [("additionalGids", number) for number in user.get("additionalGids") or []]
+    for name, number in numbers:
+        _judge_number(number or 0, MAX_ID, f"process.user.{name}")
+
+
+def _judge_text(value: Any, where: str) -> None:
+    if isinstance(value, str):
+        if "\0" in value:
+            raise InvalidBundle(f"{where} must not contain NUL")
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            _judge_text(item, f"{where}[{number}]")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _judge_text(key, where or "a key")
+            _judge_text(item, f"{where}.{key}" if where else key)
+
+
+def _judge_number(number: int, largest: int, where: str) -> None:
+    if not 0 <= number <= largest:
+        raise InvalidBundle(f"{where} must be between 0 and {largest}, and is {number}")
+
+
+def _judge_map(entries: list[Config], where: str) -> None:
+    for side in ("containerID", "hostID"):
+        taken: list[tuple[int, int]] = []
+        for number, entry in enumerate(entries):
+            first, size = entry.get(side) or 0, entry.get("size") or 0
+            _judge_number(first, MAX_ID, f"{where}[{number}].{side}")
+            if not 0 < size <= MAX_ID + 1 - first:
+                raise InvalidBundle(f"{where}[{number}].size {size} cannot be")
+            if any(first < end and start < first + size for start, end in taken):
+                raise InvalidBundle(f"{where}[{number}] overlaps another entry's {side}")
+            taken.append((first, first + size))
+
+
+def _judge_device(device: Config, where: str) -> None:
+    for key in ("uid", "gid"):
+        _judge_number(device.get(key) or 0, MAX_ID, f"{where}.{key}")
+    _judge_number(device.get("fileMode") or 0, 0o177777, f"{where}.fileMode")
+    if device.get("type") != "p":  # a pipe has no numbers
+        _judge_number(device.get("major") or 0, _MAX_MAJOR, f"{where}.major")
+        _judge_number(device.get("minor") or 0, _MAX_MINOR, f"{where}.minor")
