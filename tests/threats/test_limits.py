@@ -133,7 +133,9 @@ def test_a_log_is_turned_over_before_it_fills_the_disk() -> None:
     async def attack(bench: Bench, size: int) -> int:
         path = f"{bench.directory}/bounded"
         script = "yes tiffin | head -n 200000"
-        box = bench.workload("sh", "-c", script, log=LogTarget(path, size, 2))
+        box = bench.workload(
+            "sh", "-c", script, log=LogTarget(path, max_size_bytes=size, max_files=2)
+        )
         await bench.start(box)
         await bench.ended(box)
         files = [f for f in os.listdir(bench.directory) if f.startswith("bounded")]
