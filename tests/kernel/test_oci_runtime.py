@@ -85,10 +85,21 @@ def test_what_a_running_container_does_not_allow_changes_nothing(
     assert bundle.state() == before
 
 
+def test_a_program_that_is_not_there_fails_the_create_already(bundle: Bundle) -> None:
+    for name, said in (
+        ("nonsense", 'exec: "nonsense": executable file not found in $PATH'),
+        ("/etc/passwd", 'exec: "/etc/passwd": permission denied'),
+    ):
+        bundle.write(name)
+        assert said in bundle.refused("create", "box")
+    assert os.listdir(bundle.root) == []
+
+
 def test_a_failed_start_says_why_and_a_failed_create_leaves_nothing(bundle: Bundle) -> None:
-    bundle.write("nonsense")
+    bundle.process["cwd"] = "/etc/passwd"
+    bundle.write("true")
     bundle.ok("create", "box")
-    assert 'exec: "nonsense": executable file not found in $PATH' in bundle.refused("start", "box")
+    assert 'chdir to cwd ("/etc/passwd")' in bundle.refused("start", "box")
     bundle.config["mounts"].append({"destination": "/x", "source": "missing", "options": ["bind"]})
     bundle.write("true")
     assert "bind " in bundle.refused("create", "other")

@@ -20,7 +20,7 @@ from tiffin.runtime import hooks, labels, messages, operations
 from tiffin.runtime.building import Root, adopt_terminal, build
 from tiffin.runtime.failure import EXIT_BROKEN, Failure, failure_of
 from tiffin.runtime.operations import Config
-from tiffin.runtime.program import Program, apply_sysctls, become
+from tiffin.runtime.program import Program, apply_sysctls, become, look_ahead
 
 __all__ = ["ExecBirth", "Failure", "Program", "failure_of", "first_process", "further_process"]
 
@@ -107,6 +107,7 @@ def first_process(channel: socket, last_capability: int, preserved: int = 0) -> 
     program.proc = proc
     if program.orphan:
         _join_keyring(config)
+        look_ahead(program)
     else:
         program.prepare()
     messages.send(channel, {"ready": True})

@@ -105,6 +105,13 @@ class Program:
             self.masks[kind] = self.masks.get(kind, 0) & held
 
 
+def look_ahead(program: Program) -> None:
+    """Whether there is such a program, as far as a create can know: whoever waits is told then."""
+    name = program.arguments[0] if program.arguments else ""
+    if name and (name.startswith("/") or "/" not in name):
+        find_executable(name, _environment(program, _identify(program)))
+
+
 def become(program: Program, channel: socket, console: int) -> None:
     """Take on the identity and execute. Raises Failure; otherwise does not return."""
     if not program.arguments:

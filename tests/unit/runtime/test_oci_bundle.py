@@ -154,6 +154,11 @@ def test_a_limit_that_would_not_hold_is_refused(
         bundle.judge_resources(resources, layout)
 
 
+def test_zero_is_no_limit_but_a_swappiness() -> None:
+    asked = {"memory": {"limit": 0, "swappiness": 0}, "cpu": {"shares": 0, "cpus": ""}, "pids": {}}
+    assert bundle.without_zeros(asked) == {"memory": {"swappiness": 0}}
+
+
 def test_limits_that_hold_are_not() -> None:
     bundle.judge_resources({"memory": {"limit": 1}, "pids": {"limit": 1}, "devices": []}, V1)
     bundle.judge_resources({"blockIO": {"weight": 10}, "unified": {"memory.high": "1"}}, V2)

@@ -254,7 +254,7 @@ def ours(config: Config, bundle: str, name: str, layout: Layout, wishes: Wishes)
     made["mounts"] = [_absolute(mount, bundle) for mount in config.get("mounts") or []]
     made["process"] = config.get("process") or {}
     linux["cgroupsPath"] = cgroup_path(linux.get("cgroupsPath") or "", name)
-    resources = linux.get("resources") or {}
+    resources = linux["resources"] = without_zeros(linux.get("resources") or {})
     judge_resources(resources, layout)
     if resources.get("devices"):
         # As every runtime: what a container cannot be without is allowed whatever was said before.
@@ -304,6 +304,21 @@ def judge_resources(resources: Config, layout: Layout) -> None:
             raise InvalidBundle(f"linux.resources.{key}: there is no cgroup controller {name} here")
     if resources.get("unified") and layout.version != 2:
         raise InvalidBundle("linux.resources.unified needs cgroup v2")
+
+
+def without_zeros(resources: Config) -> Config:
+    """Zero is "not said", as runc's callers mean it (swappiness alone means it): it is no limit."""
+    found = {}
+    for part, asked in resources.items():
+        if isinstance(asked, dict) and part in ("memory", "cpu", "pids", "blockIO"):
+            asked = {  # noqa: PLW2901 (the same, without)
+                key: value
+                for key, value in asked.items()
+                if value not in (0, "", None) or key == "swappiness"
+            }
+        if asked:
+            found[part] = asked
+    return found
 
 
 def _root_of(config: Config, bundle: str) -> str:

@@ -252,7 +252,7 @@ def _resources(given: Values) -> Config:
         source = given["resources"]
         asked = bundle.parse(_read(source), "--resources")
         check(asked, RESOURCES, "resources")
-        return {key: value for key, value in asked.items() if value}
+        return bundle.without_zeros(asked)
     asked = {}
     for flag, (part, key) in _UPDATES.items():
         if flag in given:
