@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -48,7 +49,26 @@ def execs(ours: Engine, theirs: Engine, runs: int) -> Iterator[Row]:
     mine, by_docker = command(ours, ours.tiffin(*flags)), command(ours, ours.docker(*flags))
     yield paired("`tiffin exec` / `docker exec`", mine, peer, 1 / 3, runs=runs)
     yield paired("`docker exec`, our daemon / dockerd", by_docker, peer, 1 / 3, runs=runs)
+    yield paired("API exec, to its end", exec_by_api(ours), exec_by_api(theirs), 1 / 3, runs=runs)
     both(ours, theirs, remove)
+
+
+def exec_by_api(engine: Engine) -> Callable[[], None]:
+    connection = Unix(engine.socket)
+    wish = json.dumps({"Cmd": ["true"], "AttachStdout": True})
+
+    def run() -> None:
+        made = json.loads(call(connection, "POST", f"/containers/{NAME}/exec", wish))["Id"]
+        with socket.socket(socket.AF_UNIX) as stream:
+            stream.connect(engine.socket)
+            head = f"POST /exec/{made}/start HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\n"
+            head += "Upgrade: tcp\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+            stream.sendall(head.encode())
+            while stream.recv(1 << 16):
+                pass
+        call(connection, "GET", f"/exec/{made}/json")
+
+    return run
 
 
 class Prepared:
