@@ -240,6 +240,7 @@ def gives_up_unhealthy(policy: RestartPolicy, state: State) -> bool:
     """Whether the engine ends what runs now, to start it again. Not once its retries are spent."""
     return (
         policy.name == ON_UNHEALTHY
+        and not state.stopped_by_user  # it would not be started again
         and state.status is Status.RUNNING
         and state.health is not None
         and state.health.status == UNHEALTHY

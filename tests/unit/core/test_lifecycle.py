@@ -141,6 +141,7 @@ def test_an_unhealthy_container_is_given_up_as_long_as_it_may_be_retried() -> No
     assert not gives_up_unhealthy(policy, msgspec.structs.replace(ill, health=Health("starting")))
     assert not gives_up_unhealthy(policy, msgspec.structs.replace(ill, status=Status.PAUSED))
     assert not gives_up_unhealthy(RestartPolicy("always"), ill)
+    assert not gives_up_unhealthy(policy, msgspec.structs.replace(ill, stopped_by_user=True))
     unpaused = msgspec.structs.replace(ill, health=Health("unhealthy", 0))
     assert not gives_up_unhealthy(policy, unpaused)
 
