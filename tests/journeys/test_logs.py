@@ -148,3 +148,18 @@ def test_no_log_is_no_log(daemon: LiveDaemon, client: str) -> None:
     refused = daemon.client(client)("logs", "told", check=False)
     assert "configured logging driver does not support reading" in refused.stderr
     daemon.docker("rm", "told")
+
+
+def test_a_daemon_may_have_a_driver_for_all_and_a_terminals_output_is_kept_as_it_was() -> None:
+    flags = ("--log-driver", "local", "--log-opt", "max-size=1m")
+    with LiveDaemon(*flags) as daemon:
+        daemon.load_busybox()
+        assert daemon.docker("info", "-f", "{{.LoggingDriver}}").stdout == "local\n"
+        daemon.docker("run", "-t", "--name", "shown", "busybox", "echo", "hi")
+        kept = daemon.docker("inspect", "-f", "{{json .HostConfig.LogConfig}}", "shown").stdout
+        assert json.loads(kept) == {"Type": "local", "Config": {"max-size": "1m"}}
+        assert daemon.docker("logs", "shown", text=False).stdout == b"hi\r\n"
+        daemon.docker("run", "--name", "other", "--log-driver", "json-file", "busybox", "echo", "a")
+        kept = daemon.docker("inspect", "-f", "{{json .HostConfig.LogConfig}}", "other").stdout
+        assert json.loads(kept) == {"Type": "json-file", "Config": {}}
+    assert daemon.leaks() == []

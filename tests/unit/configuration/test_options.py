@@ -211,6 +211,8 @@ def test_a_configuration_that_is_no_json_or_not_there_is_refused(tmp_path: Path)
         (["--log-driver", "nope"], "no log driver named 'nope' is registered"),
         (["--log-opt", "nope=1"], "unknown log opt 'nope' for json-file log driver"),
         (["--log-format", "xml"], "invalid log-format: xml"),
+        (["--log-driver", "gelf"], "logger: no log driver named 'gelf'"),
+        (["--log-opt", "colour=x"], "unknown log opt 'colour' for json-"),
         (["--mtu", "5"], "invalid default MTU: 5"),
         (["--ip", "::1"], "has no IPv6"),
         (["--max-concurrent-downloads", "-1"], "invalid max concurrent downloads: -1"),
