@@ -291,3 +291,27 @@ def test_what_is_not_supported_is_refused_by_name(bundle: Bundle) -> None:
     assert "checkpoint is not supported" in bundle.refused("checkpoint", "box")
     assert "flag provided but not defined: --nonsense" in bundle.refused("run", "--nonsense", "x")
     assert os.listdir(bundle.directory / "rootfs" / "tmp") == []
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_time_namespace_has_clocks_of_its_own(bundle: Bundle, mapped: bool) -> None:
+    bundle.linux["namespaces"].append({"type": "time"})
+    bundle.linux["timeOffsets"] = {"boottime": {"secs": 1_000_000_000}}
+    if mapped:
+        bundle.linux["namespaces"].append({"type": "user"})
+        ids = [{"containerID": 0, "hostID": 0, "size": 65536}]
+        bundle.linux["uidMappings"] = bundle.linux["gidMappings"] = ids
+    assert float(bundle.shell("cat /proc/uptime").split()[0]) > 1_000_000_000
+
+
+def test_traits_of_a_process_are_given(bundle: Bundle) -> None:
+    bundle.process["scheduler"] = {"policy": "SCHED_BATCH"}
+    bundle.process["user"] = {"uid": 0, "gid": 0, "umask": 0o77}
+    bundle.linux["personality"] = {"domain": "LINUX32"}
+    (bundle.rootfs / "up").mkdir()
+    (bundle.rootfs / "up" / "file").write_text("below\n")
+    bundle.config["mounts"].append(
+        {"destination": "/up", "type": "tmpfs", "source": "t", "options": ["tmpcopyup"]}
+    )
+    lines = bundle.shell("umask; uname -m; cat /up/file")
+    assert lines.split()[:3] == ["0077", "i686", "below"]

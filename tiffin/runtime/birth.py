@@ -78,8 +78,6 @@ class Birth:
         self.start_ticks = syscalls.start_ticks(self.pid)
         if "user" in operations.new_namespaces(self.linux):
             launch.write_maps(self.pid, self.linux)
-        if self.linux.get("timeOffsets"):
-            launch.write_time_offsets(self.pid, self.linux["timeOffsets"])
         launch.set_limits(self.pid, self.process, self.host.oom_score)
         if operations.has_own_ids(self.linux):
             path = dict(operations.joined_namespaces(self.linux)).get("user", "")

@@ -90,11 +90,10 @@ def first_process(channel: socket, last_capability: int, preserved: int = 0) -> 
     proc = labels.opened(config.get("process") or {})
     late = operations.late_flags(config.get("linux") or {})
     plan = operations.plan(config)
-    if "time" in operations.new_namespaces(config.get("linux") or {}):
-        _enter_time()
     become_root()
     mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
     syscalls.unshare(late & ~syscalls.CLONE_NEWCGROUP)
+    time = _open_time() if late & syscalls.CLONE_NEWTIME else -1
     root = Root(channel)
     root.in_order = bool((config.get("tiffin") or {}).get("orphan"))
     root.make_file_systems(plan.create)
@@ -105,6 +104,8 @@ def first_process(channel: socket, last_capability: int, preserved: int = 0) -> 
     root.close()
     program = Program(config, last_capability)
     program.proc = proc
+    if time >= 0:
+        _enter_time(channel, time)
     if program.orphan:
         _join_keyring(config)
         look_ahead(program)
@@ -167,13 +168,17 @@ def _prepare_alone(config: Config, program: Program, state: dict[str, Any]) -> N
     program.prepare()
 
 
-def _enter_time() -> None:
-    """A new time namespace is for children only, and before Linux 6.3 an exec stays out too."""
-    fd = os.open("/proc/self/ns/time_for_children", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        syscalls.setns(fd, syscalls.CLONE_NEWTIME)
-    finally:
-        os.close(fd)
+def _open_time() -> int:
+    """The new time namespace, which is for children only until it is entered."""
+    return os.open("/proc/self/ns/time_for_children", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _enter_time(channel: socket, namespace: int) -> None:
+    """Once its clocks are set, which only the host may; nobody can set them after an entry."""
+    messages.send(channel, {"offsets": True})
+    _expect(channel, "offsets")
+    syscalls.setns(namespace, syscalls.CLONE_NEWTIME)
+    os.close(namespace)
 
 
 def _receive_stdio(channel: socket) -> None:

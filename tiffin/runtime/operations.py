@@ -563,10 +563,11 @@ def late_flags(linux: Config) -> int:
     """Those that it makes itself, once it has an owner's name and is in its cgroup.
 
     Born with the clone, a cgroup namespace would have the shim's cgroup for its root, and mqueue,
-    which is made with the ipc namespace, an owner that is not mapped.
+    which is made with the ipc namespace, an owner that is not mapped; and a time namespace's clocks
+    are set before anybody is in it.
     """
     kinds = new_namespaces(linux)
-    return clone_flags([kind for kind in ("cgroup", "ipc") if kind in kinds])
+    return clone_flags([kind for kind in ("cgroup", "ipc", "time") if kind in kinds])
 
 
 def clone_flags(kinds: list[str]) -> int:

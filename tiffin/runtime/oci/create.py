@@ -13,7 +13,7 @@ import stat
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET, socket
 
 from tiffin.kernel import syscalls
-from tiffin.runtime import hooks, messages, operations, rootfs
+from tiffin.runtime import hooks, launch, messages, operations, rootfs
 from tiffin.runtime.birth import Birth, Host, report_of
 from tiffin.runtime.failure import Failure
 from tiffin.runtime.messages import Message
@@ -113,6 +113,9 @@ class Creator(Birth):
                 raise Failure(report["message"], report["operation"], report["errno"])
             if "hooks" in message:
                 self._run_hooks()
+            if "offsets" in message:
+                launch.write_time_offsets(self.pid, self.linux.get("timeOffsets") or {})
+                self.tell_init(b'{"offsets":true}')
             if word in message:
                 return
 
