@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from tiffin.core.container import Container, Status
@@ -51,7 +52,7 @@ class ContainerSelection:
         newest = self._moment(self._filters.single("before") or before)
         oldest = self._moment(self._filters.single("since") or since)
         everything = self._everything or limit > 0 or bool(newest or oldest)
-        chosen = [
+        chosen = (
             container
             for container in containers
             if (everything or container.state.status in _LIVE)
@@ -59,8 +60,8 @@ class ContainerSelection:
             and (not oldest or container.created_ns > oldest)
             and (images is None or container.image_id in images)
             and self._matches(container)
-        ]
-        return chosen[:limit] if limit > 0 else chosen
+        )
+        return list(islice(chosen, limit if limit > 0 else None))
 
     def _moment(self, reference: str) -> int:
         return self._engine.containers.get(reference).created_ns if reference else 0
