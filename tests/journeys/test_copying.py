@@ -17,7 +17,7 @@ import pytest
 
 from tests.journeys.copytable import CONTAINER, GOLDEN, cells, client_of, run_all
 from tests.journeys.test_more_containers import _UnixConnection, ask
-from tests.live import LiveDaemon
+from tests.live import LiveDaemon, docker_cli_version
 
 pytestmark = pytest.mark.root
 
@@ -52,6 +52,9 @@ def test_every_cell_of_the_table_is_as_with_docker(
     finally:
         run("rm", "-f", CONTAINER)
     expected = json.loads(GOLDEN.read_text())
+    if client == "docker" and docker_cli_version() < (28,):
+        for answers in (found, expected):  # whose client speaks in other words
+            answers.update({cell: [code, "", tree] for cell, (code, _, tree) in answers.items()})
     assert found == expected
 
 
