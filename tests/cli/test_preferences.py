@@ -99,10 +99,10 @@ def test_containers_hear_of_proxies(program: list[str], daemon: FakeDaemon, tmp_
 def test_one_daemon_may_have_proxies_of_its_own(
     program: list[str], daemon: FakeDaemon, tmp_path: Path
 ) -> None:
-    both = {"default": {"ftpProxy": "no"}, daemon.host: {"allProxy": "yes"}}
+    both = {"default": {"ftpProxy": "no"}, daemon.host: {"httpProxy": "yes"}}
     configure(tmp_path, {"proxies": both})
     run(program, daemon, tmp_path, "create", "busybox")
-    assert sorted(daemon.asked(CREATE).document["Env"]) == ["ALL_PROXY=yes", "all_proxy=yes"]
+    assert sorted(daemon.asked(CREATE).document["Env"]) == ["HTTP_PROXY=yes", "http_proxy=yes"]
 
 
 def test_headers_go_along(program: list[str], daemon: FakeDaemon, tmp_path: Path) -> None:
