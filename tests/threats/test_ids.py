@@ -125,9 +125,11 @@ def test_many_containers_have_ranges_of_their_own_and_a_killed_daemon_loses_none
                 "run", "-d", "--name", name, "--network", "none", "busybox", "sleep", "1000"
             )
         before = ranges_of(daemon)
-        daemon.kill9()
         ended = list(before)[:2]
-        for pid in [_pid_in(name, before) for name in ended]:
+        # By the engine's word: other engines here give the same numbers to containers of theirs.
+        pids = [daemon.docker("inspect", "-f", "{{.State.Pid}}", n).stdout for n in ended]
+        daemon.kill9()
+        for pid in map(int, pids):
             os.kill(pid, 9)
         daemon.start()
         daemon.docker("wait", *(name.removeprefix("/") for name in ended))
@@ -190,17 +192,3 @@ def test_a_range_is_taken_as_long_as_anybody_has_it() -> None:
     assert shared["/first"] == shared["/second"] == before["/second"]
     assert len(set(before.values())) == len(before) == 2
     assert len(set(after.values())) == len(after) == 3
-
-
-def _pid_in(name: str, ranges: dict[str, int]) -> int:
-    """The first process of the container with that range."""
-    for entry in os.listdir("/proc"):
-        if entry.isdecimal():
-            try:
-                owner = os.stat(f"/proc/{entry}").st_uid
-                command = Path(f"/proc/{entry}/cmdline").read_bytes()
-            except OSError:
-                continue
-            if owner == ranges[name] and command.startswith(b"sleep"):
-                return int(entry)
-    raise AssertionError(f"{name} has no process")
