@@ -81,6 +81,8 @@ def _born_in(
     preserved: int,
 ) -> None:
     """In between: enter, clone, tell."""
+    # Not the other end of the channel either: we would never see it close.
+    syscalls.close_all_but([channel.fileno(), *(fd for fd, _ in namespaces)], 3 + preserved)
     for fd, kind in namespaces:
         if not _is_own(fd, kind):
             _join(fd, kind)
