@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -210,17 +211,21 @@ def test_sigkill_needs_no_shim_that_answers(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("pid_mode", ["", "host"])
-def test_a_container_does_not_outlive_its_shim(pid_mode: str) -> None:
+def test_a_container_does_not_outlive_its_shim(
+    pid_mode: str, caplog: pytest.LogCaptureFixture
+) -> None:
     async def act(bench: Bench) -> None:
         workload = bench.workload(
             "sh", "-c", "sleep 1000 & wait", host=HostConfig(pid_mode=pid_mode)
         )
         created = await bench.start(workload)
         members = Doomed(*await bench.runtime.pids(workload.id))
+        Path(bench.directory, "run", workload.id, "shim.log").write_text("its last words")
         os.kill(shim_of(created), signal.SIGKILL)
         ended = await bench.ended(workload)
         assert (ended.exit_code, ended.signal, ended.shim_died) == (137, 9, True)
         await members.gone()
+        assert "its last words" in caplog.text
         await bench.runtime.remove(workload.id)
 
     on_bench(act)

@@ -663,7 +663,8 @@ class Runtime:
         """A container without its shim has no log, no stdin and no exit code any more: it ends."""
         recorded = self._survivors.exit(shim.container_id)
         if recorded is None:
-            log.error("shim died container=%s: killing what ran in it", shim.container_id)
+            words = self._survivors.last_words(shim.container_id)
+            log.error("shim died container=%s: killing what ran in it %s", shim.container_id, words)
             await asyncio.to_thread(kill_all, shim.process, shim.group)
             recorded = shim_killed(shim.container_id)
         self._note_exit(shim, recorded)

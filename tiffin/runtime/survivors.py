@@ -21,6 +21,8 @@ from tiffin.kernel import cgroup, syscalls
 from tiffin.runtime.connection import Connection
 from tiffin.runtime.messages import SHIM_NAME, Message
 
+_MAX_WORDS_BYTES = 16 * 1024
+
 
 class Process(NamedTuple):
     """A container's first process, as its shim or its state.json names it."""
@@ -110,6 +112,13 @@ class Survivors:
     def execs(self, container_id: str) -> list[KnownExec]:
         """As they were when the container ended."""
         return known_execs(container_id, self._read(container_id, "exit.json") or {})
+
+    def last_words(self, container_id: str) -> str:
+        """What the shim has said to nobody: where it crashed, a traceback."""
+        path = os.path.join(self.directory(container_id), "shim.log")
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            return file.read(_MAX_WORDS_BYTES).decode(errors="replace")
+        return ""
 
     def process(self, container_id: str) -> Process | None:
         """The container's first process, which may have ended since."""
