@@ -159,7 +159,7 @@ class LogWriter:
                 identity = origin(file.read(ORIGIN_BYTES))
             for number in range(1, self._max_files):
                 plain = f"{self._path}.{number}"
-                if os.path.exists(plain) and identity.startswith(inode_of(os.stat(plain))):
+                if os.path.exists(plain) and identity == _identity_of(plain):
                     os.rename(unfinished, plain + ".gz")
                     os.unlink(plain)
                     return
@@ -199,6 +199,18 @@ def inode_of(status: os.stat_result) -> str:
     return f"{status.st_dev}:{status.st_ino}:"
 
 
+def _identity(fd: int) -> str:
+    return f"{inode_of(os.fstat(fd))}{zlib.crc32(os.pread(fd, BEGINNING_BYTES, 0))}"
+
+
+def _identity_of(path: str) -> str:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return _identity(fd)
+    finally:
+        os.close(fd)
+
+
 def origin(header: bytes) -> str:
     """Of a compressed file's first bytes; "" if it is none of ours."""
     if not header.startswith(_HEADER):
@@ -229,8 +241,7 @@ def _compress_apart(source: int, path: str) -> int:
 
 def _compress(source: int, path: str) -> None:
     target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
-    beginning = zlib.crc32(os.pread(source, BEGINNING_BYTES, 0))
-    _write_all(target, b"%b%b%d\0" % (_HEADER, inode_of(os.fstat(source)).encode(), beginning))
+    _write_all(target, b"%b%b\0" % (_HEADER, _identity(source).encode()))
     deflate, checksum, size = zlib.compressobj(wbits=-zlib.MAX_WBITS), 0, 0
     while data := os.read(source, _CHUNK):
         checksum, size = zlib.crc32(data, checksum), size + len(data)

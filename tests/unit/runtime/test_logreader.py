@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiffin.core.loglines import LogLine
+from tiffin.runtime import logfile
 from tiffin.runtime.logfile import LogWriter
 from tiffin.runtime.logreader import read_log
 from tiffin.runtime.logs import Lines, format_time
@@ -163,6 +164,18 @@ def test_rotated_files_are_compressed_and_read_as_before(tmp_path: Path, kind: s
     assert found == list(range(found[0], 100))
     assert len(found) > 10
     assert re.search(rb"line \d", gzip.decompress((tmp_path / "log.3.gz").read_bytes()))
+
+
+def test_a_file_with_the_inode_of_one_that_is_gone_is_not_taken_for_it(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logfile, "inode_of", lambda _: "1:1:")
+    log = written(tmp_path / "log", 100, kind, max_size=500, max_files=4, compress=True)
+    settle(log)
+    log.close()
+    monkeypatch.undo()
+    found = [int(line.data.split()[1]) for line in read(tmp_path / "log", kind)]
+    assert found == list(range(found[0], 100))
 
 
 def test_who_closes_the_log_leaves_the_rest_to_the_next_writer(tmp_path: Path, kind: str) -> None:
