@@ -72,6 +72,7 @@ from tiffin.runtime.wording import CREATE_FAILED, cannot_exec, cannot_limit, can
 log = logging.getLogger(__name__)
 
 CREATE_DEADLINE_SECONDS = 30.0
+CREATE_ATTEMPTS = 3  # each on a zygote that was there when it began
 START_DEADLINE_SECONDS = 60.0
 KILL_DEADLINE_SECONDS = 10.0
 HELLO_DEADLINE_SECONDS = 3.0  # of a daemon's start; who answers later is heard later
@@ -255,6 +256,10 @@ class Runtime:
         try:
             with theirs:
                 await zygote.send({"id": number, **message}, [theirs.fileno(), *descriptors])
+        except ShimGone:
+            connection.close()
+            zygote.close()  # we may know before the loop has seen its end
+            raise
         except BaseException:
             connection.close()
             raise
@@ -293,15 +298,15 @@ class Runtime:
             "directory": self._survivors.directory(workload.id),
             "config": config,
         }
-        try:
-            return await self._create(request, hold)
-        except ShimGone as error:
-            if self._has_zygote():
-                self._raise(error, "create")
-        try:  # it was killed, and our request with it
-            return await self._create(request, hold)
-        except ShimGone as error:
-            raise Unavailable("the container runtime's zygote died") from error
+        gone = ShimGone()
+        for _ in range(CREATE_ATTEMPTS):
+            try:
+                return await self._create(request, hold)
+            except ShimGone as error:  # it or the zygote was killed, and our request with it
+                gone = error
+        if self._has_zygote():
+            self._raise(gone, "create")
+        raise Unavailable("the container runtime's zygote died") from gone
 
     async def _create(self, request: Message, hold: Sequence[int]) -> Created:
         """Raises ShimGone when the zygote, or the shim, dies over it; else in the user's words."""
