@@ -259,7 +259,7 @@ def _open_all(path: str) -> list[_Plain | _Compressed]:
     number = 0
     while (file := _open_one(path, number)) is not None:
         number += 1
-        if files and _are_one(file, files[-1]):  # rotated between two looks
+        if any(_are_one(file, seen) for seen in files):  # rotated between two looks, or twice
             file.close()
         else:
             files.append(file)

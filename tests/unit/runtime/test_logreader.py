@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiffin.core.loglines import LogLine
-from tiffin.runtime import logfile
+from tiffin.runtime import logfile, logreader
 from tiffin.runtime.logfile import LogWriter
 from tiffin.runtime.logreader import read_log
 from tiffin.runtime.logs import Lines, format_time
@@ -176,6 +176,27 @@ def test_a_file_with_the_inode_of_one_that_is_gone_is_not_taken_for_it(
     monkeypatch.undo()
     found = [int(line.data.split()[1]) for line in read(tmp_path / "log", kind)]
     assert found == list(range(found[0], 100))
+
+
+def test_files_that_move_on_twice_between_two_looks_are_read_once(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log"
+    log = written(path, 30, kind, max_size=500, max_files=99)
+    open_one = logreader._open_one
+    rotations = [2]
+
+    def rotating(name: str, number: int) -> object:
+        for _ in range(rotations.pop() if number == 2 and rotations else 0):
+            log._rotate()
+            log.write(b"younger\n", "stdout", 1)
+        return open_one(name, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(logreader, "_open_one", rotating)
+        found = [line.data for line in read(path, kind)]
+    log.close()
+    assert found == [f"line {number}\n".encode() for number in range(30)] + [b"younger\n"] * 2
 
 
 def test_who_closes_the_log_leaves_the_rest_to_the_next_writer(tmp_path: Path, kind: str) -> None:
