@@ -33,6 +33,9 @@ def test_the_example_is_without_fault() -> None:
     bundle.judge(example())
 
 
+IDS = {"containerID": 0, "hostID": 0, "size": 1}
+
+
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
@@ -51,10 +54,15 @@ def test_the_example_is_without_fault() -> None:
         ("process.oomScoreAdj", 1001, "between -1000 and 1000"),
         ("mounts", [{"type": "proc"}], "mounts[0].destination must be set"),
         ("mounts", [None], "mounts[0] must be a value"),
+        (
+            "mounts",
+            [{"destination": "/a", "type": "bind", "source": "/b", "uidMappings": [IDS]}],
+            "mounts[0].uidMappings: a mount with ids of its own is not supported",
+        ),
         ("linux.namespaces", [{"type": "mount"}, {"type": "x"}], "type x is unknown"),
         ("linux.namespaces", [{"type": "mount"}, {"type": "mount"}], "twice"),
         ("linux.namespaces", [{"type": "mount"}], "hostname without a private UTS"),
-        ("linux.uidMappings", [{"containerID": 0, "hostID": 0, "size": 1}], "user namespace"),
+        ("linux.uidMappings", [IDS], "user namespace"),
         ("linux.sysctl", {"kernel.panic": "1"}, "not in a separate kernel namespace"),
         ("linux.sysctl", {"net.x": 1}, "linux.sysctl.net.x must be a string"),
         ("linux.timeOffsets", {"boottime": {"secs": 1}}, "new time namespace"),

@@ -156,10 +156,10 @@ def _judge_mount(number: int, mount: Config) -> None:
     if "remount" in words and not operations.is_bind(mount):
         raise InvalidBundle(f"mounts[{number}]: option remount is not supported")
     for key in ("uidMappings", "gidMappings"):
-        if mount.get(key) and not operations.is_bind(mount):
-            raise InvalidBundle(f"mounts[{number}].{key}: only a bind mount's ids can be mapped")
-    if bool(mount.get("uidMappings")) != bool(mount.get("gidMappings")):
-        raise InvalidBundle(f"mounts[{number}]: uidMappings and gidMappings go together")
+        if mount.get(key):
+            raise InvalidBundle(
+                f"mounts[{number}].{key}: a mount with ids of its own is not supported"
+            )
 
 
 _IPC_SYSCTLS = frozenset(

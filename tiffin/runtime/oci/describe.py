@@ -257,7 +257,7 @@ def show_features(root: str, out: Reporter, given: Values, operands: list[str]) 
                     "apparmor": {"enabled": False},
                     "selinux": {"enabled": False},
                     "intelRdt": {"enabled": False},
-                    "mountExtensions": {"idmap": {"enabled": True}},
+                    "mountExtensions": {"idmap": {"enabled": False}},
                 },
                 "annotations": {"org.tiffin.runtime.version": __version__},
             }
