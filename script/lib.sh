@@ -33,7 +33,7 @@ make_venv() {
     [ -x .venv/bin/python ] || "$python" -m venv .venv
     .venv/bin/pip install -q --disable-pip-version-check ".${extra:+[$extra]}" 2>&1 |
         grep -v '^WARNING: Location' >&2 || true
-    .venv/bin/python -I -c 'import tiffin, h11, msgspec' || { echo "tiffin could not be installed" >&2; exit 1; }
+    .venv/bin/python -I -c 'import tiffin, httptools, msgspec' || { echo "tiffin could not be installed" >&2; exit 1; }
 }
 
 # The first interpreter that is new enough: PYTHON if it is set.

@@ -12,7 +12,7 @@ import pytest
 
 from tiffin.api import connection
 from tiffin.api import listener as listening
-from tiffin.api.connection import MAX_HEADER_BYTES
+from tiffin.api.framing import MAX_HEAD_BYTES
 from tiffin.api.listener import Listener, bind_unix
 from tiffin.api.messages import (
     Answer,
@@ -289,7 +289,7 @@ def test_what_is_not_http_is_refused_and_the_connection_closed(
 
 def test_endless_headers_are_refused(short_tmp: str) -> None:
     async def scene(kitchen: Kitchen, listener: Listener, path: str) -> None:
-        long = b"GET /hello HTTP/1.1\r\nHost: a\r\nX: " + b"x" * (2 * MAX_HEADER_BYTES)
+        long = b"GET /hello HTTP/1.1\r\nHost: a\r\nX: " + b"x" * (2 * MAX_HEAD_BYTES)
         answer = await exchange(path, long)
         assert answer.startswith(b"HTTP/1.1 431 ")
 

@@ -201,8 +201,8 @@ def test_a_name_that_was_made_to_point_here_is_not_served(monkeypatch: pytest.Mo
 def test_traversal_bombs_and_smuggling_are_refused(daemon: LiveDaemon) -> None:
     """Ids that are paths, endlessly deep JSON, two lengths for one body, lengths that lie.
 
-    Defence: ids are matched, never joined to paths; JSON by type, up to a size; h11 is strict about
-    framing; a request that cannot be understood ends its connection.
+    Defence: ids are matched, never joined to paths; JSON by type, up to a size; framing is strict;
+    a request that cannot be understood ends its connection.
     Seen to fail: the same requests without the fault are served.
     """
 

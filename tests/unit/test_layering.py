@@ -63,6 +63,7 @@ TOO_HEAVY_TO_FORK = {
     "sqlite3",
     "ssl",
     "h11",
+    "httptools",
     "httpcore",
     "msgspec",
     "subprocess",

@@ -1,9 +1,9 @@
 """HTTP/1.1 with one client: framing, limits, back-pressure, and giving the connection away.
 
-h11 is the protocol, asyncio the transport. One task serves one connection; requests that a client
-pipelines wait in a bounded buffer. The bytes of a request are taken only as fast as its handler
-reads them. A client that goes away cancels the request only where the route says so (pulls, builds,
-logs, events): nobody leaves half a container behind by pressing Ctrl-C.
+framing knows the protocol, asyncio is the transport. One task serves one connection; requests that
+a client pipelines wait in a bounded buffer. The bytes of a request are taken only as fast as its
+handler reads them. A client that goes away cancels the request only where the route says so (pulls,
+builds, logs, events): nobody leaves half a container behind by pressing Ctrl-C.
 
 A hijacked connection (attach, exec, wait) is a duplicate of the socket, plus the bytes that had
 been read already; our own copy is closed without shutdown(2), so the new owner is alone with the
@@ -16,11 +16,19 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
-import h11
-
+from tiffin.api.framing import (
+    CONTINUE,
+    LAST_CHUNK,
+    Head,
+    MalformedRequest,
+    RequestReader,
+    chunk,
+    head_of_answer,
+)
 from tiffin.api.messages import (
     Answer,
     HijackedConnection,
@@ -34,7 +42,6 @@ from tiffin.errors import InvalidArgument, TiffinError
 
 log = logging.getLogger(__name__)
 
-MAX_HEADER_BYTES = 64 * 1024
 BUFFERED_BYTES = 256 * 1024  # unread input beyond this stops the reading
 DISCARDED_BYTES = (
     256 * 1024
@@ -42,9 +49,6 @@ DISCARDED_BYTES = (
 HEADER_SECONDS = 30.0
 IDLE_SECONDS = 600.0
 LINGER_SECONDS = 0.5
-
-
-Event = h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]
 
 
 class ClientGone(Exception):
@@ -75,12 +79,13 @@ class Connection(asyncio.Protocol):
     ) -> None:
         self._application = application
         self._forget = forget
-        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADER_BYTES)
+        self._incoming = RequestReader()
+        self._request: Head | None = None  # the one that is being answered
+        self._wants_continue = False  # and its client waits to be told to send the body
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[None] | None = None
-        self._incoming = bytearray()
+        self._patience = Patience()
         self._input_ended = False
-        self._arrived = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
         self._reading = True
@@ -88,7 +93,7 @@ class Connection(asyncio.Protocol):
         self._finishing = False
         self._gone = False
         self._given_away = False
-        self._dies_with_client = False
+        self._serving: Request | None = None
 
     # What the transport tells us.
 
@@ -101,22 +106,22 @@ class Connection(asyncio.Protocol):
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     def data_received(self, data: bytes) -> None:
-        self._incoming += data
+        self._incoming.feed(data)
         if len(self._incoming) >= BUFFERED_BYTES and self._reading:
             self._reading = False
             self._channel.pause_reading()
-        self._arrived.set()
+        self._patience.reward()
 
     def eof_received(self) -> bool:
         self._input_ended = True
-        self._arrived.set()
+        self._patience.reward()
         self._client_left()
         return True  # the answer may still be written to a half-closed connection
 
     def connection_lost(self, error: Exception | None) -> None:
         del error  # a client may go as it likes
         self._gone = self._input_ended = True
-        self._arrived.set()
+        self._patience.reward()
         self._writable.set()
         self._client_left()
         self._forget(self)
@@ -128,8 +133,12 @@ class Connection(asyncio.Protocol):
         self._writable.set()
 
     def _client_left(self) -> None:
-        if self._dies_with_client and self._task is not None:
+        if self._task is not None and self._dies_with_client():
             self._task.cancel()
+
+    def _dies_with_client(self) -> bool:
+        """Asked only when it matters: it takes a search for the route."""
+        return self._serving is not None and not self._application.outlives_client(self._serving)
 
     # What the server tells us.
 
@@ -141,7 +150,7 @@ class Connection(asyncio.Protocol):
         self._finishing = True
         if self._idle and self._transport is not None:
             self._transport.abort()
-        elif self._dies_with_client and self._task is not None:
+        elif self._task is not None and self._dies_with_client():
             self._task.cancel()
         return self._task
 
@@ -163,31 +172,35 @@ class Connection(asyncio.Protocol):
             if not (self._gone or self._input_ended or self._finishing):
                 raise
         finally:
+            self._patience.end()
             if not self._given_away:
                 self._channel.abort()
             self._forget(self)
 
     async def _serve_one(self) -> bool:
         """True if the connection can take another request."""
+        self._idle = True
         try:
-            request = await self._read_request()
-        except h11.RemoteProtocolError as error:
-            await self._refuse_bytes(error)
+            head = await self._read_head()
+            if head is None:
+                return False
+            request = self._request_of(head)
+        except MalformedRequest as error:
+            words = f"malformed request: {error}"
+            await self._send_response(error_response(error.status, words), [], head=False)
             return False
         except TiffinError as error:
             await self._send_response(error_response(error.status, error.message), [], head=False)
-            return False
-        if request is None:
             return False
         self._idle = False
         await self._serve_request(request)
         if self._given_away:
             return False
-        return await self._ready_for_next()
+        return await self._ready_for_next(head)
 
     async def _serve_request(self, request: Request) -> None:
-        self._dies_with_client = not self._application.outlives_client(request)
-        if self._dies_with_client and self._gone:
+        self._serving = request
+        if self._gone and self._dies_with_client():
             raise ClientGone
         identity = self._application.identity(request)
         head = request.method == "HEAD"
@@ -198,80 +211,68 @@ class Connection(asyncio.Protocol):
             elif isinstance(answer, Response):
                 await self._send_response(answer, identity, head=head)
         finally:
-            self._dies_with_client = False
+            self._serving = None
 
-    async def _read_request(self) -> Request | None:
-        """The next request, or None when the client is done. Slow headers raise ClientGone."""
-        self._idle = True
-        if not self._incoming and not self._http.trailing_data[0]:
+    async def _read_head(self) -> Head | None:
+        """The next request, or None when the client is done. A slow one raises ClientGone.
+
+        Raises MalformedRequest.
+        """
+        self._request = None
+        if not self._incoming:
             await self._wait_for_input(IDLE_SECONDS)
-        try:
-            async with asyncio.timeout(HEADER_SECONDS):
-                event = await self._next_event()
-        except TimeoutError as error:
-            raise ClientGone from error
-        if not isinstance(event, h11.Request):
-            return None
-        return self._request(event)
+        started = self._patience.now()
+        while (head := self._incoming.head()) is None:
+            if self._input_ended:
+                if self._incoming:
+                    raise MalformedRequest("it ends before its headers do")
+                return None
+            await self._wait_for_input(started + HEADER_SECONDS - self._patience.now())
+        self._request = head
+        self._wants_continue = head.expects_continue and head.length != 0
+        return head
 
-    def _request(self, event: h11.Request) -> Request:
-        headers: dict[str, str] = {}
-        for name, value in event.headers:
-            headers[name.decode("ascii")] = value.decode("latin-1")
-        if "transfer-encoding" in headers and "content-length" in headers:
-            raise InvalidArgument("both Transfer-Encoding and Content-Length are given")
-        target = event.target.decode("ascii")
+    def _request_of(self, head: Head) -> Request:
+        target = head.target
         if target.startswith("http://"):  # absolute form, as through a proxy
             target = "/" + target[7:].partition("/")[2]
         path, _, query = target.partition("?")
         return Request(
-            method=event.method.decode("ascii"),
+            method=head.method,
             path=path,
             query=Query(query),
-            headers=headers,
-            body=RequestBody(self._next_event, self._continue),
-            hijack=lambda content_type, head=(): self._hijack(
-                "upgrade" in headers, content_type, head
-            ),
-            chunks=event.http_version != b"1.0",
+            headers=head.headers,
+            body=RequestBody(self._more_body, self._continue),
+            hijack=partial(self._hijack, head.upgrade),
+            chunks=head.http11,
         )
 
-    async def _next_event(self) -> Event:
-        while True:
-            event = self._http.next_event()
-            if not isinstance(event, type) or event is h11.PAUSED:
-                return event
-            if not self._incoming and not self._input_ended:
-                await self._wait_for_input(None)
-            self._feed()
+    async def _more_body(self) -> bytes | None:
+        """What came of the body, at least a byte; None at its end. Raises MalformedRequest."""
+        while (data := self._incoming.body()) == b"":
+            if self._input_ended:
+                raise MalformedRequest("it ends before its body does")
+            await self._wait_for_input(None)
+        self._read_on()
+        return data
 
-    def _feed(self) -> None:
-        if self._incoming:
-            data = bytes(self._incoming)
-            self._incoming.clear()
-            self._http.receive_data(data)
-        elif self._input_ended:
-            self._http.receive_data(b"")
+    def _read_on(self) -> None:
         if not self._reading and not self._gone:
             self._reading = True
             self._channel.resume_reading()
 
     async def _wait_for_input(self, seconds: float | None) -> None:
-        self._arrived.clear()
-        if self._incoming or self._input_ended:
-            return
-        try:
-            async with asyncio.timeout(seconds):
-                await self._arrived.wait()
-        except TimeoutError as error:
-            raise ClientGone from error
+        """Until something comes, also the end. Raises ClientGone after `seconds`."""
+        self._read_on()
+        if not self._input_ended and not await self._patience.wait(seconds):
+            raise ClientGone
 
     async def _continue(self) -> None:
         """Answer `Expect: 100-continue` when the body is first wanted."""
-        if self._http.they_are_waiting_for_100_continue:
-            await self._write(
-                self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b""
-            )
+        if self._wants_continue:
+            self._wants_continue = False
+            if not self._incoming:
+                await self._write(CONTINUE)
 
     # Answers.
 
@@ -279,33 +280,35 @@ class Connection(asyncio.Protocol):
         self, response: Response, identity: list[tuple[str, str]], *, head: bool
     ) -> None:
         headers = self._headers(identity, response.headers, response.content_type)
-        if response.status not in (204, 304):
-            headers.append(("Content-Length", str(len(response.body))))
-        data = self._http.send(self._start(response.status, headers)) or b""
-        if response.body and not head and response.status not in (204, 304):
-            data += self._http.send(h11.Data(data=response.body)) or b""
-        data += self._http.send(h11.EndOfMessage()) or b""
-        await self._write(data)
+        if response.status in (204, 304):
+            await self._write(self._start(response.status, headers))
+            return
+        headers.append(("Content-Length", str(len(response.body))))
+        start = self._start(response.status, headers)
+        await self._write(start if head else start + response.body)
 
     async def _send_stream(
         self, stream: Stream, identity: list[tuple[str, str]], *, head: bool
     ) -> None:
         headers = self._headers(identity, stream.headers, stream.content_type)
-        sent = stream.chunks
+        chunked = self._request is not None and self._request.http11
+        if chunked:
+            headers.append(("Transfer-Encoding", "chunked"))
         try:
-            await self._write(self._http.send(self._start(stream.status, headers)) or b"")
+            await self._write(self._start(stream.status, headers))
             if not head:
-                await self._send_chunks(stream)
-            await self._write(self._http.send(h11.EndOfMessage()) or b"")
+                await self._send_chunks(stream, chunked)
+                if chunked:
+                    await self._write(LAST_CHUNK)
         finally:
-            close = getattr(sent, "aclose", None)
+            close = getattr(stream.chunks, "aclose", None)
             if close is not None:
                 await close()
 
-    async def _send_chunks(self, stream: Stream) -> None:
+    async def _send_chunks(self, stream: Stream, chunked: bool) -> None:
         try:
-            async for chunk in stream.chunks:
-                await self._write_chunk(chunk)
+            async for data in stream.chunks:
+                await self._write_chunk(data, chunked)
         except (ClientGone, ConnectionError, asyncio.CancelledError):
             raise
         except Exception as error:
@@ -317,28 +320,31 @@ class Connection(asyncio.Protocol):
             )
             if stream.failure is None:
                 raise ClientGone from error
-            await self._write_chunk(stream.failure(error))
+            await self._write_chunk(stream.failure(error), chunked)
 
-    async def _write_chunk(self, chunk: bytes) -> None:
-        if chunk:
-            parts = self._http.send_with_data_passthrough(h11.Data(data=chunk)) or []
-            await self._write(b"".join(parts) if len(chunk) < 65536 else parts)
+    async def _write_chunk(self, data: bytes, chunked: bool) -> None:
+        if not chunked:
+            await self._write(data)
+        elif data:  # an empty chunk would be the last one
+            parts = chunk(data)
+            await self._write(b"".join(parts) if len(data) < 65536 else parts)
 
-    def _start(self, status: int, headers: list[tuple[str, str]]) -> h11.Response:
-        if self._finishing or self._http.they_are_waiting_for_100_continue:
+    def _start(self, status: int, headers: list[tuple[str, str]]) -> bytes:
+        request = self._request
+        if self._finishing or self._wants_continue or request is None or not request.keep_alive:
             headers.append(("Connection", "close"))
-        return h11.Response(status_code=status, headers=headers, reason=_reason(status))
+        return head_of_answer(status, headers)
 
     def _headers(
-        self, identity: list[tuple[str, str]], extra: object, content_type: str
+        self, identity: list[tuple[str, str]], extra: Mapping[str, str], content_type: str
     ) -> list[tuple[str, str]]:
         headers = list(identity)
         if content_type:
             headers.append(("Content-Type", content_type))
-        headers += extra.items() if isinstance(extra, dict) else []
+        headers += extra.items()
         return headers
 
-    async def _write(self, data: bytes | list[bytes]) -> None:
+    async def _write(self, data: bytes | Sequence[bytes]) -> None:
         if self._gone:
             raise ClientGone
         if isinstance(data, bytes):
@@ -347,34 +353,28 @@ class Connection(asyncio.Protocol):
             self._channel.writelines(data)
         await self._writable.wait()
 
-    async def _refuse_bytes(self, error: h11.RemoteProtocolError) -> None:
-        if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            response = error_response(error.error_status_hint or 400, f"malformed request: {error}")
-            await self._send_response(response, [("Connection", "close")], head=False)
-
     # Between requests, and the end.
 
-    async def _ready_for_next(self) -> bool:
-        if self._finishing or not await self._skip_body():
+    async def _ready_for_next(self, head: Head) -> bool:
+        if self._finishing or not head.keep_alive or not await self._skip_body():
             return False
-        if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
-            return False
-        self._http.start_next_cycle()
         return not self._finishing
 
     async def _skip_body(self) -> bool:
         """Read what the handler left of the body, if that is little. False: close instead."""
-        skipped = 0
+        if self._incoming.body_ended:
+            return True
+        skipped, until = 0, self._patience.now() + LINGER_SECONDS
         try:
-            while self._http.their_state is h11.SEND_BODY:
-                if self._http.they_are_waiting_for_100_continue:
+            while (data := self._incoming.body()) is not None:
+                skipped += len(data)
+                if skipped > DISCARDED_BYTES or self._wants_continue:
                     return False
-                async with asyncio.timeout(LINGER_SECONDS):
-                    event = await self._next_event()
-                skipped += len(event.data) if isinstance(event, h11.Data) else 0
-                if skipped > DISCARDED_BYTES:
-                    return False
-        except (TimeoutError, h11.RemoteProtocolError):
+                if not data:
+                    if self._input_ended:
+                        return False
+                    await self._wait_for_input(until - self._patience.now())
+        except (ClientGone, MalformedRequest):
             return False
         return True
 
@@ -382,21 +382,17 @@ class Connection(asyncio.Protocol):
         """Close so that the client can read all of the answer: unread input would reset it."""
         if self._gone or self._given_away:
             return
-        with contextlib.suppress(OSError, TimeoutError, NotImplementedError):
+        until = self._patience.now() + LINGER_SECONDS
+        with contextlib.suppress(OSError, ClientGone, NotImplementedError):
             self._channel.write_eof()
-            async with asyncio.timeout(LINGER_SECONDS):
-                while not self._input_ended:
-                    self._incoming.clear()
-                    if not self._reading:
-                        self._reading = True
-                        self._channel.resume_reading()
-                    self._arrived.clear()
-                    await self._arrived.wait()
+            while not self._input_ended:
+                self._incoming.rest()
+                await self._wait_for_input(until - self._patience.now())
 
     # Hijacking.
 
     async def _hijack(
-        self, upgrade: bool, content_type: str, head: tuple[str, ...]
+        self, upgrade: bool, content_type: str, head: tuple[str, ...] = ()
     ) -> HijackedConnection:
         """Answer `head`, 101 or a bare 200, and part with the connection. Raises ClientGone."""
         await self._skip_body()
@@ -411,9 +407,9 @@ class Connection(asyncio.Protocol):
         await self._flush()
         self._channel.pause_reading()
         self._given_away = True
-        self._dies_with_client = False  # letting go of the socket is no client that leaves
+        self._serving = None  # letting go of the socket is no client that leaves
         descriptor = os.dup(self._channel.get_extra_info("socket").fileno())
-        early = bytes(self._http.trailing_data[0]) + bytes(self._incoming)
+        early = self._incoming.rest()
         self._channel.abort()
         return HijackedConnection(descriptor, early)
 
@@ -432,10 +428,10 @@ class RequestBody:
 
     def __init__(
         self,
-        next_event: Callable[[], Awaitable[Event]],
+        more: Callable[[], Awaitable[bytes | None]],
         ready: Callable[[], Awaitable[None]],
     ) -> None:
-        self._next_event = next_event
+        self._more = more
         self._ready = ready
         self._ended = False
 
@@ -443,41 +439,76 @@ class RequestBody:
         await self._ready()
         while not self._ended:
             try:
-                event = await self._next_event()
-            except h11.RemoteProtocolError as error:
+                data = await self._more()
+            except MalformedRequest as error:
                 self._ended = True
                 raise InvalidArgument(f"unexpected end of the request's body: {error}") from error
-            if isinstance(event, h11.Data):
-                yield bytes(event.data)
-            else:
+            if data is None:
                 self._ended = True
+            else:
+                yield data
 
     async def read(self, limit: int) -> bytes:
         parts = bytearray()
-        async for chunk in self:
-            parts += chunk
+        async for data in self:
+            parts += data
             if len(parts) > limit:
                 raise InvalidArgument(f"request body is larger than {limit} bytes")
         return bytes(parts)
 
 
-_REASONS = {
-    200: "OK",
-    201: "Created",
-    204: "No Content",
-    301: "Moved Permanently",
-    304: "Not Modified",
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    409: "Conflict",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error",
-    501: "Not Implemented",
-    503: "Service Unavailable",
-}
+class Patience:
+    """Waits of one task for one thing, each with a limit of its own, on one timer.
 
+    A timer for each wait would cost more than the wait. So the timer runs to the earliest limit
+    that it was ever set to, and then looks whether that still holds.
+    """
 
-def _reason(status: int) -> str:
-    return _REASONS.get(status, "Unknown")
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._waiter: asyncio.Future[bool] | None = None
+        self._limit: float | None = None  # of this wait
+        self._timer: asyncio.TimerHandle | None = None
+
+    def now(self) -> float:
+        """Seconds on the loop's clock."""
+        return self._loop.time()
+
+    def reward(self) -> None:
+        """What was waited for is here."""
+        self._settle(True)
+
+    async def wait(self, seconds: float | None) -> bool:
+        """True when it is here, False when `seconds` have passed before."""
+        self._limit = None if seconds is None else self.now() + seconds
+        if self._limit is not None:
+            self._arm(self._limit)
+        self._waiter = self._loop.create_future()
+        try:
+            return await self._waiter
+        finally:
+            self._waiter = self._limit = None
+
+    def end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _arm(self, limit: float) -> None:
+        if self._timer is not None and self._timer.when() > limit:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = self._loop.call_at(limit, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._limit is None:
+            return  # the next wait with a limit sets it again
+        if self._limit <= self.now():
+            self._settle(False)
+        else:
+            self._arm(self._limit)
+
+    def _settle(self, here: bool) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(here)

@@ -30,6 +30,8 @@ class Query:
     def __init__(self, text: str) -> None:
         self.text = text
         self._values: dict[str, list[str]] = {}
+        if not text:
+            return
         try:
             pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=1000)
         except ValueError as error:
