@@ -10,18 +10,21 @@ import functools
 import itertools
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.busybox import busybox_image_tar
 from tests.patience import patient
 from tiffin.engine.settings import Settings
+from tiffin.kernel import syscalls
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 TIFFIN = CHECKOUT / "script" / "tiffin"
@@ -104,6 +107,20 @@ class LiveDaemon:
         self._process.kill()
         self._process.wait()
         self._process = None
+
+    @contextmanager
+    def replaced(self) -> Iterator[None]:
+        """Killed, and another in its place: also if the first hangs in the kernel until later."""
+        assert self._process is not None
+        old, self._process = self._process, None
+        old.kill()
+        while not syscalls.has_ended(old.pid):
+            select.select([], [], [], 0.01)  # nothing tells of a zombie that still has threads
+        try:
+            self.start()
+            yield
+        finally:
+            old.wait(READY_SECONDS)
 
     def log(self) -> str:
         return Path(self.log_path).read_text(errors="replace")

@@ -33,10 +33,10 @@ def hung(daemon: LiveDaemon) -> Iterator[Process]:
 
 def test_others_go_on_while_one_waits(daemon: LiveDaemon, hung: Process) -> None:
     asking = subprocess.Popen(
-        daemon.argv("docker", "exec", "hung", "true"),
+        daemon.argv("docker", "exec", "hung", "touch", "/late"),
         env=daemon.environment(),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert "hung" in daemon.docker("ps").stdout
@@ -45,10 +45,12 @@ def test_others_go_on_while_one_waits(daemon: LiveDaemon, hung: Process) -> None
         assert daemon.docker("exec", "well", "echo", "hi").stdout == "hi\n"
         assert daemon.docker("run", "--rm", "busybox", "echo", "new").stdout == "new\n"
         daemon.docker("stop", "-t", "0", "well")
-        assert asking.poll() is None
+        said, _ = asking.communicate(timeout=patient(60))
     finally:
         asking.kill()
         asking.wait(patient(30))
+    assert asking.returncode == 126
+    assert "did not start the exec in time" in said
 
 
 def test_a_daemon_stops_and_starts_beside_it(daemon: LiveDaemon, hung: Process) -> None:
@@ -56,6 +58,13 @@ def test_a_daemon_stops_and_starts_beside_it(daemon: LiveDaemon, hung: Process) 
     daemon.start()
     assert daemon.docker("inspect", "-f", "{{.State.Status}}", "hung").stdout == "running\n"
     assert daemon.docker("start", "well").stdout == "well\n"
+
+
+def test_what_was_given_up_is_not_done_when_it_goes_on(daemon: LiveDaemon, hung: Process) -> None:
+    hung.signal(signal.SIGCONT)
+    # After the other: a shim does what it is asked in turn.
+    assert "late" not in daemon.docker("exec", "hung", "ls", "/").stdout
+    hung.signal(signal.SIGSTOP)
 
 
 def test_it_can_be_removed_by_force(daemon: LiveDaemon, hung: Process) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import operator
 import os
+import socket
 import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
@@ -173,6 +175,9 @@ async def write_failure(descriptor: int, error: TiffinError, *, framed: bool) ->
     """A failure after the hijack is said in the stream: on stdout, as Docker does it."""
     text = f"{error.message}\r\n".encode()
     await write_all(descriptor, frame(1, text) if framed else text)
+    # A shim that does not answer has it, too, in what it has not read: closing ours ends nothing.
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
+        connection.shutdown(socket.SHUT_WR)
 
 
 async def write_all(descriptor: int, data: bytes) -> None:

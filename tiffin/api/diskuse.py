@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from tiffin.api.image_json import summary_json
 from tiffin.api.versions import Version
 from tiffin.api.volumes import volume_json
-from tiffin.engine.volumes import tree_size
+from tiffin.engine.volumes import volume_size
 
 if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
@@ -101,7 +100,7 @@ async def _volumes(engine: Engine) -> list[dict[str, Any]]:
         | {
             "UsageData": {
                 "RefCount": engine.volumes.references(volume.name),
-                "Size": await asyncio.to_thread(tree_size, volume.mountpoint),
+                "Size": await volume_size(volume),
             }
         }
         for volume in await engine.volumes.list()

@@ -14,15 +14,18 @@ import grp
 import os
 import socket
 import stat
+import struct
 from typing import TYPE_CHECKING, NoReturn
 
 from tiffin.api.connection import Application, Connection
 from tiffin.api.guard import Guard
+from tiffin.engine.unkillable import has_ended
 
 if TYPE_CHECKING:
     import ssl
 
 MAX_CONNECTIONS = 4096
+_PEER = struct.Struct("=iII")
 
 
 class Listener:
@@ -160,10 +163,16 @@ def _remove_dead_socket(path: str) -> None:
         try:
             probe.connect(path)
         except (ConnectionRefusedError, FileNotFoundError):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-            return
-    _in_use(path)
+            listens = False
+        else:
+            # A thread that hangs in the kernel holds the socket of an engine that was killed.
+            peer = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+            pid, _, _ = _PEER.unpack(peer)
+            listens = not pid or not has_ended(pid)  # 0 is one of another pid namespace
+    if listens:
+        _in_use(path)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def _in_use(path: str) -> NoReturn:

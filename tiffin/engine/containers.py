@@ -58,6 +58,7 @@ from tiffin.errors import (
     Unsupported,
 )
 from tiffin.kernel import failpoints
+from tiffin.kernel.ownthread import may_hang
 from tiffin.runtime import spec
 from tiffin.runtime.devices import numbers
 from tiffin.runtime.limits import limited_devices
@@ -489,8 +490,8 @@ class Containers:
         pids = await self.pids(reference)
         self._emit(self._catalog.get(reference), "top")
         if ps_arguments.strip() in ("", "-ef", "-e -f"):
-            return await asyncio.to_thread(process_table, pids)
-        return await asyncio.to_thread(ask_ps, pids, ps_arguments)
+            return await may_hang(process_table, pids)
+        return await may_hang(ask_ps, pids, ps_arguments)
 
     def export(self, reference: str) -> AsyncIterator[bytes]:
         container = self._catalog.get(reference)
@@ -588,7 +589,7 @@ class Containers:
     async def _hold_still(self, container: Container, stack: AsyncExitStack) -> None:
         """Frozen until the stack ends. One that exits meanwhile changes nothing any more either."""
         try:
-            await self._runtime.pause(container.id)
+            await self._supervisor.freeze(container.id)
         except Conflict:
             return
         stack.push_async_callback(self._go_on, container)

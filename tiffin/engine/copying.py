@@ -23,6 +23,7 @@ from tiffin.engine.assembly import Bind, assembled, binds_of
 from tiffin.engine.pipes import consumed, produced
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.kernel import rootpath, syscalls
+from tiffin.kernel.ownthread import may_hang
 from tiffin.kernel.realpath import real_path_in
 from tiffin.runtime import targets, users
 from tiffin.storage import jail, layers, unpack
@@ -72,7 +73,7 @@ class Copying:
 
     async def stat_path(self, container: Container, path: str) -> PathStat:
         """Raises NotFound in Docker's words. A link at the end is told, not followed."""
-        return await asyncio.to_thread(self._stat, container, path)
+        return await may_hang(self._stat, container, path)
 
     def _stat(self, container: Container, path: str) -> PathStat:
         place = cleaned(path)
@@ -108,7 +109,7 @@ class Copying:
         `still` keeps a container that does not run as it is. Raises NotFound, InvalidArgument (no
         directory, read-only, hostile archive).
         """
-        await asyncio.to_thread(self._check_target, container, path)
+        await may_hang(self._check_target, container, path)
 
         def unpack_from(file: BinaryIO, now: Container) -> None:
             self._unpack(now, path, file, no_overwrite=no_overwrite, copy_owner=copy_owner)
@@ -122,7 +123,7 @@ class Copying:
                 await asyncio.to_thread(spool.write, chunk)
             spool.seek(0)
             async with still(container) as now:
-                await asyncio.to_thread(unpack_from, spool, now)
+                await may_hang(unpack_from, spool, now)
 
     def _check_target(self, container: Container, path: str) -> None:
         """Before the client sends it all."""

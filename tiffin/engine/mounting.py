@@ -18,6 +18,7 @@ from tiffin.engine.images import Images
 from tiffin.engine.volumes import Volumes
 from tiffin.errors import InvalidArgument, NotFound
 from tiffin.kernel import rootpath
+from tiffin.kernel.ownthread import may_hang
 from tiffin.storage.snapshots import SnapshotStore
 
 Wanted = tuple[WantedMount, ...]
@@ -42,7 +43,7 @@ class Mounting:
         self._inherited(host)
         for one in wanted:
             if one.mount.type == "bind" and not one.create_source:
-                await asyncio.to_thread(_check_source, one.mount)
+                await may_hang(_check_source, one.mount)
         return wanted
 
     async def resolve(
@@ -67,7 +68,7 @@ class Mounting:
                 mounts[mount.destination] = await self._with_image(mount, undo)
             else:
                 if one.create_source:
-                    await asyncio.to_thread(_make_source, mount)
+                    await may_hang(_make_source, mount)
                 mounts[mount.destination] = mount
         return tuple(mounts.values())
 

@@ -9,9 +9,10 @@ import fcntl
 import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import BinaryIO
+
+from tiffin.kernel.ownthread import in_own_thread
 
 _CHUNK_BYTES = 256 * 1024
 _WAITING_CHUNKS = 4
@@ -75,19 +76,17 @@ async def produced(write_to: Callable[[_Outlet], None]) -> AsyncGenerator[bytes,
             loop.call_soon_threadsafe(outlet.queue.put_nowait, None)
 
     # A thread of its own: a client that reads slowly must not use up those that all share.
-    pool = ThreadPoolExecutor(1, thread_name_prefix="writer")
-    work = loop.run_in_executor(pool, run)
+    work = in_own_thread(run)
     try:
         while (data := await outlet.queue.get()) is not None:
             outlet.taken()
             yield data
-        await work
+        await asyncio.shield(work)
     finally:
         outlet.abandon()
         with suppress(Exception, asyncio.CancelledError):
             await asyncio.wait([work])
             work.exception()
-        pool.shutdown(wait=False)
 
 
 async def consumed(source: AsyncIterator[bytes], read_from: Callable[[BinaryIO], None]) -> None:
@@ -96,7 +95,6 @@ async def consumed(source: AsyncIterator[bytes], read_from: Callable[[BinaryIO],
     Where it fails before the end the rest of `source` is read and dropped, so that a client gets to
     see the answer. Returns, and raises, only once the thread has ended.
     """
-    loop = asyncio.get_running_loop()
     reading, writing = os.pipe2(os.O_CLOEXEC)
     with suppress(OSError):  # a user's share of pipe memory may be used up
         fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
@@ -106,9 +104,13 @@ async def consumed(source: AsyncIterator[bytes], read_from: Callable[[BinaryIO],
         with open(reading, "rb", buffering=0) as pipe:
             read_from(pipe)
 
-    # A thread of its own: a client that sends slowly must not use up those that all share.
-    pool = ThreadPoolExecutor(1, thread_name_prefix="reader")
-    work = loop.run_in_executor(pool, run)
+    try:
+        # A thread of its own: a client that sends slowly must not use up those that all share.
+        work = in_own_thread(run)
+    except RuntimeError:
+        os.close(reading)
+        os.close(writing)
+        raise
     try:
         try:
             await _pour(source, writing)
@@ -119,7 +121,6 @@ async def consumed(source: AsyncIterator[bytes], read_from: Callable[[BinaryIO],
         with suppress(Exception, asyncio.CancelledError):
             await asyncio.wait([work])
             work.exception()
-        pool.shutdown(wait=False)
 
 
 async def _pour(source: AsyncIterator[bytes], writing: int) -> None:

@@ -11,8 +11,8 @@ import logging
 import os
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -30,7 +30,7 @@ from tiffin.core.workload import (
     KnownExec,
     Workload,
 )
-from tiffin.engine import exhaustion
+from tiffin.engine import exhaustion, unkillable
 from tiffin.engine.attachments import Attachments, Guest
 from tiffin.engine.catalog import Catalog
 from tiffin.engine.donors import donors
@@ -59,7 +59,12 @@ from tiffin.storage.snapshots import SnapshotStore
 log = logging.getLogger(__name__)
 
 DEFAULT_STOP_SECONDS = 10
-KILL_DEADLINE_SECONDS = 30  # a process in D state must not hold its client for ever
+# A process in D state must not hold its client for ever. After the first of these it is looked for.
+KILL_PATIENCE_SECONDS = (10, 20)
+
+
+class _NotKilled(EngineFailure):
+    """SIGKILL was sent, and nothing ended."""
 
 
 GOING_ON = lifecycle.LIVE | {Status.RESTARTING}
@@ -272,7 +277,8 @@ class Supervisor:
         await self._mark_stopped(container.id, _asked(verb, number))
         if container.state.status is Status.RESTARTING:
             return
-        await self._end(container, number, _patience(container, timeout))
+        with _said(f"cannot {verb} container: {container.name}"):
+            await self._end(container, number, _patience(container, timeout))
         self._emit(container, "stop")
 
     async def end_for_removal(self, container_id: str) -> None:
@@ -281,7 +287,14 @@ class Supervisor:
         if container.state.status not in GOING_ON:
             return
         await self._mark_stopped(container.id, _asked("removal", SIGKILL))
-        await self._end(container, SIGKILL, KILL_DEADLINE_SECONDS)
+        exited = self._waiters.next_exit(container.id)
+        now = self._catalog.find_id(container.id)
+        if now is None or now.state.status not in lifecycle.LIVE:
+            return
+        with _said(f'cannot remove container "/{container.name}": could not kill'):
+            with suppress(Conflict):  # it ends just now: then that is told
+                await self._signal(container, SIGKILL)
+            await self._await_kill(container, exited)
 
     async def end_unhealthy(self, container_id: str) -> None:
         """Stop what its health check has given up; the restart policy starts it again."""
@@ -343,13 +356,27 @@ class Supervisor:
                 await self._note_asked(container, msgspec.structs.replace(asked, late=True))
 
     async def _await_kill(self, container: Container, exited: asyncio.Future[ExitResult]) -> None:
+        """Raises _NotKilled, which names who does not die."""
+        why = ""
         try:
-            await asyncio.wait_for(asyncio.shield(exited), KILL_DEADLINE_SECONDS)
-        except TimeoutError as error:
-            raise TiffinError(
-                f"cannot stop container: {container.name}: tried to kill container, "
-                "but did not receive an exit event"
-            ) from error
+            for seconds in KILL_PATIENCE_SECONDS:
+                if (await asyncio.wait((exited,), timeout=seconds))[0]:
+                    return
+                why = await self._who_waits(container.id)
+                if why:
+                    break
+        finally:
+            exited.cancel()
+        raise _NotKilled(f"tried to kill container, but did not receive an exit event{why}")
+
+    async def _who_waits(self, container_id: str) -> str:
+        """Its processes that no signal reaches, behind a colon."""
+        try:
+            pids = await self._runtime.pids(container_id)
+        except (TiffinError, OSError):
+            return ""
+        found = unkillable.words(pids)
+        return f": {found}" if found else ""
 
     async def _signal(self, container: Container, signal: int) -> None:
         await self._runtime.kill(container.id, signal)
@@ -370,7 +397,8 @@ class Supervisor:
             await self._mark_stopped(container.id, _asked("kill", SIGKILL))
             exited = self._waiters.next_exit(container.id)
             await self._signal(container, SIGKILL)
-            await self._await_kill(container, exited)
+            with _said(f"Cannot kill container: {container.name}"):
+                await self._await_kill(container, exited)
             return
         async with self._catalog.lock(container.id):
             container = self._catalog.get(container.id)
@@ -403,10 +431,17 @@ class Supervisor:
         self._emit(container, "restart")
 
     async def pause(self, reference: str) -> None:
-        await self._freeze(reference, Action.PAUSE, self._runtime.pause)
+        await self._freeze(reference, Action.PAUSE, self.freeze)
 
     async def unpause(self, reference: str) -> None:
         await self._freeze(reference, Action.UNPAUSE, self._runtime.unpause)
+
+    async def freeze(self, container_id: str) -> None:
+        """Its processes; records know nothing of it. Raises EngineFailure, naming who runs on."""
+        try:
+            await self._runtime.pause(container_id)
+        except EngineFailure as error:
+            raise EngineFailure(error.message + await self._who_waits(container_id)) from error
 
     async def _freeze(
         self, reference: str, action: Action, carry_out: Callable[[str], Awaitable[None]]
@@ -744,6 +779,15 @@ class Supervisor:
         self._cleanups.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("background step failed", exc_info=task.exception())
+
+
+@contextmanager
+def _said(what: str) -> Iterator[None]:
+    """What a kill that did not end anything was for."""
+    try:
+        yield
+    except _NotKilled as error:
+        raise EngineFailure(f"{what}: {error.message}") from error
 
 
 def _uptime(state: State) -> float:

@@ -20,6 +20,7 @@ from tiffin.engine.events import Events
 from tiffin.engine.locks import NamedLock
 from tiffin.engine.naming import new_id
 from tiffin.errors import Conflict, NotFound
+from tiffin.kernel.ownthread import may_hang
 
 Names = list[str]  # in the body of Volumes the word `list` is its method
 
@@ -127,12 +128,16 @@ class Volumes:
         for volume in await self.list():
             if self._users(volume.name) or not matches(volume):
                 continue
-            size = await asyncio.to_thread(tree_size, volume.mountpoint)
+            size = await volume_size(volume)
             await self.remove(volume.name, force=True)
             removed.append(volume.name)
             reclaimed += size
         self._events.emit("volume", "prune", "", {"reclaimed": str(reclaimed)})
         return removed, reclaimed
+
+
+async def volume_size(volume: Volume) -> int:
+    return await may_hang(tree_size, volume.mountpoint)
 
 
 def tree_size(directory: str) -> int:

@@ -292,6 +292,18 @@ def start_ticks(pid: int) -> int:
     return int(text[text.rindex(b")") + 2 :].split()[19])
 
 
+def has_ended(pid: int) -> bool:
+    """Whether there is none, or it was killed: a thread that hangs in the kernel may hold on to its
+    files, but runs nothing more.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            stat = file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return stat[stat.rindex(")") + 2] in "ZX"
+
+
 def boot_id() -> str:
     fd = os.open("/proc/sys/kernel/random/boot_id", os.O_RDONLY | os.O_CLOEXEC)
     try:

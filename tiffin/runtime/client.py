@@ -35,6 +35,7 @@ from tiffin.core.workload import (
 )
 from tiffin.errors import CannotStart, Conflict, EngineFailure, Unavailable
 from tiffin.kernel import cgroup, seccomp
+from tiffin.kernel.ownthread import may_hang
 from tiffin.runtime import (
     capabilities,
     devices,
@@ -336,7 +337,7 @@ class Runtime:
             workload.mounts or workload.host_config.devices or workload.host_config.privileged
         )
         if asks_host:
-            observed = await asyncio.to_thread(host.observe, workload)
+            observed = await may_hang(host.observe, workload)
         else:
             observed = host.observe(workload)
         config = spec.plan(workload, self.facts, observed)
@@ -435,7 +436,7 @@ class Runtime:
             descriptors = [connection]
         self._check_known(shim, "exec")
         try:
-            answer = await shim.connection.request(
+            answer = await shim.connection.request_of_living(
                 "exec", fields, descriptors, deadline=START_DEADLINE_SECONDS
             )
         except ShimFailed as failed:
@@ -443,7 +444,9 @@ class Runtime:
         except ShimGone as error:
             raise Conflict(f"container {container_id} is not running") from error
         except TimeoutError as error:
-            raise Unavailable("the container's shim did not start the exec in time") from error
+            raise Unavailable(
+                f"the shim of container {container_id} did not start the exec in time"
+            ) from error
         return int(answer["pid"])
 
     def _exec_process(self, process: ExecProcess) -> dict[str, Any]:
@@ -542,7 +545,8 @@ class Runtime:
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENODEV):  # it ended, and its cgroup with it
                 raise Conflict(f"container {shim.container_id} is not running") from error
-            raise EngineFailure(f"Cannot {what} container {shim.container_id}: {error}") from error
+            words = error.strerror or str(error)
+            raise EngineFailure(f"Cannot {what} container {shim.container_id}: {words}") from error
 
     def is_paused(self, container_id: str) -> bool:
         shim = self._shims.get(container_id)

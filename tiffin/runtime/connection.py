@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from tiffin.runtime.messages import Message
 _T = TypeVar("_T")
 
 REQUEST_DEADLINE_SECONDS = 10.0
+PROBE_AFTER_SECONDS = 5.0
 
 
 class ShimFailed(Exception):
@@ -84,6 +86,29 @@ class Connection:
                 return checked(await answer)
         finally:
             self._waiting.pop(number, None)
+
+    async def request_of_living(
+        self,
+        op: str,
+        fields: Message,
+        descriptors: Sequence[int] = (),
+        *,
+        deadline: float,
+    ) -> Message:
+        """As `request`; but TimeoutError as soon as a shim does not even say how it is.
+
+        It does not do later what has been given up: `until` says by when it is to have begun.
+        """
+        until = time.monotonic() + PROBE_AFTER_SECONDS + REQUEST_DEADLINE_SECONDS
+        asking = asyncio.get_running_loop().create_task(
+            self.request(op, {**fields, "until": until}, descriptors, deadline=deadline)
+        )
+        try:
+            if not (await asyncio.wait((asking,), timeout=PROBE_AFTER_SECONDS))[0]:
+                await self.request("state")  # in turn: an answer means that it has read the other
+            return await asking
+        finally:
+            asking.cancel()
 
     async def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
         async with self._sending:

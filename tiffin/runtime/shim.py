@@ -383,6 +383,8 @@ class Shim:
     def _exec(self, control: Control, message: Message, descriptors: list[int]) -> None:
         if self._status != "running":
             raise Failure("cannot exec in a stopped container", "exec", errno.ESRCH)
+        if "until" in message and time.monotonic() > message["until"]:
+            raise Failure("nobody waits for the exec any more", "exec", errno.ETIMEDOUT)
         self._execs.start(control, message, descriptors)
 
     def _wait(self, control: Control, message: Message, descriptors: list[int]) -> None:

@@ -548,8 +548,14 @@ def _is_gone(error: OSError) -> bool:
 
 def _xattrs(fd: int) -> dict[bytes, bytes]:
     """What travels in a layer: file capabilities and users' attributes, not the host's own."""
-    found = {}
-    for key in os.listxattr(fd):
+    found: dict[bytes, bytes] = {}
+    try:
+        keys = os.listxattr(fd)
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:  # not every file system has them
+            raise
+        return found
+    for key in keys:
         if key == "security.capability" or (
             key.startswith("user.") and not key.startswith("user.overlay.")
         ):

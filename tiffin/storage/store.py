@@ -7,6 +7,7 @@ import fcntl
 import os
 
 from tiffin.errors import EngineFailure
+from tiffin.kernel import syscalls
 from tiffin.storage.blobs import BlobStore
 from tiffin.storage.database import Database
 from tiffin.storage.snapshots import SnapshotStore
@@ -37,7 +38,7 @@ class Storage:
         os.makedirs(data_root, mode=0o710, exist_ok=True)
         for name in ("volumes", "containers"):
             os.makedirs(os.path.join(data_root, name), mode=0o710, exist_ok=True)
-        lock = _locked(os.path.join(data_root, "lock"))
+        lock = _locked(data_root)
         try:
             return cls(data_root, lock)
         except BaseException:
@@ -54,7 +55,31 @@ class Storage:
         self._lock = -1
 
 
-def _locked(path: str) -> int:
+def _locked(data_root: str) -> int:
+    """Raises EngineFailure. The lock of an engine that was killed is nobody's."""
+    path = os.path.join(data_root, "lock")
+    directory = os.open(data_root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)  # one at a time looks whether the other has ended
+        try:
+            return _lock(path)
+        except EngineFailure:
+            # A thread of it that hangs in the kernel holds the file, and with it the lock.
+            if not _holder_has_ended(path):
+                raise
+            os.unlink(path)
+            return _lock(path)
+    finally:
+        os.close(directory)
+
+
+def _holder_has_ended(path: str) -> bool:
+    with open(path, encoding="ascii", errors="replace") as file:
+        holder = file.read(32).strip()
+    return holder.isdecimal() and syscalls.has_ended(int(holder))
+
+
+def _lock(path: str) -> int:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
