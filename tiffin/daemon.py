@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import gc
 import logging
 import os
 import signal
@@ -61,6 +62,7 @@ async def run(options: DaemonOptions, argv: Sequence[str] = ()) -> None:
             "serving hosts=%s data_root=%s", ",".join(options.hosts), options.settings.data_root
         )
         await engine.serving()
+        gc.freeze()  # what is here now stays: no collection need look at it again
         _tell_ready()
         await stopping.wait()
         activation.notify(os.environ, "STOPPING=1")

@@ -22,7 +22,8 @@ from tests import busybox
 from tiffin.core.container import HostConfig
 from tiffin.core.image import ImageConfig, chain_id, decode_config, digest_of, encode
 from tiffin.core.workload import Attachment, Created, Exit, Workload
-from tiffin.engine.builds import BuildOptions, Builds
+from tiffin.engine.buildoptions import BuildOptions
+from tiffin.engine.builds import Builds
 from tiffin.engine.events import Events
 from tiffin.engine.idranges import IdRanges
 from tiffin.engine.leases import Leases

@@ -12,7 +12,7 @@ from tiffin.api.router import Route
 from tiffin.api.streams import progress
 from tiffin.core.container import HostConfig, Ulimit
 from tiffin.core.filters import parse_filters
-from tiffin.engine.builds import BuildOptions
+from tiffin.engine.buildoptions import BuildOptions
 from tiffin.errors import InvalidArgument, NotFound, Unsupported
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _PRUNE_FILTERS = (
 
 class BuildRoutes:
     def __init__(self, engine: Engine) -> None:
-        self._builds = engine.builds
+        self._engine = engine
 
     def routes(self) -> list[Route]:
         return [
@@ -38,13 +38,13 @@ class BuildRoutes:
 
     async def build(self, request: Request) -> Answer:
         options = read_options(request.query, request.header("x-registry-config"))
-        messages = self._builds.build(options, aiter(request.body))
+        messages = self._engine.builds.build(options, aiter(request.body))
         return await progress(messages, request.version)
 
     async def prune(self, request: Request) -> Answer:
         """All of the cache: none of it is in use between builds."""
         parse_filters(request.query.get("filters")).check(*_PRUNE_FILTERS)
-        deleted, reclaimed = await self._builds.prune()
+        deleted, reclaimed = await self._engine.builds.prune()
         return json_response({"CachesDeleted": deleted or None, "SpaceReclaimed": reclaimed})
 
     async def cancel(self, request: Request) -> Answer:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class ContainerFileRoutes:
     def __init__(self, engine: Engine) -> None:
         self._containers = engine.containers
-        self._builds = engine.builds
+        self._engine = engine
 
     def routes(self) -> list[Route]:
         one = "/containers/{id}"
@@ -74,7 +74,7 @@ class ContainerFileRoutes:
             author=query.get("author"),
             comment=query.get("comment"),
             pause=query.boolean("pause", default=True),
-            changes=self._builds.config_changes(query.all("changes"), document),
+            changes=self._engine.builds.config_changes(query.all("changes"), document),
         )
         return json_response({"Id": image_id}, status=201)
 

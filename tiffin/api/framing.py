@@ -7,9 +7,8 @@ after it: llhttp does not tell where it stopped. Bytes go in as they arrive, at 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import httptools
+import msgspec
 
 from tiffin.errors import NotFound
 
@@ -30,8 +29,7 @@ class MalformedRequest(Exception):
         self.status = status
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True):
     """A request without its body. `target` as it was sent; names of headers in lower case."""
 
     method: str

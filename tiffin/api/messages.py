@@ -6,7 +6,6 @@ A handler takes a Request and returns an Answer. It knows no sockets: a hijack i
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
@@ -75,16 +74,14 @@ class Body(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class HijackedConnection:
+class HijackedConnection(msgspec.Struct, frozen=True):
     """A client's connected socket that is ours alone now. Whoever holds it closes `descriptor`."""
 
     descriptor: int
     early: bytes  # input that came with the request
 
 
-@dataclass
-class Request:
+class Request(msgspec.Struct):
     method: str
     path: str
     query: Query
@@ -95,24 +92,22 @@ class Request:
     version: Version = NEWEST
     id: str = ""
     chunks: bool = True  # the client knows of chunked answers: HTTP/1.1
-    parameters: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, str] = msgspec.field(default_factory=dict)
 
     def header(self, name: str) -> str:
         return self.headers.get(name, "")
 
 
-@dataclass(frozen=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """A whole answer."""
 
     status: int = 200
     body: bytes = b""
     content_type: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Stream:
+class Stream(msgspec.Struct, frozen=True):
     """An answer whose headers are sent at once and whose chunks are flushed one by one.
 
     `failure` makes the last chunk out of an error that came after the headers; without it the
@@ -121,13 +116,12 @@ class Stream:
 
     chunks: AsyncIterator[bytes]
     content_type: str
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     failure: Callable[[BaseException], bytes] | None = None
     status: int = 200
 
 
-@dataclass(frozen=True)
-class Hijacked:
+class Hijacked(msgspec.Struct, frozen=True):
     """The handler took the connection; nothing is left to answer."""
 
 

@@ -13,8 +13,9 @@ import posixpath
 import re
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
 from urllib.parse import quote, unquote
+
+import msgspec
 
 from tiffin import __version__
 from tiffin.api.messages import Answer, Handler, Request, Response, error_response
@@ -29,8 +30,7 @@ _PLACEHOLDER = re.compile(r"\{(\w+)(\*?)\}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """`since`: the API version that brought it. `dies_with_client`: who leaves cancels it.
 
     `limits` says what of Docker's answer is not there (docs/compatibility.md).

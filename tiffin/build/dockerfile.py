@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from tiffin.build.durations import parse_duration
 from tiffin.build.expand import Dialect, expand_words
 from tiffin.build.instructions import (
     Arg,
@@ -37,6 +36,7 @@ from tiffin.build.instructions import (
     Volume,
     Workdir,
 )
+from tiffin.core.durations import parse_duration
 from tiffin.core.image import Healthcheck
 from tiffin.errors import InvalidArgument
 

@@ -19,7 +19,6 @@ from functools import singledispatch
 from msgspec.structs import replace as with_fields
 
 from tiffin.build.actions import Action, CopyFiles, MakeDirectory, RunCommand
-from tiffin.build.durations import format_duration
 from tiffin.build.expand import Dialect, expand, expand_words
 from tiffin.build.instructions import (
     Arg,
@@ -41,6 +40,7 @@ from tiffin.build.instructions import (
     Volume,
     Workdir,
 )
+from tiffin.core.durations import format_duration
 from tiffin.core.image import ContainerConfig, Healthcheck
 from tiffin.core.signals import parse_signal
 from tiffin.errors import InvalidArgument, Unsupported

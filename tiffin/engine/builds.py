@@ -12,7 +12,6 @@ import json
 import platform as machine_platform
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from tiffin.build.changes import parse_changes
@@ -23,7 +22,6 @@ from tiffin.build.host import Message
 from tiffin.build.plan import Plan, Request, make_plan
 from tiffin.build.selection import SourceTree
 from tiffin.build.solver import Progress, Solver
-from tiffin.core.container import HostConfig
 from tiffin.core.image import ContainerConfig, ImageConfig, Platform
 from tiffin.core.reference import parse as parse_reference
 from tiffin.core.timestamps import rfc3339
@@ -34,36 +32,16 @@ from tiffin.engine.buildhost import (
     StepSettings,
     Turns,
 )
+from tiffin.engine.buildoptions import BuildOptions
 from tiffin.engine.contexts import Receivers
 from tiffin.engine.events import Events
 from tiffin.engine.idranges import IdRanges
 from tiffin.engine.ports import ContainerRuntime
 from tiffin.engine.stepports import StepNetworks
 from tiffin.errors import InvalidArgument, Unsupported
-from tiffin.registry.credentials import AuthSource
 from tiffin.storage.store import Storage
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
-
-
-@dataclass(frozen=True)
-class BuildOptions:
-    """The query of POST /build, decoded. `host_config` is for RUN: network mode, limits, hosts."""
-
-    dockerfile: str = ""  # path in the context; "" is Dockerfile
-    dockerfile_text: bytes | None = None  # instead of a file in the context
-    tags: tuple[str, ...] = ()
-    build_args: Mapping[str, str | None] = field(default_factory=dict)  # None: not set after all
-    labels: Mapping[str, str] = field(default_factory=dict)
-    target: str = ""
-    platform: str = ""
-    no_cache: bool = False
-    pull: bool = False
-    quiet: bool = False
-    squash: bool = False
-    remote: str = ""
-    host_config: HostConfig = field(default_factory=HostConfig)
-    auth: AuthSource = None  # for pulls
 
 
 class BuildImages(BaseImages, Protocol):

@@ -19,9 +19,9 @@ from typing import NamedTuple
 
 import msgspec
 
-from tiffin.build.durations import format_duration
 from tiffin.core import health
 from tiffin.core.container import Container, Probe, Status
+from tiffin.core.durations import format_duration
 from tiffin.core.workload import Attachment
 from tiffin.engine.catalog import Catalog
 from tiffin.engine.events import Event, Events

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from fractions import Fraction
 
 _UNITS = {
     "ns": 1,
@@ -21,6 +20,8 @@ _LIMIT = 1 << 63
 
 def parse_duration(text: str) -> int:
     """Nanoseconds. Raises ValueError in Go's words."""
+    from fractions import Fraction  # noqa: PLC0415 - and decimal with it: who only writes pays nothing
+
     sign = -1 if text.startswith("-") else 1
     rest = text[1:] if text[:1] in ("+", "-") else text
     if rest == "0":

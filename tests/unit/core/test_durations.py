@@ -1,6 +1,6 @@
 import pytest
 
-from tiffin.build.durations import format_duration, parse_duration
+from tiffin.core.durations import format_duration, parse_duration
 
 
 @pytest.mark.parametrize(
