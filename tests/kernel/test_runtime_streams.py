@@ -451,15 +451,15 @@ def test_what_was_only_created_ends_with_the_daemon() -> None:
 async def _crash(bench: Bench) -> None:
     """As kill -9 of the daemon: every connection closed, the zygote dead, nothing said."""
     runtime = bench.runtime
-    for shim in runtime._shims.values():
+    for shim in runtime._shims._alive.values():
         shim.connection.on_event = lambda _message: None
         shim.exit = shim.exit or object()  # type: ignore[assignment]
         shim.connection.close()
-    assert runtime._zygote_process is not None
-    runtime._zygote_process.send_signal(signal.SIGKILL)
-    assert runtime._zygote is not None
-    runtime._zygote.close()
-    await asyncio.to_thread(runtime._zygote_process.wait)
+    assert runtime._zygote.process is not None
+    runtime._zygote.process.send_signal(signal.SIGKILL)
+    assert runtime._zygote.connection is not None
+    runtime._zygote.connection.close()
+    await asyncio.to_thread(runtime._zygote.process.wait)
 
 
 async def _readable(fd: int) -> None:
@@ -491,11 +491,11 @@ def test_a_container_whose_shim_is_killed_ends_and_is_told() -> None:
 
 def test_a_dead_zygote_is_replaced() -> None:
     async def act(bench: Bench) -> None:
-        assert bench.runtime._zygote_process is not None
-        bench.runtime._zygote_process.send_signal(signal.SIGKILL)
-        assert bench.runtime._zygote is not None
+        assert bench.runtime._zygote.process is not None
+        bench.runtime._zygote.process.send_signal(signal.SIGKILL)
+        assert bench.runtime._zygote.connection is not None
         async with asyncio.timeout(DEADLINE):
-            await bench.runtime._zygote.ended
+            await bench.runtime._zygote.connection.ended
         assert (await bench.run("true"))[0] == 0
 
     on_bench(act)

@@ -18,7 +18,7 @@ from tiffin.core.container import HostConfig
 from tiffin.core.workload import Attachment, Created, ExecProcess, Exit
 from tiffin.errors import Conflict, Unavailable
 from tiffin.kernel import syscalls
-from tiffin.runtime import client, connection
+from tiffin.runtime import client, connection, shims
 from tiffin.runtime.survivors import Process
 
 pytestmark = pytest.mark.root
@@ -157,7 +157,7 @@ def test_a_new_daemon_believes_the_record_of_a_shim_that_hangs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def act(bench: Bench) -> None:
-        monkeypatch.setattr(client, "HELLO_DEADLINE_SECONDS", 0.2)
+        monkeypatch.setattr(shims, "HELLO_DEADLINE_SECONDS", 0.2)
         workload = bench.workload("sleep", "1000")
         created = await bench.start(workload)
         await bench.runtime.close()
@@ -176,7 +176,7 @@ def test_what_ended_behind_a_hanging_shim_is_told_when_it_wakes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def act(bench: Bench) -> None:
-        monkeypatch.setattr(client, "HELLO_DEADLINE_SECONDS", 0.2)
+        monkeypatch.setattr(shims, "HELLO_DEADLINE_SECONDS", 0.2)
         workload = bench.workload("sh", "-c", "trap 'exit 7' TERM; echo up; sleep 1000 & wait")
         created = await bench.start(workload)
         peer = await bench.attach(workload)
@@ -280,8 +280,8 @@ def test_a_killed_zygote_is_replaced() -> None:
     async def act(bench: Bench) -> None:
         workload = bench.workload("sleep", "1000")
         created = await bench.start(workload)
-        assert bench.runtime._zygote_process is not None
-        bench.runtime._zygote_process.kill()
+        assert bench.runtime._zygote.process is not None
+        bench.runtime._zygote.process.kill()
         assert (await bench.run("echo", "hi"))[1] == "hi\n"
         assert Process(created.pid, created.start_ticks).is_alive()
 
@@ -290,8 +290,8 @@ def test_a_killed_zygote_is_replaced() -> None:
 
 def test_a_zygote_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     async def act(bench: Bench) -> None:
-        assert bench.runtime._zygote_process is not None
-        os.kill(bench.runtime._zygote_process.pid, signal.SIGSTOP)
+        assert bench.runtime._zygote.process is not None
+        os.kill(bench.runtime._zygote.process.pid, signal.SIGSTOP)
         monkeypatch.setattr(client, "CREATE_DEADLINE_SECONDS", 0.5)
         with pytest.raises(Unavailable):
             await bench.runtime.create(bench.workload("true"))

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import pytest
 
 from tests.kernel.runtime_bench import Bench, opened
-from tiffin.runtime import client, spec
+from tiffin.runtime import spec, zygoteclient
 
 _T = TypeVar("_T")
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -49,7 +49,7 @@ def _weakened(names: str) -> Iterator[None]:
         f"main({names!r}, int(sys.argv[2]))"
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(client, "_ZYGOTE", boot)
+        patch.setattr(zygoteclient, "BOOT", boot)
         yield
 
 

@@ -81,7 +81,7 @@ def test_a_range_that_is_forgotten_would_be_given_twice() -> None:
     that has been killed does not know what it gave.
 
     Defence: the range is in the container's record, and taken note of before the next one is given
-    (engine.supervisor); the allocator overlaps nothing, whatever the order.
+    (engine.recovery); the allocator overlaps nothing, whatever the order.
     Seen to fail: an allocator that is not told of what runs gives the same range again.
     """
     ranges = Ledger._new()
@@ -114,7 +114,7 @@ def test_many_containers_have_ranges_of_their_own_and_a_killed_daemon_loses_none
     meanwhile, and its successor starts more.
 
     Defence: as above; what has ended meanwhile is found to have ended, and gives its range back.
-    Seen to fail: with the note of what runs left out of the recovery (engine.supervisor), the new
+    Seen to fail: with the note of what runs left out of the recovery (engine.recovery), the new
     containers had the ranges of the old ones.
     """
     with LiveDaemon() as daemon:

@@ -16,7 +16,7 @@ from tiffin.core.container import HostConfig
 from tiffin.core.image import ContainerConfig
 from tiffin.errors import InvalidArgument
 from tiffin.kernel import cgroup
-from tiffin.runtime import capabilities, devices
+from tiffin.runtime import capabilities, devices, planning
 from tiffin.runtime.facts import HostFacts
 from tiffin.runtime.spec import validate
 
@@ -341,7 +341,10 @@ def test_the_plan_says_all_this_as_data() -> None:
     """Nothing of the above is added later: a plan can be printed and read."""
 
     async def attack(bench: Bench) -> str:
-        config = await bench.runtime._plan(bench.workload("true"))
+        runtime = bench.runtime
+        config = await planning.config_of(
+            bench.workload("true"), runtime.facts, runtime.programs, runtime.survivors.layout
+        )
         return json.dumps(config["linux"])
 
     planned = json.loads(outcome(attack))

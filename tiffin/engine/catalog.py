@@ -77,6 +77,12 @@ class Catalog:
     def lock(self, container_id: str) -> asyncio.Lock:
         return self._locks.of(container_id)
 
+    async def settled(self, reference: str) -> Container:
+        """The container with no change under way: who sees its output may be ahead of its start."""
+        container = self.get(reference)
+        async with self.lock(container.id):
+            return self.get(container.id)
+
     def claim_name(self, name: str, container_id: str) -> None:
         """Take the name in memory before anything is made. Raises Conflict in Docker's words."""
         holder = self._id_by_name.setdefault(name, container_id)

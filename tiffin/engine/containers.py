@@ -29,6 +29,8 @@ from tiffin.core.update import Update, updated
 from tiffin.core.workload import Attachment, ExitAnswer
 from tiffin.engine.attachments import network_of
 from tiffin.engine.catalog import Catalog
+from tiffin.engine.clients import EarlyClient
+from tiffin.engine.containerevents import emit_container
 from tiffin.engine.copying import Copying, PathStat
 from tiffin.engine.events import Events
 from tiffin.engine.images import Images
@@ -42,11 +44,7 @@ from tiffin.engine.psprogram import ask_ps
 from tiffin.engine.publishing import Publisher
 from tiffin.engine.settling import settle
 from tiffin.engine.statistics import Gauges
-from tiffin.engine.supervisor import (
-    EarlyClient,
-    Supervisor,
-    container_attributes,
-)
+from tiffin.engine.supervisor import Supervisor
 from tiffin.engine.top import Table, process_table
 from tiffin.engine.waiting import ExitResult
 from tiffin.errors import (
@@ -112,7 +110,7 @@ class Containers:
         self._copying = Copying(snapshots, directory)
         self.gauges = Gauges(catalog, runtime)
         self.defaults = ContainerDefaults()  # the daemon's, for whom the request says nothing
-        supervisor.remove_after_exit = self._auto_remove
+        supervisor.exits.remove = self._auto_remove
 
     # -- finding -----------------------------------------------------------------------------
 
@@ -244,7 +242,7 @@ class Containers:
         await self._supervisor.unpause(reference)
 
     def wait(self, reference: str, condition: str = "") -> asyncio.Future[ExitResult]:
-        return self._supervisor.wait(reference, condition)
+        return self._supervisor.clients.wait(reference, condition)
 
     async def answer_exit(
         self,
@@ -257,7 +255,7 @@ class Containers:
 
         `connection` is not the caller's any more.
         """
-        await self._supervisor.answer_exit(container_id, exited, connection, answer)
+        await self._supervisor.clients.answer_exit(container_id, exited, connection, answer)
 
     async def update(
         self, reference: str, wanted: Update, publishing: Publishing | None = None
@@ -331,19 +329,14 @@ class Containers:
                 raise
             failpoints.reach("rename-row")
             self._catalog.release_name(old, container.id)
-        self._events.emit(
-            "container",
-            "rename",
-            container.id,
-            container_attributes(container) | {"oldName": "/" + old},
-        )
+        self._emit(container, "rename", oldName="/" + old)
 
     async def remove(self, reference: str, *, force: bool = False, volumes: bool = False) -> None:
         """Raises Conflict when it runs and `force` is not given."""
         container = self._catalog.get(reference)
         for last in (False, False, True):
             if force:
-                await self._supervisor.end_for_removal(container.id)
+                await self._supervisor.ending.for_removal(container.id)
             try:
                 # A client that goes away does not leave half a removal behind.
                 await asyncio.shield(self._remove(container.id, volumes=volumes))
@@ -366,7 +359,7 @@ class Containers:
         with suppress(TiffinError):  # the next check finds it
             await self._runtime.remove(container.id)
         failpoints.reach("remove-run-directory")
-        self._supervisor.clean_up_later(self._clean_up(container))
+        self._supervisor.tasks.finish(self._clean_up(container))
         self._processes.container_removed(container.id)
         if volumes:
             await self._mounting.remove_anonymous(container)
@@ -435,7 +428,7 @@ class Containers:
                 await self._runtime.attach(container.id, connection, attachment, early=early)
             else:
                 waiting = EarlyClient(os.dup(connection), attachment, early)
-                self._supervisor.hold_for_start(container.id, waiting)
+                self._supervisor.clients.hold_for_start(container.id, waiting)
         self._emit(container, "attach")
 
     async def resize(self, reference: str, rows: int, columns: int) -> None:
@@ -458,7 +451,7 @@ class Containers:
         self, container: Container, options: LogOptions
     ) -> AsyncIterator[LogBatch]:
         only = 0 if options.stdout and options.stderr else 1 if options.stdout else 2
-        finished = self._supervisor.until_ended(container.id) if options.follow else None
+        finished = self._supervisor.clients.until_ended(container.id) if options.follow else None
         kept = logdriver.file_settings(container.host_config.log_config)
         assert kept is not None
         lines = read_log(
@@ -577,13 +570,7 @@ class Containers:
             container_id=container.id,
             reference=named,
         )
-        self._events.emit(
-            "container",
-            "commit",
-            container.id,
-            container_attributes(container)
-            | {"comment": comment, "imageID": image_id, "imageRef": named},
-        )
+        self._emit(container, "commit", comment=comment, imageID=image_id, imageRef=named)
         return image_id
 
     async def _hold_still(self, container: Container, stack: AsyncExitStack) -> None:
@@ -601,5 +588,4 @@ class Containers:
             self._emit(container, "unpause")
 
     def _emit(self, container: Container, action: str, **more: str) -> None:
-        attributes = container_attributes(container) | more
-        self._events.emit("container", action, container.id, attributes)
+        emit_container(self._events, container, action, **more)

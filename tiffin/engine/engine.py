@@ -167,7 +167,7 @@ class Engine:
         probes = ExecProbes(self.processes, self.runtime)
         self._health = HealthChecks(catalog, events, probes.run)
         self._closing.push_async_callback(self._health.close)
-        self._unhealthy = UnhealthyRestarts(catalog, events, supervisor.end_unhealthy)
+        self._unhealthy = UnhealthyRestarts(catalog, events, supervisor.ending.unhealthy)
         self._closing.push_async_callback(self._unhealthy.close)
         self._attachments, self._id_ranges = attachments, id_ranges
         self.check = self._make_check(rows, attachments, id_ranges)
@@ -208,18 +208,18 @@ class Engine:
         self.events.emit("daemon", "reload", self.settings.engine_id, attributes)
 
     async def _recover(self) -> None:
-        done = await self._supervisor.recover()
+        done = await self._supervisor.recoveries.all()
         await self._publisher.recover(self._catalog.live())
         self._health.resume()
         await self.check.start(done)
-        await self._supervisor.restart_policies()
+        self._supervisor.restarts.with_daemon()
         self._unhealthy.resume()
 
     def _make_check(self, rows: Rows, attachments: Attachments, id_ranges: IdRanges) -> Check:
         roots = (os.path.join(self.settings.data_root, "snapshots"), self.settings.exec_root)
         running = RunningState(
             self._catalog,
-            self._supervisor,
+            self._supervisor.recoveries,
             self.runtime,
             attachments,
             id_ranges,

@@ -24,10 +24,10 @@ from tiffin.core.container import Container, Probe, Status
 from tiffin.core.durations import format_duration
 from tiffin.core.workload import Attachment
 from tiffin.engine.catalog import Catalog
+from tiffin.engine.containerevents import container_attributes
 from tiffin.engine.events import Event, Events
 from tiffin.engine.ports import ContainerRuntime
 from tiffin.engine.processes import ExecRequest, Processes
-from tiffin.engine.supervisor import container_attributes
 from tiffin.errors import TiffinError
 
 log = logging.getLogger(__name__)

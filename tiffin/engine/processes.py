@@ -14,11 +14,12 @@ from tiffin.core.lifecycle import Action
 from tiffin.core.merge import check_environment, merge_environment
 from tiffin.core.workload import Attachment, ExecProcess, Exit, KnownExec
 from tiffin.engine.catalog import Catalog
+from tiffin.engine.containerevents import container_attributes
 from tiffin.engine.events import Events
 from tiffin.engine.linking import linked_environment
 from tiffin.engine.naming import new_id
 from tiffin.engine.ports import ContainerRuntime
-from tiffin.engine.supervisor import Supervisor, container_attributes
+from tiffin.engine.supervisor import Supervisor
 from tiffin.errors import CannotStart, Conflict, InvalidArgument, NotFound
 from tiffin.kernel import failpoints
 
@@ -63,7 +64,6 @@ class Processes:
     ) -> None:
         self._catalog = catalog
         self._runtime = runtime
-        self._supervisor = supervisor
         self._events = events
         self._records: dict[str, ExecRecord] = {}
         self._endings: dict[str, asyncio.Future[int]] = {}
@@ -74,7 +74,7 @@ class Processes:
 
         Waits for a start under way: its output may be ahead of it.
         """
-        container = await self._supervisor.settled(reference)
+        container = await self._catalog.settled(reference)
         lifecycle.transition(container, Action.EXEC)
         if not request.cmd:
             raise InvalidArgument("No exec command specified")

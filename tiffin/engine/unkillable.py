@@ -9,11 +9,23 @@ from __future__ import annotations
 import contextlib
 import os
 
+from tiffin.engine.ports import ContainerRuntime
+from tiffin.errors import TiffinError
 from tiffin.kernel.syscalls import has_ended
 
-__all__ = ["has_ended", "words"]
+__all__ = ["has_ended", "named", "words"]
 
 _SHOWN = 3
+
+
+async def named(runtime: ContainerRuntime, container_id: str) -> str:
+    """A container's processes that no signal reaches, behind a colon; "" where there are none."""
+    try:
+        pids = await runtime.pids(container_id)
+    except (TiffinError, OSError):
+        return ""
+    found = words(pids)
+    return f": {found}" if found else ""
 
 
 def words(pids: list[int]) -> str:

@@ -18,6 +18,7 @@ import msgspec
 from tiffin.core.workload import Exit, KnownExec
 from tiffin.errors import InvalidArgument
 from tiffin.kernel import cgroup, syscalls
+from tiffin.runtime import programs
 from tiffin.runtime.connection import Connection
 from tiffin.runtime.messages import SHIM_NAME, Message
 
@@ -58,11 +59,12 @@ class Process(NamedTuple):
 
 
 class Survivors:
-    """Of one RUN_ROOT."""
+    """Of one RUN_ROOT and the cgroup that its containers' lie in."""
 
-    def __init__(self, run_root: str, layout: cgroup.Layout) -> None:
+    def __init__(self, run_root: str, cgroup_root: str) -> None:
         self._run_root = run_root
-        self._layout = layout
+        self._cgroup_root = cgroup_root
+        self.layout = cgroup.Layout(0, ())  # until the host is known
 
     def directory(self, container_id: str) -> str:
         if not container_id.isalnum():
@@ -86,6 +88,12 @@ class Survivors:
                     if root == self._run_root and is_container_id(container_id):
                         found[pid] = container_id
         return found
+
+    def end_shim(self, pid: int) -> None:
+        """With its container. Checked once more: by now the pid may be another's."""
+        if pid in self.shims():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def connect(self, container_id: str) -> Connection | None:
         """To a living shim's socket, by its directory: an address holds 108 bytes, a path more."""
@@ -132,10 +140,38 @@ class Survivors:
     def group_of(self, state: Message) -> cgroup.Cgroup | None:
         """Of a hello, or what state.json holds."""
         path = state.get("cgroup")
-        if not path or not isinstance(path, str) or not self._layout.version:
+        if not path or not isinstance(path, str) or not self.layout.version:
             return None
         names = tuple(state.get("controllers") or ()) or cgroup.BASE_CONTROLLERS
-        return cgroup.Cgroup(self._layout, path, names)
+        return cgroup.Cgroup(self.layout, path, names)
+
+    def cgroups(self) -> set[str]:
+        """Ids that have a cgroup below ours."""
+        found: set[str] = set()
+        for directory in self._root().directories() if self.layout.version else ():
+            with contextlib.suppress(OSError):
+                found.update(filter(is_container_id, os.listdir(directory)))
+        return found
+
+    def end_cgroup(self, container_id: str) -> None:
+        """With all that is in it. Raises OSError."""
+        path = f"{self._cgroup_root}/{container_id}"
+        group = cgroup.Cgroup(self.layout, path, self.layout.controllers)
+        # On v1 it is only where the container had limits.
+        present = [name for name in group.controllers if os.path.isdir(group.directory(name))]
+        group = cgroup.Cgroup(self.layout, path, tuple(present))
+        group.kill()
+        group.remove()
+
+    def remove_cgroup_root(self) -> None:
+        """Unless some live on in it."""
+        programs.remove_named(self._cgroup_root)
+        for directory in self._root().directories() if self.layout.version else ():
+            with contextlib.suppress(OSError):
+                os.rmdir(directory)
+
+    def _root(self) -> cgroup.Cgroup:
+        return cgroup.Cgroup(self.layout, self._cgroup_root, self.layout.controllers)
 
     def _read(self, container_id: str, name: str) -> dict[str, Any] | None:
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.engine.test_supervisor import ID, Scene, World
+from tests.unit.engine.world import ID, Scene, World
 from tiffin.core.container import HostConfig, PortBinding, PublishedPort
 from tiffin.core.publishing import Publishing, Removal
 from tiffin.engine.publishing import Publisher

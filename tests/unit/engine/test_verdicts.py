@@ -3,36 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 import pytest
 
-from tests.unit.engine.test_supervisor import ID, Scene, World
+from tests.unit.engine.world import ID, Play, World
 from tiffin.core.container import Health, HostConfig, RestartPolicy, State, Status
 from tiffin.core.image import Healthcheck
 from tiffin.core.verdict import By, Cause, Verdict
-from tiffin.engine.catalog import Catalog
 from tiffin.engine.unhealthy import UnhealthyRestarts
 from tiffin.errors import CannotStart
-
-
-@pytest.fixture
-def play(tmp_path: Path) -> Callable[[Scene], None]:
-    def run(scene: Scene) -> None:
-        async def whole() -> None:
-            world = World(tmp_path)
-            try:
-                async with asyncio.timeout(30):
-                    await scene(world)
-            finally:
-                await world.supervisor.close()
-                world.close()
-
-        asyncio.run(whole())
-
-    return run
 
 
 def verdict(world: World) -> Verdict:
@@ -41,7 +21,7 @@ def verdict(world: World) -> Verdict:
     return found
 
 
-def test_a_stop_and_a_kill_are_the_users(play: Callable[[Scene], None]) -> None:
+def test_a_stop_and_a_kill_are_the_users(play: Play) -> None:
     async def scene(world: World) -> None:
         await world.add()
         await world.supervisor.start("web")
@@ -58,7 +38,7 @@ def test_a_stop_and_a_kill_are_the_users(play: Callable[[Scene], None]) -> None:
 
 
 def test_who_does_not_stop_in_time_is_killed_and_that_is_told(
-    play: Callable[[Scene], None],
+    play: Play,
 ) -> None:
     async def scene(world: World) -> None:
         await world.add()
@@ -70,7 +50,7 @@ def test_who_does_not_stop_in_time_is_killed_and_that_is_told(
     play(scene)
 
 
-def test_a_signal_before_does_not_take_the_blame(play: Callable[[Scene], None]) -> None:
+def test_a_signal_before_does_not_take_the_blame(play: Play) -> None:
     async def scene(world: World) -> None:
         await world.add()
         world.runtime.ignores = {1}
@@ -84,7 +64,7 @@ def test_a_signal_before_does_not_take_the_blame(play: Callable[[Scene], None]) 
     play(scene)
 
 
-def test_a_failed_start_is_a_verdict_too(play: Callable[[Scene], None]) -> None:
+def test_a_failed_start_is_a_verdict_too(play: Play) -> None:
     async def scene(world: World) -> None:
         await world.add()
         world.runtime.fail["start"] = CannotStart("no such file", exit_code=127)
@@ -98,16 +78,7 @@ def test_a_failed_start_is_a_verdict_too(play: Callable[[Scene], None]) -> None:
     play(scene)
 
 
-async def new_daemon(world: World) -> None:
-    world.runtime._callbacks.clear()
-    await world.supervisor.close()
-    catalog = Catalog(world.rows)
-    await catalog.load()
-    world.catalog = catalog
-    world.supervisor = world.make_supervisor()
-
-
-def test_what_a_dead_daemon_had_asked_is_remembered(play: Callable[[Scene], None]) -> None:
+def test_what_a_dead_daemon_had_asked_is_remembered(play: Play) -> None:
     async def scene(world: World) -> None:
         await world.add()
         world.runtime.ignores = {15}
@@ -116,7 +87,7 @@ def test_what_a_dead_daemon_had_asked_is_remembered(play: Callable[[Scene], None
         while ("kill 15", ID) not in world.runtime.calls:
             await asyncio.sleep(0)
         stopping.cancel()
-        await new_daemon(world)
+        await world.new_daemon()
         world.runtime.end(ID, 143, 15)
         await world.settled(Status.EXITED)
         assert verdict(world).text == "stopped by the user (SIGTERM)"
@@ -124,19 +95,19 @@ def test_what_a_dead_daemon_had_asked_is_remembered(play: Callable[[Scene], None
     play(scene)
 
 
-def test_a_lost_end_says_why_nobody_saw_it(play: Callable[[Scene], None]) -> None:
+def test_a_lost_end_says_why_nobody_saw_it(play: Play) -> None:
     async def scene(world: World) -> None:
         container = await world.add()
         await world.supervisor.start("web")
         old = msgspec.structs.replace(world.state(), boot_id="another")
         await world.catalog.put_state(container, old)
-        await world.supervisor.recover()
+        await world.supervisor.recoveries.all()
         assert verdict(world).text == "nobody saw the end: the machine went down"
 
     play(scene)
 
 
-def test_a_start_by_hand_counts_its_restarts_anew(play: Callable[[Scene], None]) -> None:
+def test_a_start_by_hand_counts_its_restarts_anew(play: Play) -> None:
     async def scene(world: World) -> None:
         await world.add(HostConfig(restart_policy=RestartPolicy("on-failure", 1)))
         for _ in range(2):
@@ -152,24 +123,20 @@ def test_a_start_by_hand_counts_its_restarts_anew(play: Callable[[Scene], None])
 
 
 @pytest.mark.parametrize("ended", ["before", "meanwhile"])
-def test_a_new_daemon_goes_on_with_the_restart_policy(
-    play: Callable[[Scene], None], ended: str
-) -> None:
+def test_a_new_daemon_goes_on_with_the_restart_policy(play: Play, ended: str) -> None:
     async def scene(world: World) -> None:
         await world.add(HostConfig(restart_policy=RestartPolicy("on-failure", 3)))
         await world.supervisor.start("web")
         if ended == "before":
             world.runtime.end(ID, 7)
             await world.settled(Status.RESTARTING)
-        await new_daemon(world)
+        await world.new_daemon()
         world.runtime.end(ID, 7)
         # Nobody watched that one: the recovery finds what the shim has written.
-        world.runtime._callbacks.clear()
-        await world.supervisor.close()
-        world.supervisor = world.make_supervisor()
-        await world.supervisor.recover()
+        await world.new_daemon()
+        await world.supervisor.recoveries.all()
         assert (world.state().status, world.state().exit_code) == (Status.RESTARTING, 7)
-        await world.supervisor.restart_policies()
+        world.supervisor.restarts.with_daemon()
         await world.settled(Status.RUNNING)
         assert world.state().restart_count == 1
 
@@ -188,10 +155,10 @@ async def fall_ill(world: World) -> None:
 
 
 def test_who_turns_unhealthy_is_ended_and_started_again_while_it_may_be(
-    play: Callable[[Scene], None],
+    play: Play,
 ) -> None:
     async def scene(world: World) -> None:
-        restarts = UnhealthyRestarts(world.catalog, world.events, world.supervisor.end_unhealthy)
+        restarts = UnhealthyRestarts(world.catalog, world.events, world.supervisor.ending.unhealthy)
         await world.add(ON_UNHEALTHY, healthcheck=CHECK)
         await world.supervisor.start("web")
         first = world.state().pid
@@ -209,11 +176,11 @@ def test_who_turns_unhealthy_is_ended_and_started_again_while_it_may_be(
 
 
 def test_a_new_daemon_or_another_policy_finds_who_was_unhealthy_already(
-    play: Callable[[Scene], None],
+    play: Play,
 ) -> None:
     async def scene(world: World) -> None:
         await world.add(HostConfig(), healthcheck=CHECK)
-        restarts = UnhealthyRestarts(world.catalog, world.events, world.supervisor.end_unhealthy)
+        restarts = UnhealthyRestarts(world.catalog, world.events, world.supervisor.ending.unhealthy)
         await world.supervisor.start("web")
         await fall_ill(world)
         restarts.resume()
@@ -227,12 +194,12 @@ def test_a_new_daemon_or_another_policy_finds_who_was_unhealthy_already(
     play(scene)
 
 
-def test_a_stop_by_hand_beats_the_engines_own(play: Callable[[Scene], None]) -> None:
+def test_a_stop_by_hand_beats_the_engines_own(play: Play) -> None:
     async def scene(world: World) -> None:
         world.runtime.ignores = {15}
         await world.add(ON_UNHEALTHY, healthcheck=CHECK, stop_timeout=1000)
         await world.supervisor.start("web")
-        UnhealthyRestarts(world.catalog, world.events, world.supervisor.end_unhealthy)
+        UnhealthyRestarts(world.catalog, world.events, world.supervisor.ending.unhealthy)
         await fall_ill(world)
         while ("kill 15", ID) not in world.runtime.calls:
             await asyncio.sleep(0)

@@ -15,7 +15,7 @@ from tiffin.core.container import Container, Status
 from tiffin.engine.attachments import Attachments
 from tiffin.engine.catalog import Catalog
 from tiffin.engine.idranges import IdRanges
-from tiffin.engine.supervisor import Supervisor
+from tiffin.engine.recovery import Recoveries
 from tiffin.engine.upkeep.findings import Inspector, Leftover, Once
 from tiffin.kernel import mountinfo, mounts
 from tiffin.network.bridge import Bridge
@@ -28,7 +28,7 @@ class RunningState:
     def __init__(
         self,
         catalog: Catalog,
-        supervisor: Supervisor,
+        recoveries: Recoveries,
         runtime: Runtime,
         attachments: Attachments,
         id_ranges: IdRanges,
@@ -37,8 +37,9 @@ class RunningState:
     ) -> None:
         """`roots`: directories below which nothing is ever mounted."""
         self._catalog = catalog
-        self._supervisor = supervisor
+        self._recoveries = recoveries
         self._runtime = runtime
+        self._survivors = runtime.survivors
         self._attachments = attachments
         self._id_ranges = id_ranges
         self._bridge = bridge
@@ -60,7 +61,7 @@ class RunningState:
         for container in self._catalog.all():
             problem = self._problem(container)
             if problem:
-                again = partial(self._supervisor.recover_one, container)
+                again = partial(self._recoveries.one, container)
                 found.append(Leftover("container", container.name, problem, again))
         return found
 
@@ -76,13 +77,13 @@ class RunningState:
 
     async def run_directories(self) -> list[Leftover]:
         return [
-            Leftover("run directory", key, _NOBODYS, partial(self._supervisor.forget_run, key))
-            for key in await self._runtime.known()
+            Leftover("run directory", key, _NOBODYS, partial(self._recoveries.forget_run, key))
+            for key in await asyncio.to_thread(self._survivors.known)
             if not self._is_alive(key)
         ]
 
     async def shims(self) -> list[Leftover]:
-        shims = await asyncio.to_thread(self._runtime.shims)
+        shims = await asyncio.to_thread(self._survivors.shims)
         return [
             Leftover("shim", f"{pid} of {key}", _NOBODYS, partial(self._end_shim, pid))
             for pid, key in shims.items()
@@ -90,12 +91,14 @@ class RunningState:
         ]
 
     async def _end_shim(self, pid: int) -> None:
-        await asyncio.to_thread(self._runtime.end_shim, pid)
+        await asyncio.to_thread(self._survivors.end_shim, pid)
 
     async def cgroups(self) -> list[Leftover]:
-        names = await asyncio.to_thread(self._runtime.cgroups)
+        names = await asyncio.to_thread(self._survivors.cgroups)
         return [
-            Leftover("cgroup", name, _NOBODYS, partial(_in_thread, self._runtime.end_cgroup, name))
+            Leftover(
+                "cgroup", name, _NOBODYS, partial(_in_thread, self._survivors.end_cgroup, name)
+            )
             for name in sorted(names)
             if not self._is_alive(name)
         ]

@@ -1,0 +1,102 @@
+"""A new daemon over what the last one left, on fakes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.unit.engine.world import ID, Play, World
+from tiffin.core.container import (
+    Status,
+)
+from tiffin.errors import EngineFailure
+
+
+async def after_a_crash(world: World) -> None:
+    """A new daemon over what the last one left."""
+    await world.new_daemon()
+    await world.supervisor.recoveries.all()
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "status", "exit_code"),
+    [("runs", Status.RUNNING, 0), ("ended", Status.EXITED, 5), ("lost", Status.EXITED, 255)],
+)
+def test_a_new_daemon_makes_the_records_true(
+    play: Play, meanwhile: str, status: Status, exit_code: int
+) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        await world.supervisor.start("web")
+        await world.supervisor.close()
+        if meanwhile == "ended":
+            world.runtime._callbacks.clear()
+            world.runtime.end(ID, 5)
+        elif meanwhile == "lost":
+            world.runtime.alive.clear()
+        await after_a_crash(world)
+        await world.supervisor.recoveries.all()  # a second time changes nothing
+        assert (world.state().status, world.state().exit_code) == (status, exit_code)
+
+    play(scene)
+
+
+def test_what_another_boot_left_is_not_believed(play: Play) -> None:
+    async def scene(world: World) -> None:
+        container = await world.add()
+        await world.supervisor.start("web")
+        old = msgspec.structs.replace(world.state(), boot_id="another")
+        await world.catalog.put_state(container, old)
+        await world.supervisor.recoveries.all()
+        assert (world.state().status, world.state().exit_code) == (Status.EXITED, 255)
+
+    play(scene)
+
+
+def test_a_freeze_that_nobody_recorded_is_undone(play: Play) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        await world.supervisor.start("web")
+        world.runtime.frozen.add(ID)
+        await after_a_crash(world)
+        assert (world.state().status, world.runtime.frozen) == (Status.RUNNING, set())
+
+    play(scene)
+
+
+def test_a_thaw_that_nobody_recorded_is_seen(play: Play) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        await world.supervisor.start("web")
+        await world.supervisor.pause("web")
+        world.runtime.frozen.clear()
+        await after_a_crash(world)
+        assert world.state().status is Status.RUNNING
+
+    play(scene)
+
+
+def test_one_container_that_cannot_be_recovered_does_not_keep_the_others(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(world: World) -> None:
+        other = "cd" * 32
+        await world.add()
+        await world.add(name="db", key=other)
+        await world.supervisor.start("web")
+        await world.supervisor.start("db")
+        reconnect = world.runtime.reconnect
+
+        async def fails_for_one(container_id: str) -> Any:
+            if container_id == ID:
+                raise EngineFailure("no")
+            return await reconnect(container_id)
+
+        monkeypatch.setattr(world.runtime, "reconnect", fails_for_one)
+        world.runtime.alive.pop(other)
+        await after_a_crash(world)
+        assert world.catalog.get("db").state.status is Status.EXITED
+
+    play(scene)
