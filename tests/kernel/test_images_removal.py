@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import suppress
 
 import msgspec
 import pytest
@@ -91,6 +92,25 @@ def test_removing_the_only_name_removes_all(bench: Bench) -> None:
     assert removed == [{"Untagged": "busybox:latest"}, {"Deleted": BUSYBOX}, {"Deleted": layer}]
     assert bench.is_bare()
     assert [event.action for event in bench.told()][-2:] == ["untag", "delete"]
+
+
+def test_what_was_found_before_is_found_as_it_is_now(bench: Bench) -> None:
+    other = bench.make(files={"n": b"1"})
+    for name in ("busybox", SHORT, "moving"):
+        with suppress(NotFound):
+            bench.run(bench.images.get(name))
+
+    bench.run(bench.images.tag("busybox", "moving"))
+    assert bench.run(bench.images.get("moving")).id == BUSYBOX
+    assert bench.run(bench.images.get(SHORT)).tags == ("busybox:latest", "moving:latest")
+    bench.run(bench.images.tag(other, "moving"))
+    assert bench.run(bench.images.get("moving")).id == other
+    remove(bench, "moving")
+    remove(bench, "busybox")
+    for name in ("moving", "busybox", SHORT):
+        with pytest.raises(NotFound):
+            bench.run(bench.images.get(name))
+    assert not bench.run(bench.images.exists(BUSYBOX))
 
 
 def test_removing_one_of_two_names_untags(bench: Bench) -> None:

@@ -79,13 +79,23 @@ class ImageCatalog:
         self._storage = storage
         self._database = storage.database
         self._configs: dict[str, tuple[bytes, ImageConfig]] = {}
+        self._known: dict[str, tuple[int, Image]] = {}
+
+    def remembered(self, text: str) -> Image | None:
+        """What `get` gave for it, if that still holds. Asks no disk: for the loop."""
+        since, image = self._known.get(text, (-1, None))
+        return image if since == self._database.durable_writes else None
 
     def get(self, text: str) -> Image:
         """By name, name@digest, ID or unique start of an ID. Raises NotFound, InvalidArgument."""
+        since = self._database.durable_writes
         image_id = self.find_id_of(text)
         image = self.find(image_id) if image_id else None
         if image is None:
             raise NotFound(f"No such image: {self._shown(text)}")
+        if len(self._known) >= 512:
+            self._known.clear()
+        self._known[text] = self._known[image.id] = (since, image)
         return image
 
     def find(self, image_id: str) -> Image | None:

@@ -107,10 +107,15 @@ class Images:
 
     async def get(self, reference: str) -> Image:
         """By name, name@digest, ID or start of an ID. Raises NotFound, InvalidArgument."""
+        known = self._catalog.remembered(reference)
+        if known is not None:
+            return known
         return await asyncio.to_thread(self._catalog.get, reference)
 
     async def exists(self, image_id: str) -> bool:
         """By whole ID; cheaper than `get`, which reads the image's documents."""
+        if self._catalog.remembered(image_id):
+            return True
         row = await asyncio.to_thread(self._storage.database.find_image, image_id)
         return row is not None
 

@@ -80,6 +80,7 @@ class Database:
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self.settle: Callable[[], None] = lambda: None
         self._writes = 0  # since the last checkpoint
+        self.durable_writes = 0  # what was read of images, tags, ... holds until it changes
         self._headroom = Headroom(self._connection, path)
         with _as_failures("open"):
             self._connection.execute("PRAGMA journal_mode = WAL")
@@ -380,6 +381,7 @@ class Database:
                 self._with_headroom(lambda: self._execute_all(statements))
             finally:
                 if durable:
+                    self.durable_writes += 1
                     self._connection.execute("PRAGMA synchronous = NORMAL")
 
     def _execute_all(self, statements: Sequence[tuple[str, tuple[object, ...]]]) -> None:
