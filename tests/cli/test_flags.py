@@ -11,7 +11,7 @@ import pytest
 from tests.live import docker_cli_version
 from tiffin.cli import main
 from tiffin.cli.absent import ABSENT
-from tiffin.cli.main import COMMANDS, load
+from tiffin.cli.commands import COMMANDS, load
 
 pytestmark = pytest.mark.skipif(
     docker_cli_version() < (28,), reason="an older docker command line has other flags"

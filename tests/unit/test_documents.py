@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tiffin.cli.main import COMMANDS
+from tiffin.cli.commands import COMMANDS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PAGES = sorted(

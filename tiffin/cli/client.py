@@ -17,10 +17,10 @@ from tiffin.cli.jsontext import decode, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
-    from tiffin.cli.targeting import TlsFiles
+    from tiffin.cli.hosts import TlsFiles
 
     Query = Any  # None, or a dict: strings, or lists of them where a name comes repeatedly
 
@@ -153,22 +153,25 @@ class Response:
 
 
 class Client:
-    """Requests to the daemon at `host`; `version` is the API version they are made in."""
+    """Requests to the daemon at `host`; `version` is the API version they are made in.
+
+    `when_down` may start the daemon: it is called once, where nobody listens there.
+    """
 
     def __init__(
         self,
         host: str,
         *,
-        may_start: bool = False,
         tls: TlsFiles | None = None,
         context: str = "default",
+        when_down: Callable[[str], None] | None = None,
     ):
         self.host = host
         self.tls = tls
         self.context = context
         self.headers: Mapping[str, str] = {}  # of every request
         self.version = API_VERSION
-        self.may_start = may_start
+        self.when_down = when_down
         self._idle: Connection | None = None
 
     def request(
@@ -240,6 +243,12 @@ class Client:
         if _number(theirs) < _number(self.version):
             self.version = theirs
         return self.version
+
+    def again(self) -> Client:
+        """A client of the same daemon, for requests that come in the middle of another."""
+        other = Client(self.host, tls=self.tls, context=self.context)
+        other.version, other.headers = self.version, self.headers
+        return other
 
     def open(self) -> Connection:
         """A connection of its own, on which nothing was said yet."""
@@ -340,12 +349,10 @@ class Client:
         try:
             return Connection(self.host, self.tls)
         except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ECONNREFUSED) or not self.may_start:
+            if error.errno not in (errno.ENOENT, errno.ECONNREFUSED) or self.when_down is None:
                 raise self._unreachable(error) from error
-        self.may_start = False
-        from tiffin.cli.start_daemon import start_daemon
-
-        start_daemon(self.host)
+        start, self.when_down = self.when_down, None
+        start(self.host)
         return Connection(self.host)
 
     def _unreachable(self, error: OSError) -> CommandFailed:

@@ -7,12 +7,13 @@ import os
 from tiffin.cli.contextstore import ContextStore, check_name, endpoint_of
 from tiffin.cli.credentials import read_config, write_config
 from tiffin.cli.failures import CommandFailed
+from tiffin.cli.hosts import DEFAULT_CONTEXT
 from tiffin.cli.jsontext import encode
 from tiffin.cli.listing import FORMAT_HELP, show_list
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import complain, ellipsis, say
 from tiffin.cli.surroundings import environment, read_file
-from tiffin.cli.targeting import DEFAULT_CONTEXT, default_target
+from tiffin.cli.targeting import default_target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tiffin.cli.client import Client
-    from tiffin.cli.listing import Field, Record
+    from tiffin.cli.rows import Field, Record
 
     Document = dict[str, Any]
 
@@ -253,7 +254,7 @@ def _records(client: Client) -> list[Record]:
         except CommandFailed as error:
             record = _record({"Name": client.context}, client)
             found.append(record | {"Error": error.message})
-    from tiffin.cli.details import natural
+    from tiffin.cli.sorting import natural
 
     return sorted(found, key=lambda record: natural(record["Name"]))
 

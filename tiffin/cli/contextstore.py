@@ -10,9 +10,9 @@ import os
 import shutil
 
 from tiffin.cli.failures import CommandFailed
+from tiffin.cli.hosts import DEFAULT_HOST, Target, TlsFiles, whole_host
 from tiffin.cli.jsontext import decode, show
 from tiffin.cli.surroundings import config_directory, read_file
-from tiffin.cli.targeting import Target, TlsFiles, whole_host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class ContextStore:
 
     def names(self) -> list[str]:
         """All but `default`, sorted as people sort."""
-        from tiffin.cli.details import natural
+        from tiffin.cli.sorting import natural
 
         try:
             folders = os.listdir(f"{self.root}/meta")
@@ -121,11 +121,7 @@ class ContextStore:
         skip = bool(endpoint.get("SkipTLSVerify"))
         paths = [f"{folder}/{file}" if file in files else "" for file in TLS_FILES]
         tls = TlsFiles(*paths, verify=not skip) if files or skip else None
-        host = endpoint.get("Host") or ""
-        if not host:
-            from tiffin.cli.targeting import DEFAULT_HOST
-
-            host = DEFAULT_HOST
+        host = endpoint.get("Host") or DEFAULT_HOST
         return Target(whole_host(host), tls, named=True, context=name)
 
 

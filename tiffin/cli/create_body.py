@@ -6,14 +6,12 @@ Pure, but for the files that options name (`--env-file`, a seccomp profile), the
 
 from __future__ import annotations
 
-import posix
-
 from tiffin.cli.endpointwords import check_mac, endpoints
 from tiffin.cli.failures import WrongOption
 from tiffin.cli.optionchecks import check_pair
 from tiffin.cli.pairfiles import read_pairs
 from tiffin.cli.portwords import parse_expose, parse_ports
-from tiffin.cli.surroundings import environment, read_file
+from tiffin.cli.surroundings import absolute, environment, read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -319,18 +317,6 @@ def parse_binds(volumes: list[str]) -> list[str]:
             rest = text[len(source) :]
             binds.append((absolute(source) if source.startswith(".") else source) + rest)
     return binds
-
-
-def absolute(path: str) -> str:
-    """The path from the root, `.` and `..` resolved by their names alone."""
-    whole = path if path.startswith("/") else f"{posix.getcwd()}/{path}"
-    parts: list[str] = []
-    for part in whole.split("/"):
-        if part == "..":
-            del parts[-1:]
-        elif part not in ("", "."):
-            parts.append(part)
-    return "/" + "/".join(parts)
 
 
 def _is_cdi(text: str) -> bool:

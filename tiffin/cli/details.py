@@ -5,25 +5,12 @@ from __future__ import annotations
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import say, table
+from tiffin.cli.sorting import natural
 from tiffin.cli.targets import container_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tiffin.cli.client import Client
-
-
-def natural(text: str) -> list[tuple[int, int | str]]:
-    """A key that sorts `9` before `10`."""
-    found: list[tuple[int, int | str]] = []
-    position = 0
-    while position < len(text):
-        end = position + 1
-        digits = text[position].isdigit()
-        while end < len(text) and text[end].isdigit() == digits:
-            end += 1
-        found.append((0, int(text[position:end])) if digits else (1, text[position:end]))
-        position = end
-    return found
 
 
 def _place(binding: dict[str, str]) -> str:

@@ -11,7 +11,7 @@ from tiffin.cli.failures import CommandFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from tiffin.cli.targeting import TlsFiles
+    from tiffin.cli.hosts import TlsFiles
 
 
 def dial(host: str, tls: TlsFiles | None = None) -> _socket.socket:

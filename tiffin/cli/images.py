@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tiffin.cli.client import Client
-    from tiffin.cli.listing import Field, Record
+    from tiffin.cli.rows import Field, Record
 
 NONE = "<none>"
 COLUMNS = ("Repository", "Tag", "ID", "CreatedSince", "Size")

@@ -9,9 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    Record = dict[str, Any]
-    # A field's title in a table, and how it is read off a record (the bool: shortened).
-    Field = tuple[str, "Callable[[Record, bool], Any]"]
+    from tiffin.cli.rows import Field, Record
 
 
 FORMAT_HELP = """Format output using a custom template:

@@ -1,4 +1,4 @@
-"""The `tiffin` command: finds the verb in the table below, loads its module, runs it.
+"""The `tiffin` command: finds the verb, loads its module, runs it.
 
 A start of the CLI costs what it imports, so the hot commands import almost nothing: `posix` for
 `os`, `_signal` for `signal`, C parts for `json`, and no argparse, dataclasses, typing, re, socket.
@@ -18,147 +18,13 @@ from _signal import (  # type: ignore[import-not-found]
 )
 
 from tiffin.cli.client import Client
+from tiffin.cli.commands import COMMANDS, GROUPS, load
 from tiffin.cli.failures import CommandFailed, WrongUsage
-from tiffin.cli.options import Command, parse
+from tiffin.cli.options import parse
 from tiffin.cli.output import complain, write
 from tiffin.cli.preferences import fill_in, http_headers
 from tiffin.cli.surroundings import environment
 from tiffin.cli.targeting import context_name, find_target
-
-# What the user types -> module of tiffin.cli, and the Command in it.
-COMMANDS: dict[str, tuple[str, str]] = {
-    "run": ("run", "RUN"),
-    "create": ("run", "CREATE"),
-    "exec": ("execute", "EXEC"),
-    "ps": ("ps", "PS"),
-    "build": ("build", "BUILD"),
-    "pull": ("pull", "PULL"),
-    "push": ("pull", "PUSH"),
-    "images": ("images", "IMAGES"),
-    "login": ("login", "LOGIN"),
-    "logout": ("login", "LOGOUT"),
-    "version": ("version", "VERSION"),
-    "info": ("system", "INFO"),
-    "attach": ("attach", "ATTACH"),
-    "commit": ("snapshot", "COMMIT"),
-    "cp": ("archive", "CP"),
-    "daemon": ("start_daemon", "DAEMON"),
-    "diff": ("snapshot", "DIFF"),
-    "events": ("system", "EVENTS"),
-    "export": ("snapshot", "EXPORT"),
-    "history": ("images", "HISTORY"),
-    "import": ("save", "IMPORT"),
-    "inspect": ("inspect", "INSPECT"),
-    "kill": ("lifecycle", "KILL"),
-    "load": ("save", "LOAD"),
-    "logs": ("logs", "LOGS"),
-    "pause": ("lifecycle", "PAUSE"),
-    "port": ("details", "PORT"),
-    "rename": ("lifecycle", "RENAME"),
-    "restart": ("lifecycle", "RESTART"),
-    "search": ("search", "SEARCH"),
-    "rm": ("lifecycle", "RM"),
-    "rmi": ("images", "RMI"),
-    "save": ("save", "SAVE"),
-    "start": ("start", "START"),
-    "stats": ("stats", "STATS"),
-    "stop": ("lifecycle", "STOP"),
-    "tag": ("images", "TAG"),
-    "top": ("details", "TOP"),
-    "unpause": ("lifecycle", "UNPAUSE"),
-    "update": ("update", "UPDATE"),
-    "wait": ("lifecycle", "WAIT"),
-    "container attach": ("attach", "ATTACH"),
-    "container commit": ("snapshot", "COMMIT"),
-    "container cp": ("archive", "CP"),
-    "container create": ("run", "CREATE"),
-    "container diff": ("snapshot", "DIFF"),
-    "container exec": ("execute", "EXEC"),
-    "container export": ("snapshot", "EXPORT"),
-    "container inspect": ("inspect", "INSPECT_CONTAINER"),
-    "container kill": ("lifecycle", "KILL"),
-    "container logs": ("logs", "LOGS"),
-    "container ls": ("ps", "PS"),
-    "container list": ("ps", "PS"),
-    "container ps": ("ps", "PS"),
-    "container pause": ("lifecycle", "PAUSE"),
-    "container port": ("details", "PORT"),
-    "container prune": ("prune", "PRUNE_CONTAINERS"),
-    "container rename": ("lifecycle", "RENAME"),
-    "container restart": ("lifecycle", "RESTART"),
-    "container rm": ("lifecycle", "RM"),
-    "container remove": ("lifecycle", "RM"),
-    "container run": ("run", "RUN"),
-    "container start": ("start", "START"),
-    "container stats": ("stats", "STATS"),
-    "container stop": ("lifecycle", "STOP"),
-    "container top": ("details", "TOP"),
-    "container unpause": ("lifecycle", "UNPAUSE"),
-    "container update": ("update", "UPDATE"),
-    "container wait": ("lifecycle", "WAIT"),
-    "image build": ("build", "BUILD"),
-    "image history": ("images", "HISTORY"),
-    "image import": ("save", "IMPORT"),
-    "image inspect": ("inspect", "INSPECT_IMAGE"),
-    "image load": ("save", "LOAD"),
-    "image ls": ("images", "IMAGES"),
-    "image list": ("images", "IMAGES"),
-    "image prune": ("prune", "PRUNE_IMAGES"),
-    "image pull": ("pull", "PULL"),
-    "image push": ("pull", "PUSH"),
-    "image rm": ("images", "RMI"),
-    "image remove": ("images", "RMI"),
-    "image save": ("save", "SAVE"),
-    "image tag": ("images", "TAG"),
-    "volume create": ("volumes", "CREATE"),
-    "volume inspect": ("inspect", "INSPECT_VOLUME"),
-    "volume ls": ("volumes", "LIST"),
-    "volume list": ("volumes", "LIST"),
-    "volume prune": ("prune", "PRUNE_VOLUMES"),
-    "volume rm": ("volumes", "REMOVE"),
-    "volume remove": ("volumes", "REMOVE"),
-    "network connect": ("networks", "CONNECT"),
-    "network create": ("networks", "CREATE"),
-    "network disconnect": ("networks", "DISCONNECT"),
-    "network inspect": ("inspect", "INSPECT_NETWORK"),
-    "network ls": ("networks", "LIST"),
-    "network list": ("networks", "LIST"),
-    "network prune": ("prune", "PRUNE_NETWORKS"),
-    "network rm": ("networks", "REMOVE"),
-    "network remove": ("networks", "REMOVE"),
-    "system check": ("upkeep", "CHECK"),
-    "context create": ("contexts", "CREATE"),
-    "context export": ("contexts", "EXPORT"),
-    "context import": ("contexts", "IMPORT"),
-    "context inspect": ("contexts", "INSPECT"),
-    "context ls": ("contexts", "LIST"),
-    "context list": ("contexts", "LIST"),
-    "context rm": ("contexts", "REMOVE"),
-    "context remove": ("contexts", "REMOVE"),
-    "context show": ("contexts", "SHOW"),
-    "context update": ("contexts", "UPDATE"),
-    "context use": ("contexts", "USE"),
-    "system df": ("usage", "DF"),
-    "system dial-stdio": ("dialstdio", "DIAL_STDIO"),
-    "system events": ("system", "EVENTS"),
-    "system info": ("system", "INFO"),
-    "system install": ("install", "INSTALL"),
-    "system ping": ("system", "PING"),
-    "system uninstall": ("install", "UNINSTALL"),
-    "system prune": ("prune", "PRUNE_SYSTEM"),
-    "builder build": ("build", "BUILD"),
-    "builder prune": ("prune", "PRUNE_BUILDER"),
-}
-
-GROUPS: dict[str, str] = {
-    "builder": "Manage builds",
-    "container": "Manage containers",
-    "context": "Manage contexts",
-    "image": "Manage images",
-    "network": "Manage networks",
-    "system": "Manage tiffin",
-    "volume": "Manage volumes",
-}
 
 _SWITCHES = {
     "-D": "debug",
@@ -248,17 +114,21 @@ def _client(name: str, settings: dict[str, str]) -> Client:
     if name.startswith("context "):  # works on contexts, and so also when the one in use is broken
         return Client(settings.get("host", ""), context=context_name(settings))
     target = find_target(settings)
-    client = Client(target.host, may_start=not target.named, tls=target.tls, context=target.context)
+    client = Client(
+        target.host,
+        tls=target.tls,
+        context=target.context,
+        when_down=None if target.named else _start_daemon,
+    )
     client.headers = http_headers()
     client.version = environment("DOCKER_API_VERSION") or client.version
     return client
 
 
-def load(name: str) -> Command:
-    module, attribute = COMMANDS[name]
-    loaded = __import__(f"tiffin.cli.{module}", fromlist=(attribute,))
-    found: Command = getattr(loaded, attribute)
-    return found
+def _start_daemon(host: str) -> None:
+    from tiffin.cli.start_daemon import start_daemon
+
+    start_daemon(host)
 
 
 def _global_options(words: list[str]) -> tuple[dict[str, str], list[str]]:

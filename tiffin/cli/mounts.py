@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tiffin.cli.create_body import absolute
 from tiffin.cli.options import to_bool
 from tiffin.cli.quantities import parse_size
+from tiffin.cli.surroundings import absolute
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tiffin.cli.client import quote
-from tiffin.cli.details import natural
 from tiffin.cli.failures import CommandFailed, DaemonAnswered
 from tiffin.cli.listing import (
     FORMAT_HELP,
@@ -16,13 +15,14 @@ from tiffin.cli.listing import (
 from tiffin.cli.optionchecks import check_label, check_link, check_pair
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import complain, say, short_id
+from tiffin.cli.sorting import natural
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from tiffin.cli.client import Client
-    from tiffin.cli.listing import Field, Record
+    from tiffin.cli.rows import Field, Record
 
 
 def identity(record: Record, short: bool) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from tiffin.cli.commands import COMMANDS, GROUPS, load
 from tiffin.cli.failures import WrongUsage
 from tiffin.cli.help import columns, command_help
-from tiffin.cli.main import COMMANDS, GROUPS, load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tiffin.cli.client import Client
-    from tiffin.cli.listing import Field, Record
+    from tiffin.cli.rows import Field, Record
 
 COLUMNS = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
 _VERDICT_WIDTH = 60

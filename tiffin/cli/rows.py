@@ -6,9 +6,12 @@ from tiffin.cli.templatevalues import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
-    from tiffin.cli.listing import Field, Record
+    Record = dict[str, Any]
+    # A field's title in a table, and how it is read off a record (the bool: shortened).
+    Field = tuple[str, "Callable[[Record, bool], Any]"]
 
 # Fields that Docker does not have: for templates that name them, not for `json .`.
 OURS = ("Verdict",)

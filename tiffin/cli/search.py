@@ -9,7 +9,7 @@ from tiffin.cli.output import ellipsis
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tiffin.cli.client import Client
-    from tiffin.cli.listing import Field, Record
+    from tiffin.cli.rows import Field, Record
 
 _COLUMNS = ("Name", "Description", "StarCount", "IsOfficial")
 

@@ -32,14 +32,9 @@ def forward_signals(client: Client, container: str) -> None:
             if asked == _PATIENCE:  # the container does not care: its user has said so often enough
                 complain("\ngot 3 SIGTERM/SIGINTs, forcefully exiting")
                 raise SystemExit(1)
-        # A connection of its own: the signal may come in the middle of another request.
-        from tiffin.cli.client import Client as OtherClient
-
-        other = OtherClient(client.host, tls=client.tls)
-        other.version, other.headers = client.version, client.headers
         try:
             path = f"/containers/{container}/kill"
-            other.request("POST", path, {"signal": names[number]}).read()
+            client.again().request("POST", path, {"signal": names[number]}).read()
         except (CommandFailed, OSError):
             pass  # it is not running yet, or no more
 

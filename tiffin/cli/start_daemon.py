@@ -67,10 +67,10 @@ def _make_directory(path: str, mode: int) -> None:
 
 
 def _answers(host: str) -> bool:
-    from tiffin.cli.client import Connection
+    from tiffin.cli.dialing import dial
 
     try:
-        Connection(host).close()
+        dial(host).close()
     except OSError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""What is around a command: variables of the environment, and files that are read whole."""
+"""What is around a command: variables of the environment, directories, files read whole."""
 
 from __future__ import annotations
 
@@ -19,6 +19,18 @@ def environment(name: str) -> str | None:
 def read_file(path: str) -> bytes:
     with open(path, "rb") as file:
         return file.read()
+
+
+def absolute(path: str) -> str:
+    """The path from the root, `.` and `..` resolved by their names alone."""
+    whole = path if path.startswith("/") else f"{posix.getcwd()}/{path}"
+    parts: list[str] = []
+    for part in whole.split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    return "/" + "/".join(parts)
 
 
 def config_directory() -> str:

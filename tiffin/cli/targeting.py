@@ -7,32 +7,8 @@ context `default` is what the environment says, or else our own daemon here.
 from __future__ import annotations
 
 from tiffin.cli.failures import CommandFailed
+from tiffin.cli.hosts import DEFAULT_CONTEXT, DEFAULT_HOST, Target, TlsFiles, whole_host
 from tiffin.cli.surroundings import config_directory, config_document, environment
-
-DEFAULT_HOST = "unix:///run/tiffin/tiffin.sock"
-DEFAULT_CONTEXT = "default"
-
-
-class TlsFiles:
-    """How to prove who we are, and whether the daemon has to; "" where there is no such file."""
-
-    def __init__(self, ca: str, certificate: str, key: str, *, verify: bool):
-        self.ca = ca
-        self.certificate = certificate
-        self.key = key
-        self.verify = verify
-
-
-class Target:
-    """`named`: somebody chose it, so that we do not start a daemon for it."""
-
-    def __init__(
-        self, host: str, tls: TlsFiles | None, *, named: bool, context: str = DEFAULT_CONTEXT
-    ):
-        self.host = host
-        self.tls = tls
-        self.named = named
-        self.context = context
 
 
 def context_name(settings: dict[str, str]) -> str:
@@ -69,12 +45,6 @@ def default_target(settings: dict[str, str]) -> Target:
     named = settings.get("host") or _environment_host()
     host = whole_host(named) if named else DEFAULT_HOST
     return Target(host, _tls(settings, host), named=bool(named))
-
-
-def whole_host(host: str) -> str:
-    if host.startswith("/"):
-        return f"unix://{host}"
-    return host if "://" in host else f"tcp://{host}"
 
 
 def _tls(settings: dict[str, str], host: str) -> TlsFiles | None:

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
 
-    from tiffin.cli.targeting import TlsFiles
+    from tiffin.cli.hosts import TlsFiles
 
 PIECE = 65536
 

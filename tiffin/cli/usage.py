@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tiffin.cli.client import Client
-    from tiffin.cli.listing import Field, Record
+    from tiffin.cli.rows import Field, Record
 
 _COLUMNS = ("Type", "TotalCount", "Active", "Size", "Reclaimable")
 _TITLES = ("TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tiffin.cli.client import quote
-from tiffin.cli.details import natural
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.listing import (
     FORMAT_HELP,
@@ -16,12 +15,13 @@ from tiffin.cli.listing import (
 from tiffin.cli.optionchecks import check_label, check_pair
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import human_size, say
+from tiffin.cli.sorting import natural
 from tiffin.cli.targets import one_by_one
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tiffin.cli.client import Client
-    from tiffin.cli.listing import Field, Record
+    from tiffin.cli.rows import Field, Record
 
 
 def _usage(record: Record, key: str) -> int | None:

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiffin.cli.create_body import absolute, parse_binds, parse_device
+from tiffin.cli.create_body import parse_binds, parse_device
 from tiffin.cli.failures import WrongOption
 from tiffin.cli.mounts import parse_mount, parse_network, split_fields
 from tiffin.cli.pairfiles import read_pairs
 from tiffin.cli.portwords import parse_ports
+from tiffin.cli.surroundings import absolute
 
 
 @pytest.mark.parametrize(

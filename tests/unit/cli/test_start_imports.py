@@ -8,13 +8,13 @@ import sys
 
 import pytest
 
-from tiffin.cli.main import COMMANDS
+from tiffin.cli.commands import COMMANDS
 
 ROOT = os.path.join(os.path.dirname(__file__), "..", "..", "..")
 PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from tiffin.cli.main import load
+from tiffin.cli.commands import load
 load(sys.argv[2])
 print(*sorted(sys.modules))
 """
@@ -48,7 +48,7 @@ def test_a_hot_command_imports_almost_nothing(name: str) -> None:
 def test_every_command_in_the_table_exists_and_has_a_summary() -> None:
     program = (
         "import sys\nsys.path.insert(0, sys.argv[1])\n"
-        "from tiffin.cli.main import COMMANDS, load\n"
+        "from tiffin.cli.commands import COMMANDS, load\n"
         "print(sum(bool(load(name).summary) for name in COMMANDS))"
     )
     done = subprocess.run(
