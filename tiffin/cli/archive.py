@@ -10,8 +10,9 @@ from tiffin.cli.failures import CommandFailed, DaemonAnswered
 from tiffin.cli.files import read_pieces
 from tiffin.cli.jsontext import decode
 from tiffin.cli.options import Arguments, Command
-from tiffin.cli.output import STDOUT, complain, human_size, is_terminal, write
+from tiffin.cli.output import STDOUT, complain, is_terminal, write
 from tiffin.cli.targets import container_path
+from tiffin.cli.wording import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

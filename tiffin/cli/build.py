@@ -12,10 +12,11 @@ from tiffin.cli.jsontext import encode
 from tiffin.cli.names import parse_name
 from tiffin.cli.optionchecks import check_env, check_extra_host, check_label, check_pair
 from tiffin.cli.options import Arguments, Command
-from tiffin.cli.output import STDERR, STDOUT, human_size, is_terminal, write
+from tiffin.cli.output import STDERR, STDOUT, is_terminal, write
 from tiffin.cli.progress import show_progress
 from tiffin.cli.quantities import parse_size, parse_swap, parse_ulimit
 from tiffin.cli.surroundings import environment
+from tiffin.cli.wording import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ from tiffin.cli.hosts import DEFAULT_CONTEXT
 from tiffin.cli.jsontext import encode
 from tiffin.cli.listing import FORMAT_HELP, show_list
 from tiffin.cli.options import Arguments, Command
-from tiffin.cli.output import complain, ellipsis, say
+from tiffin.cli.output import complain, say
 from tiffin.cli.surroundings import environment, read_file
 from tiffin.cli.targeting import default_target
+from tiffin.cli.wording import ellipsis
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

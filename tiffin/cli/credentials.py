@@ -5,7 +5,8 @@ from __future__ import annotations
 import posix
 
 from tiffin.cli.failures import CommandFailed
-from tiffin.cli.jsontext import decode, encode, indent
+from tiffin.cli.jsonlayout import indent
+from tiffin.cli.jsontext import decode, encode
 from tiffin.cli.surroundings import config_directory, read_file
 
 TYPE_CHECKING = False

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.options import Arguments, Command
-from tiffin.cli.output import say, table
+from tiffin.cli.output import say
 from tiffin.cli.sorting import natural
+from tiffin.cli.tables import table
 from tiffin.cli.targets import container_path
 
 TYPE_CHECKING = False

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.jsontext import show
-from tiffin.cli.output import go_quote, say
+from tiffin.cli.output import say
 from tiffin.cli.templateparse import (
     TemplateError,
     line_of,
@@ -30,6 +30,7 @@ from tiffin.cli.templatevalues import (
     to_text,
     truth,
 )
+from tiffin.cli.wording import go_quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

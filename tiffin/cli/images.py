@@ -8,7 +8,8 @@ from tiffin.cli.client import quote
 from tiffin.cli.failures import CommandFailed, DaemonAnswered
 from tiffin.cli.listing import FORMAT_HELP, RAW, filters_query, parse_filter, show_ids, show_list
 from tiffin.cli.options import Arguments, Command
-from tiffin.cli.output import age, complain, ellipsis, human_size, say, short_id
+from tiffin.cli.output import complain, say
+from tiffin.cli.wording import age, ellipsis, human_size, short_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

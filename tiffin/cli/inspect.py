@@ -5,7 +5,8 @@ from __future__ import annotations
 from tiffin.cli.client import quote
 from tiffin.cli.failures import CommandFailed, DaemonAnswered, DaemonDown
 from tiffin.cli.images import image_path
-from tiffin.cli.jsontext import decode, indent_text
+from tiffin.cli.jsonlayout import indent_text
+from tiffin.cli.jsontext import decode
 from tiffin.cli.jsontext import show as compact
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import complain, say

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tiffin.cli.output import STDOUT, align, complain, fit, say, table, terminal_size, write
+from tiffin.cli.output import STDOUT, complain, say, terminal_size, write
+from tiffin.cli.tables import align, fit, table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from tiffin.cli.listing import (
 )
 from tiffin.cli.optionchecks import check_label, check_link, check_pair
 from tiffin.cli.options import Arguments, Command
-from tiffin.cli.output import complain, say, short_id
+from tiffin.cli.output import complain, say
 from tiffin.cli.sorting import natural
+from tiffin.cli.wording import short_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

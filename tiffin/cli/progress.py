@@ -6,7 +6,8 @@ The cursor moves only where somebody looks: on a pipe a message with numbers in 
 from __future__ import annotations
 
 from tiffin.cli.failures import CommandFailed
-from tiffin.cli.output import STDOUT, human_size, is_terminal, terminal_size, write
+from tiffin.cli.output import STDOUT, is_terminal, terminal_size, write
+from tiffin.cli.wording import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ import posix
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.listing import filters_query, parse_filter
 from tiffin.cli.options import Arguments, Command
-from tiffin.cli.output import STDIN, STDOUT, human_size, say, write
+from tiffin.cli.output import STDIN, STDOUT, say, write
 from tiffin.cli.quantities import parse_size
+from tiffin.cli.wording import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from tiffin.cli.listing import (
     warn_of_quiet,
 )
 from tiffin.cli.options import Arguments, Command
-from tiffin.cli.output import age, ellipsis, go_quote, human_size, short_id
+from tiffin.cli.wording import age, ellipsis, go_quote, human_size, short_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

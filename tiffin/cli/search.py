@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tiffin.cli.listing import FORMAT_HELP, filters_query, parse_filter, show_list
 from tiffin.cli.options import Arguments, Command
-from tiffin.cli.output import ellipsis
+from tiffin.cli.wording import ellipsis
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

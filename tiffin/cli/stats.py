@@ -5,8 +5,9 @@ from __future__ import annotations
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.listing import FORMAT_HELP, show_list
 from tiffin.cli.options import Arguments, Command
-from tiffin.cli.output import STDOUT, binary_size, human_size, is_terminal, short_id, write
+from tiffin.cli.output import STDOUT, is_terminal, write
 from tiffin.cli.targets import container_path
+from tiffin.cli.wording import binary_size, human_size, short_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from tiffin.cli.failures import CommandFailed
 from tiffin.cli.jsontext import show
 from tiffin.cli.listing import filters_query, parse_filter
 from tiffin.cli.options import Arguments, Command
-from tiffin.cli.output import binary_size, complain, say
+from tiffin.cli.output import complain, say
+from tiffin.cli.wording import binary_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ parentheses. A pipeline: ("pipe", variables, assigns, commands, at), a command (
 
 from __future__ import annotations
 
-from tiffin.cli.output import go_quote
+from tiffin.cli.wording import go_quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

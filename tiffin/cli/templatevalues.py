@@ -8,7 +8,7 @@ Functions raise ValueError with Go's words; whoever calls them says where.
 from __future__ import annotations
 
 from tiffin.cli.jsontext import show
-from tiffin.cli.output import go_quote
+from tiffin.cli.wording import go_quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

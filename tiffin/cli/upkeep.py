@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tiffin.cli.options import Arguments, Command
-from tiffin.cli.output import complain, say, table
+from tiffin.cli.output import complain, say
+from tiffin.cli.tables import table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

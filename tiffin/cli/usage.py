@@ -9,7 +9,8 @@ from tiffin.cli import ps as container_list
 from tiffin.cli import volumes as volume_list
 from tiffin.cli.listing import FORMAT_HELP, show_list
 from tiffin.cli.options import Arguments, Command
-from tiffin.cli.output import STDOUT, age, human_size, say, short_id, write
+from tiffin.cli.output import STDOUT, say, write
+from tiffin.cli.wording import age, human_size, short_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

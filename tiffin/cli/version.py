@@ -8,7 +8,8 @@ import sys
 from tiffin import __version__
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.options import Arguments, Command
-from tiffin.cli.output import align, say
+from tiffin.cli.output import say
+from tiffin.cli.tables import align
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from tiffin.cli.listing import (
 )
 from tiffin.cli.optionchecks import check_label, check_pair
 from tiffin.cli.options import Arguments, Command
-from tiffin.cli.output import human_size, say
+from tiffin.cli.output import say
 from tiffin.cli.sorting import natural
 from tiffin.cli.targets import one_by_one
+from tiffin.cli.wording import human_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

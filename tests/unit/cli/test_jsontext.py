@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiffin.cli.jsontext import decode, encode, indent, indent_text, show
+from tiffin.cli.jsonlayout import indent, indent_text
+from tiffin.cli.jsontext import decode, encode, show
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 TEXTS = st.text(alphabet=st.characters(exclude_categories=["Cs"]))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tiffin.cli.output import age, align, binary_size, ellipsis, fit, go_quote, human_size, table
+from tiffin.cli.tables import align, fit, table
+from tiffin.cli.wording import age, binary_size, ellipsis, go_quote, human_size
 
 
 def test_columns_are_as_wide_as_their_widest_cell_and_three_apart() -> None:
