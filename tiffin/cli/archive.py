@@ -12,6 +12,7 @@ from tiffin.cli.jsontext import decode
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import STDOUT, complain, is_terminal, write
 from tiffin.cli.targets import container_path
+from tiffin.cli.uploading import upload
 from tiffin.cli.wording import human_size
 
 TYPE_CHECKING = False
@@ -173,7 +174,8 @@ def _put(
             counted[0] += len(piece)
             yield piece
 
-    client.upload(
+    upload(
+        client,
         "PUT",
         container_path(container, "archive"),
         query,

@@ -16,6 +16,7 @@ from tiffin.cli.output import STDERR, STDOUT, is_terminal, write
 from tiffin.cli.progress import show_progress
 from tiffin.cli.quantities import parse_size, parse_swap, parse_ulimit
 from tiffin.cli.surroundings import environment
+from tiffin.cli.uploading import upload
 from tiffin.cli.wording import human_size
 
 TYPE_CHECKING = False
@@ -70,7 +71,7 @@ def _send(
     body = _counted(pieces, shown)
     if arguments.flag("compress"):
         body = _compressed(body)
-    answer = client.upload("POST", "/build", query, body, headers)
+    answer = upload(client, "POST", "/build", query, body, headers)
     results: list[str] = []
     quietly: list[str] = []
     messages = answer.documents()

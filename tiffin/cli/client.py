@@ -17,7 +17,7 @@ from tiffin.cli.jsontext import decode, encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
     from tiffin.cli.hosts import TlsFiles
@@ -201,30 +201,6 @@ class Client:
         answer = self.request("POST", path, query, body).read()
         return decode(answer) if answer.strip() else None
 
-    def upload(
-        self,
-        method: str,
-        path: str,
-        query: Query,
-        pieces: Iterable[bytes],
-        headers: Mapping[str, str],
-    ) -> Response:
-        """Sends a body whose length nobody knows. It goes out once, so the version is asked first.
-
-        The daemon may answer and hang up before it has read everything: its answer counts.
-        """
-        self.negotiate()
-        connection = self._open()
-        connection.send(
-            self._head(method, path, query, {**headers, "Transfer-Encoding": "chunked"})
-        )
-        for piece in pieces:
-            if piece and not _push(connection, b"%x\r\n%b\r\n" % (len(piece), piece)):
-                break
-        else:
-            _push(connection, b"0\r\n\r\n")
-        return self._checked(self._answer(connection, method))
-
     def hijack(self, path: str, query: Query = None, body: Any = None) -> Connection:
         """A connection that is a plain stream from here on, both ways."""
         headers = {"Connection": "Upgrade", "Upgrade": "tcp"}
@@ -250,14 +226,17 @@ class Client:
         other.version, other.headers = self.version, self.headers
         return other
 
-    def open(self) -> Connection:
-        """A connection of its own, on which nothing was said yet."""
-        return self._open()
-
-    def ask(self, method: str, path: str, query: Query = None) -> Connection:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        query: Query = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Connection:
         """Sends a request on a connection of its own, and leaves the answer there to be read."""
-        connection = self._open()
-        connection.send(self._head(method, path, query, {"Content-Length": "0"}))
+        connection = self.open()
+        fields = headers or {"Content-Length": "0"}
+        connection.send(self._head(method, path, query, fields))
         return connection
 
     def answer(self, connection: Connection, method: str) -> Response:
@@ -281,7 +260,7 @@ class Client:
         elif body is None and method in ("GET", "HEAD"):
             del fields["Content-Length"]
         message = self._head(method, path, query, fields, versioned=versioned) + data
-        connection, self._idle = self._idle or self._open(), None
+        connection, self._idle = self._idle or self.open(), None
         try:
             connection.send(message)
             return self._answer(connection, method)
@@ -291,7 +270,7 @@ class Client:
                 words = getattr(connection.socket, "failure", "") or words
                 raise CommandFailed(f"error during connect: {method} {path}: {words}") from error
             # The daemon closed a connection that idled: that says nothing about this request.
-            connection = self._open()
+            connection = self.open()
             connection.send(message)
             return self._answer(connection, method)
 
@@ -345,7 +324,8 @@ class Client:
             self._idle.close()
         self._idle = connection
 
-    def _open(self) -> Connection:
+    def open(self) -> Connection:
+        """A connection of its own, on which nothing was said yet."""
         try:
             return Connection(self.host, self.tls)
         except OSError as error:
@@ -362,34 +342,6 @@ class Client:
             "permission denied while trying to connect to the Docker daemon socket at "
             f"{self.host}: {posix.strerror(errno.EACCES).lower()}"
         )
-
-
-def _push(connection: Connection, data: bytes) -> bool:
-    """Sends all of `data`, and takes in meanwhile what the daemon says already.
-
-    False when the daemon wants no more of it.
-    """
-    view = memoryview(data)
-    flags = _socket.MSG_NOSIGNAL | _socket.MSG_DONTWAIT
-    try:
-        while view:
-            try:
-                view = view[connection.socket.send(view, flags) :]
-            except BlockingIOError:
-                if _wait(connection) and not connection.more():
-                    return False
-    except (BrokenPipeError, ConnectionResetError):
-        return False
-    return True
-
-
-def _wait(connection: Connection) -> bool:
-    """Until there is room to send, or something to read: then it is True."""
-    import select
-
-    poll = select.poll()
-    poll.register(connection.socket.fileno(), select.POLLIN | select.POLLOUT)
-    return any(events & ~select.POLLOUT for _, events in poll.poll())
 
 
 def _number(version: str) -> tuple[int, ...]:

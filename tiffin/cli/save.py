@@ -7,6 +7,7 @@ from tiffin.cli.files import open_input, read_pieces, save_stream
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import STDIN, STDOUT, is_terminal, write
 from tiffin.cli.progress import show_progress
+from tiffin.cli.uploading import upload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def load(client: Client, arguments: Arguments) -> None:
     query: dict[str, Any] = {"quiet": "1" if quiet else "0"}
     if arguments.text("platform"):
         query["platform"] = _platforms(arguments)
-    answer = client.upload(
+    answer = upload(
+        client,
         "POST",
         "/images/load",
         query,
@@ -69,7 +71,7 @@ def import_(client: Client, arguments: Arguments) -> None:
     else:
         descriptor = STDIN if source == "-" else open_input(source)
         headers = {"Content-Type": "text/plain"}
-        answer = client.upload("POST", "/images/create", query, read_pieces(descriptor), headers)
+        answer = upload(client, "POST", "/images/create", query, read_pieces(descriptor), headers)
     show_progress(answer.documents())
 
 
