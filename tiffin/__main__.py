@@ -1,29 +1,21 @@
-"""`python -m tiffin`, and what the launcher runs: `python -I -S tiffin/__main__.py`.
-
-Without `site` there is no path to our own package yet; it is the directory above this file.
-"""
+"""`python -m tiffin`, and what the launcher runs without `site`, which knows no path to us yet."""
 
 import posix
 import sys
 
-_HERE = __file__ if __file__.startswith("/") else f"{posix.getcwd()}/{__file__}"
-_ROOT = _HERE.rpartition("/")[0].rpartition("/")[0]
+_ROOT = __file__.rpartition("/")[0].rpartition("/")[0]
 if _ROOT not in sys.path:
-    sys.path.insert(0, _ROOT)
-
-
-def _daemon() -> int:
-    from tiffin.daemon import main  # noqa: PLC0415
-
-    code = main(sys.argv[2:])
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return code or 0
+    sys.path.append(_ROOT)
 
 
 def _main() -> int:
     if sys.argv[1:2] == ["daemon"] and not sys.flags.no_site:
-        return _daemon()
+        from tiffin.daemon import main as serve  # noqa: PLC0415
+
+        code = serve(sys.argv[2:])
+        sys.stdout.flush()
+        sys.stderr.flush()
+        return code or 0
     from tiffin.cli.main import main  # noqa: PLC0415
 
     return main(sys.argv[1:])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tiffin.cli.attaching import Waiting, attach_query, converse, refuse_without_terminal
+from tiffin.cli.attaching import Waiting, attach_query, converse
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.options import Arguments, Command
-from tiffin.cli.output import STDOUT, is_terminal, terminal_size
+from tiffin.cli.output import STDOUT, is_terminal, refuse_without_terminal, terminal_size
 from tiffin.cli.streams import Detached
 from tiffin.cli.targets import container_path
 
@@ -37,7 +37,8 @@ def attach(client: Client, arguments: Arguments) -> int:
     identity, tty = container["Id"], bool(container["Config"].get("Tty"))
     waiting = Waiting(client, identity)
     use_stdin = not arguments.flag("no-stdin")
-    refuse_without_terminal(attach_stdin=use_stdin, tty=tty)
+    if use_stdin and tty:
+        refuse_without_terminal()
     stdin = use_stdin and bool(container["Config"].get("OpenStdin"))
     forwarding = arguments.flag("sig-proxy", default=True) and not tty
     if forwarding:

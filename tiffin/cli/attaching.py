@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiffin.cli.failures import CommandFailed
-from tiffin.cli.output import STDIN, complain, is_terminal
+from tiffin.cli.output import complain
 from tiffin.cli.streams import DETACH_KEYS, Escape, Frames, Plain, copy_streams, parse_keys
 
 TYPE_CHECKING = False
@@ -11,11 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tiffin.cli.client import Client, Connection, Response
-
-
-def refuse_without_terminal(*, attach_stdin: bool, tty: bool) -> None:
-    if attach_stdin and tty and not is_terminal(STDIN):
-        raise CommandFailed("the input device is not a TTY")
 
 
 def escape_for(keys: str) -> Escape:

@@ -10,8 +10,8 @@ from tiffin.cli.failures import CommandFailed
 from tiffin.cli.files import read_pieces
 from tiffin.cli.jsontext import encode
 from tiffin.cli.names import parse_name
-from tiffin.cli.optionchecks import check_env, check_extra_host, check_label, check_pair
-from tiffin.cli.options import Arguments, Command
+from tiffin.cli.optionchecks import check_env, check_extra_host, check_label
+from tiffin.cli.options import Arguments, Command, to_pair
 from tiffin.cli.output import STDERR, STDOUT, is_terminal, write
 from tiffin.cli.progress import show_progress
 from tiffin.cli.quantities import parse_size, parse_swap, parse_ulimit
@@ -218,7 +218,7 @@ def _documents(arguments: Arguments) -> dict[str, str]:
     found: dict[str, Any] = {
         "ulimits": [limits[name] for name in sorted(limits)],
         "buildargs": dict(_build_argument(text) for text in arguments.many("build-arg")),
-        "labels": dict(check_pair(text) for text in arguments.many("label")),
+        "labels": dict(to_pair(text) for text in arguments.many("label")),
         "cachefrom": [name for text in arguments.many("cache-from") for name in text.split(",")],
     }
     return {name: encode(value).decode() for name, value in found.items() if value}

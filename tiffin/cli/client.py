@@ -8,8 +8,6 @@ with a 400, and the request is sent once more in its version.
 from __future__ import annotations
 
 import _socket
-import errno
-import posix
 
 from tiffin.cli.dialing import dial
 from tiffin.cli.failures import CommandFailed, DaemonAnswered, DaemonDown
@@ -155,7 +153,8 @@ class Response:
 class Client:
     """Requests to the daemon at `host`; `version` is the API version they are made in.
 
-    `when_down` may start the daemon: it is called once, where nobody listens there.
+    `when_down` may start the daemon: it is called once, where nobody listens there. `meanwhile` is
+    called once, while the daemon works on the next request.
     """
 
     def __init__(
@@ -172,6 +171,7 @@ class Client:
         self.headers: Mapping[str, str] = {}  # of every request
         self.version = API_VERSION
         self.when_down = when_down
+        self.meanwhile: Callable[[], object] | None = None
         self._idle: Connection | None = None
 
     def request(
@@ -263,6 +263,9 @@ class Client:
         connection, self._idle = self._idle or self.open(), None
         try:
             connection.send(message)
+            if self.meanwhile is not None:
+                act, self.meanwhile = self.meanwhile, None
+                act()
             return self._answer(connection, method)
         except (OSError, CommandFailed) as error:
             if not connection.used or connection.received:
@@ -328,20 +331,19 @@ class Client:
         """A connection of its own, on which nothing was said yet."""
         try:
             return Connection(self.host, self.tls)
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            if self.when_down is None:
+                raise DaemonDown(self.host) from error
+        except PermissionError as error:
+            raise CommandFailed(
+                "permission denied while trying to connect to the Docker daemon socket at "
+                f"{self.host}: {(error.strerror or '').lower()}"
+            ) from error
         except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.ECONNREFUSED) or self.when_down is None:
-                raise self._unreachable(error) from error
+            raise DaemonDown(self.host) from error
         start, self.when_down = self.when_down, None
         start(self.host)
         return Connection(self.host)
-
-    def _unreachable(self, error: OSError) -> CommandFailed:
-        if error.errno != errno.EACCES:
-            return DaemonDown(self.host)
-        return CommandFailed(
-            "permission denied while trying to connect to the Docker daemon socket at "
-            f"{self.host}: {posix.strerror(errno.EACCES).lower()}"
-        )
 
 
 def _number(version: str) -> tuple[int, ...]:

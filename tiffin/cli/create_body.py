@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from tiffin.cli.endpointwords import check_mac, endpoints
 from tiffin.cli.failures import WrongOption
-from tiffin.cli.optionchecks import check_pair
-from tiffin.cli.pairfiles import read_pairs
-from tiffin.cli.portwords import parse_expose, parse_ports
-from tiffin.cli.surroundings import absolute, environment, read_file
+from tiffin.cli.options import to_pair
+from tiffin.cli.surroundings import absolute, environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,13 +25,22 @@ def create_body(arguments: Arguments, console: tuple[int, int]) -> dict[str, Any
     swappiness = arguments.number("memory-swappiness", -1)
     if not -1 <= swappiness <= 100:
         raise WrongOption(f"invalid value: {swappiness}. Valid memory swappiness range is 0-100")
-    ports, bindings = parse_ports(arguments.many("publish"))
-    for text in arguments.many("expose"):
-        ports |= {port: {} for port in parse_expose(text)}
+    ports, bindings = _ports(arguments)
     body = _config(arguments, ports)
     body["HostConfig"] = _host_config(arguments, bindings, console)
     body["NetworkingConfig"] = {"EndpointsConfig": endpoints(arguments)}
     return body
+
+
+def _ports(arguments: Arguments) -> tuple[dict[str, Any], dict[str, Any]]:
+    if not (arguments.given("publish") or arguments.given("expose")):
+        return {}, {}
+    from tiffin.cli.portwords import parse_expose, parse_ports
+
+    ports, bindings = parse_ports(arguments.many("publish"))
+    for text in arguments.many("expose"):
+        ports |= {port: {} for port in parse_expose(text)}
+    return ports, bindings
 
 
 def _config(arguments: Arguments, ports: dict[str, Any]) -> dict[str, Any]:
@@ -55,19 +62,22 @@ def _config(arguments: Arguments, ports: dict[str, Any]) -> dict[str, Any]:
         "Tty": arguments.flag("tty"),
         "OpenStdin": keep_stdin,
         "StdinOnce": keep_stdin and attach_stdin,
-        "Env": read_pairs(arguments.many("env-file"), arguments.many("env"), environment),
+        "Env": arguments.pairs("env", "env-file", environment),
         "Cmd": words or None,
     }
-    if health := _health(arguments):
-        body["Healthcheck"] = health
-    labels = read_pairs(arguments.many("label-file"), arguments.many("label"), None)
+    if any("health" in option for option in arguments.values):
+        from tiffin.cli.healthwords import parse_health
+
+        if health := parse_health(arguments):
+            body["Healthcheck"] = health
+    labels = arguments.pairs("label", "label-file", None)
     body |= {
         "Image": image,
         "Volumes": {text: {} for text in arguments.many("volume") if not _source_of(text)},
         "WorkingDir": arguments.text("workdir"),
         "Entrypoint": [arguments.text("entrypoint")] if arguments.given("entrypoint") else None,
         "OnBuild": None,
-        "Labels": dict(check_pair(text) for text in labels or ()),
+        "Labels": dict(to_pair(text) for text in labels or ()),
     }
     if arguments.given("stop-signal") and arguments.text("stop-signal"):
         body["StopSignal"] = arguments.text("stop-signal")
@@ -143,7 +153,7 @@ def _when_given(arguments: Arguments) -> dict[str, Any]:
 
 def _resources(arguments: Arguments) -> dict[str, Any]:
     number, many = arguments.number, arguments.many
-    memory_reservation = number("memory-reservation")
+    devices, requests = _devices(many("device"), many("gpus"))
     body = {
         "CpuShares": number("cpu-shares"),
         "Memory": number("memory"),
@@ -161,10 +171,10 @@ def _resources(arguments: Arguments) -> dict[str, Any]:
         "CpuRealtimeRuntime": number("cpu-rt-runtime"),
         "CpusetCpus": arguments.text("cpuset-cpus"),
         "CpusetMems": arguments.text("cpuset-mems"),
-        "Devices": [parse_device(text) for text in many("device") if not _is_cdi(text)],
+        "Devices": devices,
         "DeviceCgroupRules": many("device-cgroup-rule") or None,
-        "DeviceRequests": _device_requests(arguments),
-        "MemoryReservation": memory_reservation,
+        "DeviceRequests": requests,
+        "MemoryReservation": number("memory-reservation"),
         "MemorySwap": number("memory-swap"),
         "MemorySwappiness": number("memory-swappiness", -1),
         "OomKillDisable": arguments.flag("oom-kill-disable"),
@@ -178,6 +188,15 @@ def _resources(arguments: Arguments) -> dict[str, Any]:
     if arguments.given("kernel-memory"):
         body["KernelMemory"] = number("kernel-memory")
     return body
+
+
+def _devices(paths: list[str], gpus: list[Any]) -> tuple[list[Any], list[Any] | None]:
+    if not paths and not gpus:
+        return [], None
+    from tiffin.cli.devicewords import device_requests, is_cdi, parse_device
+
+    devices = [parse_device(text) for text in paths if not is_cdi(text)]
+    return devices, device_requests(paths, gpus)
 
 
 def _ulimits(limits: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -221,74 +240,25 @@ def parse_restart(text: str) -> dict[str, Any]:
     return {"Name": name, "MaximumRetryCount": number}
 
 
+def _security(options: list[str]) -> tuple[list[str] | None, bool]:
+    if not options:
+        return None, False
+    from tiffin.cli.securitywords import parse_security
+
+    return parse_security(options)
+
+
 def _log_options(arguments: Arguments) -> dict[str, str]:
     options = arguments.many("log-opt")
     if options and arguments.text("log-driver") == "none":
         raise WrongOption("invalid logging opts for driver none")
-    return dict(check_pair(text) for text in options)
+    return dict(to_pair(text) for text in options)
 
 
 def _storage_options(options: list[str]) -> dict[str, str]:
     if not all("=" in text for text in options):
         raise WrongOption("invalid storage option")
-    return dict(check_pair(text) for text in options)
-
-
-def _security(options: list[str]) -> tuple[list[str] | None, bool]:
-    """The options, a seccomp profile as its text; and whether system paths are unconfined."""
-    kept = [_security_option(text) for text in options if text != "systempaths=unconfined"]
-    return (kept if options else None), len(kept) != len(options)
-
-
-def _security_option(text: str) -> str:
-    name, found, value = text.partition("=")
-    if not found and name != "no-new-privileges":
-        name, found, value = text.partition(":")
-    if name == "no-new-privileges":
-        return text
-    if not found or not value:
-        raise WrongOption(f'Invalid --security-opt: "{text}"')
-    if name != "seccomp" or value in ("builtin", "unconfined"):
-        return text
-    from tiffin.cli.jsontext import decode, show
-
-    try:
-        profile = decode(read_file(value))
-    except OSError as error:
-        raise WrongOption(
-            f"opening seccomp profile ({value}) failed: "
-            f"open {value}: {(error.strerror or '').lower()}"
-        ) from error
-    except ValueError as error:
-        raise WrongOption(
-            f"compacting json for seccomp profile ({value}) failed: {error}"
-        ) from error
-    return f"seccomp={show(profile)}"
-
-
-def _health(arguments: Arguments) -> dict[str, Any]:
-    command = arguments.text("health-cmd")
-    spans = {
-        "Interval": arguments.number("health-interval"),
-        "Timeout": arguments.number("health-timeout"),
-        "StartPeriod": arguments.number("health-start-period"),
-        "StartInterval": arguments.number("health-start-interval"),
-        "Retries": arguments.number("health-retries"),
-    }
-    asked = bool(command) or any(spans.values())
-    if arguments.flag("no-healthcheck"):
-        if asked:
-            raise WrongOption("--no-healthcheck conflicts with --health-* options")
-        return {"Test": ["NONE"]}
-    options = ("interval", "timeout", "start-period", "start-interval", "retries")
-    for option, value in zip(options, spans.values(), strict=True):
-        if value < 0:
-            raise WrongOption(f"--health-{option} cannot be negative")
-    found: dict[str, Any] = {"Test": ["CMD-SHELL", command]} if command else {}
-    return found | {name: value for name, value in spans.items() if value} if asked else {}
-
-
-# -- volumes and devices -------------------------------------------------------------------------
+    return dict(to_pair(text) for text in options)
 
 
 def _sections(text: str) -> list[str]:
@@ -317,48 +287,3 @@ def parse_binds(volumes: list[str]) -> list[str]:
             rest = text[len(source) :]
             binds.append((absolute(source) if source.startswith(".") else source) + rest)
     return binds
-
-
-def _is_cdi(text: str) -> bool:
-    """`vendor.com/class=name`: a device of the Container Device Interface, no path."""
-    kind, equals, name = text.partition("=")
-    return bool(equals and name and not kind.startswith("/") and kind.count("/") == 1)
-
-
-def _device_requests(arguments: Arguments) -> list[Any] | None:
-    found = arguments.many("gpus")
-    names = [text for text in arguments.many("device") if _is_cdi(text)]
-    if names:
-        found.append(
-            {
-                "Driver": "cdi",
-                "Count": 0,
-                "DeviceIDs": names,
-                "Capabilities": None,
-                "Options": None,
-            }
-        )
-    return found or None
-
-
-def _is_device_mode(text: str) -> bool:
-    return bool(text) and not text.strip("rwm") and len(set(text)) == len(text)
-
-
-def parse_device(text: str) -> dict[str, str]:
-    """`/dev/sda[:/dev/xvda][:rwm]`."""
-    parts = text.split(":")
-    if len(parts) > 3 or not parts[0]:
-        raise WrongOption(f"bad format for path: {text}")
-    source, inside, mode = parts[0], parts[0], "rwm"
-    if len(parts) == 3:
-        inside, mode = parts[1], parts[2]
-        if not _is_device_mode(mode):
-            raise WrongOption(f"bad mode specified: {mode}")
-    elif len(parts) == 2 and _is_device_mode(parts[1]):
-        mode = parts[1]
-    elif len(parts) == 2:
-        inside = parts[1]
-    if not inside.startswith("/"):
-        raise WrongOption(f"{inside} is not an absolute path")
-    return {"PathOnHost": source, "PathInContainer": inside, "CgroupPermissions": mode}

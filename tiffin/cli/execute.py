@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from tiffin.cli.attaching import converse, refuse_without_terminal
 from tiffin.cli.failures import CommandFailed, DaemonDown, WrongOption
-from tiffin.cli.optionchecks import check_env
-from tiffin.cli.options import Arguments, Command
-from tiffin.cli.output import STDIN, STDOUT, is_terminal, terminal_size
-from tiffin.cli.pairfiles import read_pairs
-from tiffin.cli.streams import Detached
+from tiffin.cli.options import Arguments, Command, late
+from tiffin.cli.output import (
+    STDIN,
+    STDOUT,
+    is_terminal,
+    refuse_without_terminal,
+    terminal_size,
+)
 from tiffin.cli.surroundings import environment
 from tiffin.cli.targets import container_path
 
@@ -30,13 +32,17 @@ def exec_body(arguments: Arguments) -> dict[str, Any]:
         "AttachStdout": not detached,
         "Detach": detached,
         "DetachKeys": arguments.text("detach-keys"),
-        "Env": read_pairs(arguments.many("env-file"), arguments.many("env"), environment),
+        "Env": arguments.pairs("env", "env-file", environment),
         "WorkingDir": arguments.text("workdir"),
         "Cmd": arguments.words[1:],
     }
     if body["Tty"]:
         body["ConsoleSize"] = list(terminal_size(STDOUT))
     return body
+
+
+def _load_attaching() -> None:
+    import tiffin.cli.attaching  # noqa: F401
 
 
 def execute(client: Client, arguments: Arguments) -> int:
@@ -48,7 +54,9 @@ def execute(client: Client, arguments: Arguments) -> int:
     if body["AttachStdin"] and body["Tty"] and not is_terminal(STDIN):
         # A container that does not exist is the worse news, and an exec cannot be taken back.
         client.get(container_path(container, "json"))
-        refuse_without_terminal(attach_stdin=True, tty=True)
+        refuse_without_terminal()
+    if not arguments.flag("detach"):
+        client.meanwhile = _load_attaching
     identity = client.post(container_path(container, "exec"), None, body)["Id"]
     start: dict[str, Any] = {"Detach": arguments.flag("detach"), "Tty": body["Tty"]}
     if body["Tty"]:
@@ -56,6 +64,9 @@ def execute(client: Client, arguments: Arguments) -> int:
     if start["Detach"]:
         client.post(f"/exec/{identity}/start", None, start)
         return 0
+    from tiffin.cli.attaching import converse
+    from tiffin.cli.streams import Detached
+
     stream = client.hijack(f"/exec/{identity}/start", None, start)
 
     def follow() -> None:
@@ -96,6 +107,6 @@ EXEC = Command(
         ("workdir", "w", "string", "Working directory inside the container"),
     ),
     least=2,
-    checks={"env": check_env},
+    checks={"env": late("optionchecks:check_env")},
     interspersed=False,
 )

@@ -22,8 +22,7 @@ from tiffin.cli.commands import COMMANDS, GROUPS, load
 from tiffin.cli.failures import CommandFailed, WrongUsage
 from tiffin.cli.options import parse
 from tiffin.cli.output import complain, write
-from tiffin.cli.preferences import fill_in, http_headers
-from tiffin.cli.surroundings import environment
+from tiffin.cli.surroundings import config_document, environment
 from tiffin.cli.targeting import context_name, find_target
 
 _SWITCHES = {
@@ -106,7 +105,11 @@ def _run(words: list[str]) -> int:
         write(1, help_for(name, command).encode())
         return 0
     client = _client(name, settings)
-    fill_in(name, arguments, client.host)
+    if config_document() or environment("DOCKER_DEFAULT_PLATFORM"):
+        from tiffin.cli.preferences import fill_in, http_headers
+
+        client.headers = http_headers()
+        fill_in(name, arguments, client.host)
     return command.function(client, arguments) or 0
 
 
@@ -120,7 +123,6 @@ def _client(name: str, settings: dict[str, str]) -> Client:
         context=target.context,
         when_down=None if target.named else _start_daemon,
     )
-    client.headers = http_headers()
     client.version = environment("DOCKER_API_VERSION") or client.version
     return client
 

@@ -12,8 +12,8 @@ from tiffin.cli.listing import (
     show_ids,
     show_list,
 )
-from tiffin.cli.optionchecks import check_label, check_link, check_pair
-from tiffin.cli.options import Arguments, Command
+from tiffin.cli.optionchecks import check_label, check_link
+from tiffin.cli.options import Arguments, Command, to_pair
 from tiffin.cli.output import complain, say
 from tiffin.cli.sorting import natural
 from tiffin.cli.wording import short_id
@@ -94,7 +94,7 @@ def create(client: Client, arguments: Arguments) -> None:
         "ConfigOnly": arguments.flag("config-only"),
         "ConfigFrom": {"Network": text("config-from")} if text("config-from") else None,
         "Options": dict(arguments.many("opt")),
-        "Labels": dict(check_pair(each) for each in arguments.many("label")),
+        "Labels": dict(to_pair(each) for each in arguments.many("label")),
     }
     for option, key in (("ipv4", "EnableIPv4"), ("ipv6", "EnableIPv6")):
         if arguments.given(option):
@@ -171,7 +171,7 @@ def connect(client: Client, arguments: Arguments) -> None:
     }
     if arguments.many("link-local-ip"):
         addresses |= {"LinkLocalIPs": _several(arguments, "link-local-ip")}  # type: ignore[dict-item]
-    options = [check_pair(text) for text in _several(arguments, "driver-opt")]
+    options = [to_pair(text) for text in _several(arguments, "driver-opt")]
     endpoint = {
         "IPAMConfig": addresses,
         "Links": arguments.many("link") or None,
@@ -225,9 +225,9 @@ CREATE = Command(
     least=1,
     most=1,
     checks={
-        "aux-address": check_pair,
-        "ipam-opt": check_pair,
-        "opt": check_pair,
+        "aux-address": to_pair,
+        "ipam-opt": to_pair,
+        "opt": to_pair,
         "label": check_label,
     },
 )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from tiffin.cli import quantities
 from tiffin.cli.surroundings import environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
     from typing import Any
 
 _SYSCTLS = frozenset(
@@ -93,11 +91,6 @@ def check_sysctl(text: str) -> tuple[str, str]:
     return name, value
 
 
-def check_pair(text: str) -> tuple[str, str]:
-    name, _, value = text.partition("=")
-    return name, value
-
-
 def check_link(text: str) -> str:
     if not text:
         raise ValueError("empty string specified for links")
@@ -126,9 +119,11 @@ def check_weight(text: str) -> dict[str, object]:
 
 
 def check_bytes_rate(text: str) -> dict[str, object]:
+    from tiffin.cli.quantities import parse_size
+
     path, number = _device_value(text)
     try:
-        return {"Path": path, "Rate": quantities.parse_size(number)}
+        return {"Path": path, "Rate": parse_size(number)}
     except ValueError:
         raise ValueError(
             f"invalid rate for device: {text}. The correct format is "
@@ -156,54 +151,9 @@ def _device_value(text: str) -> tuple[str, str]:
     return path, value
 
 
-def check_gpus(text: str) -> dict[str, object]:
-    import tiffin.cli.mounts as words
-
-    return words.parse_gpus(text)
-
-
-def check_mount(text: str) -> dict[str, object]:
-    import tiffin.cli.mounts as words
-
-    return words.parse_mount(text)
-
-
 def check_network(text: str) -> dict[str, Any]:
     if "=" not in text:
         return {"name": text}
     import tiffin.cli.mounts as words
 
     return words.parse_network(text)
-
-
-CHECKS: Mapping[str, Callable[[str], object]] = {
-    "add-host": check_extra_host,
-    "annotation": check_pair,
-    "attach": check_attach,
-    "blkio-weight-device": check_weight,
-    "cpus": quantities.parse_cpus,
-    "device-cgroup-rule": check_device_rule,
-    "device-read-bps": check_bytes_rate,
-    "device-read-iops": check_operations_rate,
-    "device-write-bps": check_bytes_rate,
-    "device-write-iops": check_operations_rate,
-    "dns": check_address,
-    "dns-search": check_search,
-    "env": check_env,
-    "gpus": check_gpus,
-    "health-interval": quantities.parse_duration,
-    "health-start-interval": quantities.parse_duration,
-    "health-start-period": quantities.parse_duration,
-    "health-timeout": quantities.parse_duration,
-    "kernel-memory": quantities.parse_size,
-    "label": check_label,
-    "link": check_link,
-    "memory": quantities.parse_size,
-    "memory-reservation": quantities.parse_size,
-    "memory-swap": quantities.parse_swap,
-    "mount": check_mount,
-    "network": check_network,
-    "shm-size": quantities.parse_size,
-    "sysctl": check_sysctl,
-    "ulimit": quantities.parse_ulimit,
-}

@@ -51,6 +51,16 @@ class Arguments:
         """A list option's values in their order."""
         return list(self.values.get(name, ()))
 
+    def pairs(
+        self, option: str, files: str, find: Callable[[str], str | None] | None
+    ) -> list[str] | None:
+        """The lines of the `files`, then what `option` gave; `find` knows values for names."""
+        if not self.given(files):
+            return self.many(option) or None
+        from tiffin.cli.pairfiles import read_pairs
+
+        return read_pairs(self.many(files), self.many(option), find)
+
 
 class Command:
     """One verb: what it takes, and the function that does it."""
@@ -77,6 +87,16 @@ class Command:
         self.checks = checks or {}
         self.interspersed = interspersed
         self.details = details
+
+
+def late(place: str) -> Callable[[str], object]:
+    """The check `module:function` of tiffin.cli, loaded when a value is there to be checked."""
+
+    def check(text: str) -> object:
+        module, _, name = place.partition(":")
+        return getattr(__import__(f"tiffin.cli.{module}", fromlist=(name,)), name)(text)
+
+    return check
 
 
 def parse(name: str, command: Command, words: list[str]) -> Arguments | None:
@@ -220,6 +240,11 @@ def to_bool(text: str) -> bool:
     if text in _FALSE:
         return False
     raise ValueError(f'strconv.ParseBool: parsing "{text}": invalid syntax')
+
+
+def to_pair(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name, value
 
 
 def to_int(text: str) -> int:

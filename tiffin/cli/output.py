@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import posix
 
+from tiffin.cli.failures import CommandFailed
+
 STDIN, STDOUT, STDERR = 0, 1, 2
 
 
@@ -38,6 +40,12 @@ def complain(text: str) -> None:
 
 def is_terminal(descriptor: int) -> bool:
     return posix.isatty(descriptor)
+
+
+def refuse_without_terminal() -> None:
+    """Where a terminal of ours is to become the container's."""
+    if not is_terminal(STDIN):
+        raise CommandFailed("the input device is not a TTY")
 
 
 def terminal_size(descriptor: int) -> tuple[int, int]:

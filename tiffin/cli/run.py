@@ -6,10 +6,16 @@ import posix
 
 from tiffin.cli.create_body import create_body
 from tiffin.cli.failures import CommandFailed, DaemonAnswered, WrongOption
-from tiffin.cli.optionchecks import CHECKS
 from tiffin.cli.options import Arguments, Command
-from tiffin.cli.output import STDOUT, complain, is_terminal, say, terminal_size
-from tiffin.cli.run_options import CONTAINER_OPTIONS, RUN_OPTIONS
+from tiffin.cli.output import (
+    STDOUT,
+    complain,
+    is_terminal,
+    refuse_without_terminal,
+    say,
+    terminal_size,
+)
+from tiffin.cli.run_options import CHECKS, CONTAINER_OPTIONS, RUN_OPTIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,9 +55,9 @@ def run(client: Client, arguments: Arguments) -> int:
         for name in ("AttachStdin", "AttachStdout", "AttachStderr", "StdinOnce"):
             body[name] = False
     else:
-        from tiffin.cli.attaching import refuse_without_terminal
-
-        refuse_without_terminal(attach_stdin=body["AttachStdin"], tty=body["Tty"])
+        if body["AttachStdin"] and body["Tty"]:
+            refuse_without_terminal()
+        client.meanwhile = _load_attaching
     try:
         container = create_container(client, arguments, body)
     except CommandFailed as error:
@@ -64,6 +70,11 @@ def run(client: Client, arguments: Arguments) -> int:
     except CommandFailed as error:
         raise start_failure(error) from error
     return 0
+
+
+def _load_attaching() -> None:
+    import tiffin.cli.attaching
+    import tiffin.cli.signals  # noqa: F401
 
 
 def _start(client: Client, container: str) -> None:

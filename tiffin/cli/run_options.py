@@ -1,9 +1,13 @@
-"""The options that `run` and `create` share: a table, and nothing else."""
+"""The options that `run` and `create` share, and what checks their values."""
 
 from __future__ import annotations
 
+from tiffin.cli.options import late, to_pair
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from tiffin.cli.options import Option
 
 CONTAINER_OPTIONS: tuple[Option, ...] = (
@@ -171,3 +175,35 @@ RUN_OPTIONS: tuple[Option, ...] = (
     ("detach-keys", "", "string", "Override the key sequence for detaching a container"),
     ("sig-proxy", "", "bool", "Proxy received signals to the process (default true)"),
 )
+
+CHECKS: Mapping[str, Callable[[str], object]] = {
+    "add-host": late("optionchecks:check_extra_host"),
+    "annotation": to_pair,
+    "attach": late("optionchecks:check_attach"),
+    "blkio-weight-device": late("optionchecks:check_weight"),
+    "cpus": late("quantities:parse_cpus"),
+    "device-cgroup-rule": late("optionchecks:check_device_rule"),
+    "device-read-bps": late("optionchecks:check_bytes_rate"),
+    "device-read-iops": late("optionchecks:check_operations_rate"),
+    "device-write-bps": late("optionchecks:check_bytes_rate"),
+    "device-write-iops": late("optionchecks:check_operations_rate"),
+    "dns": late("optionchecks:check_address"),
+    "dns-search": late("optionchecks:check_search"),
+    "env": late("optionchecks:check_env"),
+    "gpus": late("mounts:parse_gpus"),
+    "health-interval": late("quantities:parse_duration"),
+    "health-start-interval": late("quantities:parse_duration"),
+    "health-start-period": late("quantities:parse_duration"),
+    "health-timeout": late("quantities:parse_duration"),
+    "kernel-memory": late("quantities:parse_size"),
+    "label": late("optionchecks:check_label"),
+    "link": late("optionchecks:check_link"),
+    "memory": late("quantities:parse_size"),
+    "memory-reservation": late("quantities:parse_size"),
+    "memory-swap": late("quantities:parse_swap"),
+    "mount": late("mounts:parse_mount"),
+    "network": late("optionchecks:check_network"),
+    "shm-size": late("quantities:parse_size"),
+    "sysctl": late("optionchecks:check_sysctl"),
+    "ulimit": late("quantities:parse_ulimit"),
+}

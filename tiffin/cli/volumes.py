@@ -12,8 +12,8 @@ from tiffin.cli.listing import (
     show_ids,
     show_list,
 )
-from tiffin.cli.optionchecks import check_label, check_pair
-from tiffin.cli.options import Arguments, Command
+from tiffin.cli.optionchecks import check_label
+from tiffin.cli.options import Arguments, Command, to_pair
 from tiffin.cli.output import say
 from tiffin.cli.sorting import natural
 from tiffin.cli.targets import one_by_one
@@ -70,7 +70,7 @@ def create(client: Client, arguments: Arguments) -> None:
     if arguments.many("opt"):
         body["DriverOpts"] = dict(arguments.many("opt"))
     if arguments.many("label"):
-        body["Labels"] = dict(check_pair(text) for text in arguments.many("label"))
+        body["Labels"] = dict(to_pair(text) for text in arguments.many("label"))
     say(client.post("/volumes/create", None, body)["Name"])
 
 
@@ -110,7 +110,7 @@ CREATE = Command(
         ("opt", "o", "map", "Set driver specific options"),
     ),
     most=1,
-    checks={"label": check_label, "opt": check_pair},
+    checks={"label": check_label, "opt": to_pair},
 )
 LIST = Command(
     list_volumes,

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiffin.cli.create_body import parse_binds, parse_device
+from tiffin.cli.create_body import parse_binds
+from tiffin.cli.devicewords import parse_device
 from tiffin.cli.failures import WrongOption
 from tiffin.cli.mounts import parse_mount, parse_network, split_fields
 from tiffin.cli.pairfiles import read_pairs
