@@ -349,9 +349,8 @@ def quoted(word: str) -> str:
 def show_commands(client: Client, names: list[str]) -> None:
     """One line for each container; errors at the end, when all were asked for."""
     from tiffin.cli.failures import CommandFailed, DaemonAnswered
-    from tiffin.cli.images import image_path
     from tiffin.cli.output import complain, say
-    from tiffin.cli.targets import container_path
+    from tiffin.cli.targets import container_path, image_path
 
     errors: list[str] = []
     for name in names:

@@ -71,12 +71,16 @@ class Connection:
         piece, self.received = self.received[:size], self.received[size:]
         return piece
 
-    def line(self) -> bytes:
-        while (end := self.received.find(b"\r\n")) < 0:
+    def until(self, mark: bytes) -> bytes:
+        """What comes before `mark`, which is passed over."""
+        while (end := self.received.find(mark)) < 0:
             if not self.more():
                 raise CommandFailed(getattr(self.socket, "failure", "") or "unexpected EOF")
-        found, self.received = self.received[:end], self.received[end + 2 :]
+        found, self.received = self.received[:end], self.received[end + len(mark) :]
         return found
+
+    def line(self) -> bytes:
+        return self.until(b"\r\n")
 
     def close(self) -> None:
         self.socket.close()
@@ -85,14 +89,14 @@ class Connection:
 class Response:
     """An answer whose head was read. Its body is read by exactly one of the methods here."""
 
-    def __init__(self, connection: Connection, method: str, done: Any):
+    def __init__(self, connection: Connection, method: str, done: Callable[[Connection], object]):
         self.connection = connection
         self._done = done
-        words = connection.line().split(b" ", 2)
-        self.status = int(words[1])
+        status, *fields = connection.until(b"\r\n\r\n").decode("latin-1").split("\r\n")
+        self.status = _status_of(status)
         self.headers: dict[str, str] = {}
-        while line := connection.line():
-            name, _, value = line.decode("latin-1").partition(":")
+        for field in fields:
+            name, _, value = field.partition(":")
             self.headers[name.lower()] = value.strip()
         self._bodiless = method == "HEAD" or self.status in (204, 304) or self.status < 200
 
@@ -187,11 +191,11 @@ class Client:
         DaemonAnswered when the daemon refuses.
         """
         try:
-            return self._checked(self._exchange(method, path, query, body, headers))
+            return self.checked(self._exchange(method, path, query, body, headers))
         except DaemonAnswered as error:
             if not self._is_too_new(error, method):
                 raise
-            return self._checked(self._exchange(method, path, query, body, headers))
+            return self.checked(self._exchange(method, path, query, body, headers))
 
     def get(self, path: str, query: Query = None) -> Any:
         return self.request("GET", path, query).document()
@@ -236,12 +240,12 @@ class Client:
         """Sends a request on a connection of its own, and leaves the answer there to be read."""
         connection = self.open()
         fields = headers or {"Content-Length": "0"}
-        connection.send(self._head(method, path, query, fields))
+        connection.send(self.message(method, path, query, fields))
         return connection
 
     def answer(self, connection: Connection, method: str) -> Response:
         """Reads the answer to what was asked on `connection`."""
-        return self._checked(self._answer(connection, method))
+        return self.checked(self._answer(connection, method))
 
     def _exchange(
         self,
@@ -259,7 +263,7 @@ class Client:
             fields["Content-Type"] = "application/json"
         elif body is None and method in ("GET", "HEAD"):
             del fields["Content-Length"]
-        message = self._head(method, path, query, fields, versioned=versioned) + data
+        message = self.message(method, path, query, fields, versioned=versioned) + data
         connection, self._idle = self._idle or self.open(), None
         try:
             connection.send(message)
@@ -283,7 +287,7 @@ class Client:
             return self._answer(connection, method)
         return answer
 
-    def _head(
+    def message(
         self,
         method: str,
         path: str,
@@ -292,6 +296,7 @@ class Client:
         *,
         versioned: bool = True,
     ) -> bytes:
+        """A request as it goes out, up to its body."""
         prefix = f"/v{self.version}" if versioned else ""
         whole = {**self.headers, **headers}
         fields = "".join(f"{name}: {value}\r\n" for name, value in whole.items())
@@ -300,7 +305,8 @@ class Client:
             f"Host: api.moby.localhost\r\nUser-Agent: tiffin-cli\r\n{fields}\r\n"
         ).encode("latin-1")
 
-    def _checked(self, answer: Response) -> Response:
+    def checked(self, answer: Response) -> Response:
+        """The answer; DaemonAnswered where it is a refusal."""
         if answer.status < 400:
             return answer
         text = answer.read().decode("utf-8", "replace").strip()
@@ -344,6 +350,13 @@ class Client:
         start, self.when_down = self.when_down, None
         start(self.host)
         return Connection(self.host)
+
+
+def _status_of(line: str) -> int:
+    protocol, _, rest = line.partition(" ")
+    if not protocol.startswith("HTTP/") or not rest[:3].isdecimal():
+        raise CommandFailed(f'malformed HTTP response "{line[:80]}"')
+    return int(rest[:3])
 
 
 def _number(version: str) -> tuple[int, ...]:

@@ -271,16 +271,20 @@ def _record(document: Document, client: Client) -> Record:
 
 
 def inspect(client: Client, arguments: Arguments) -> None:
-    from tiffin.cli.inspect import show as show_documents
+    from tiffin.cli.documents import show_documents
 
     store = ContextStore()
 
-    def fetch(name: str) -> bytes:
-        text = encode(_inspected(store, client, name))
+    def find(name: str) -> bytes | CommandFailed:
+        try:
+            text = encode(_inspected(store, client, name))
+        except CommandFailed as error:
+            return error
         # Go writes JSON as if it went into a page.
         return text.replace(b"<", b"\\u003c").replace(b">", b"\\u003e")
 
-    show_documents(arguments.words or [client.context], arguments.text("format"), fetch)
+    names = arguments.words or [client.context]
+    show_documents(map(find, names), arguments.text("format"))
 
 
 def _inspected(store: ContextStore, client: Client, name: str) -> Document:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-from tiffin.cli.client import quote
 from tiffin.cli.failures import CommandFailed, DaemonAnswered
 from tiffin.cli.listing import FORMAT_HELP, RAW, filters_query, parse_filter, show_ids, show_list
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import complain, say
+from tiffin.cli.targets import image_path
 from tiffin.cli.wording import age, ellipsis, human_size, short_id
 
 TYPE_CHECKING = False
@@ -115,11 +115,6 @@ def images(client: Client, arguments: Arguments) -> None:
     if form == "raw" and digests:
         form = RAW["formatter.imageContext"].replace("image_id", "digest: {{.Digest}}\nimage_id")
     show_list(records, FIELDS, columns, form, short=short, kind="formatter.imageContext")
-
-
-def image_path(name: str, verb: str = "") -> str:
-    path = f"/images/{quote(name, '/:@')}"
-    return f"{path}/{verb}" if verb else path
 
 
 def remove(client: Client, arguments: Arguments) -> None:

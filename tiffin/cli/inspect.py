@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from tiffin.cli.client import quote
-from tiffin.cli.failures import CommandFailed, DaemonAnswered, DaemonDown
-from tiffin.cli.images import image_path
-from tiffin.cli.jsonlayout import indent_text
-from tiffin.cli.jsontext import decode
-from tiffin.cli.jsontext import show as compact
+from tiffin.cli.documents import show_documents
+from tiffin.cli.failures import CommandFailed, DaemonAnswered
 from tiffin.cli.options import Arguments, Command
-from tiffin.cli.output import complain, say
-from tiffin.cli.targets import container_path
+from tiffin.cli.output import complain
+from tiffin.cli.pipelining import get_each
+from tiffin.cli.targets import container_path, image_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
-    from tiffin.cli.client import Client
+    from tiffin.cli.client import Client, Query
     from tiffin.cli.options import Option
 
 KINDS = ("container", "image", "network", "volume")
@@ -32,47 +30,13 @@ def _path(kind: str, name: str) -> str:
     return f"/{kind}s/{quote(name)}"
 
 
-def _fetch(
-    client: Client, kind: str, name: str, *, size: bool = False, platform: str = ""
-) -> bytes:
+def _query(kind: str, *, size: bool = False, platform: str = "") -> dict[str, str]:
     query = {"size": "1"} if size and kind == "container" else {}
     if platform:
         from tiffin.cli.platforms import platform_query
 
         query |= platform_query(platform)
-    return client.request("GET", _path(kind, name), query).read()
-
-
-def show(names: list[str], form: str, fetch: Callable[[str], bytes]) -> None:
-    """Prints what `fetch` finds for each name; errors at the end, when all were asked for."""
-    errors: list[str] = []
-    documents: list[bytes] = []
-    template = None
-    if form not in ("", "json"):
-        from tiffin.cli.gotemplate import parse
-
-        template = parse(form, strict=True)
-    lines = []
-    for name in names:
-        try:
-            found = fetch(name)
-            if template is None:
-                documents.append(found.strip())
-            else:
-                lines.append(template.render(decode(found)))
-        except DaemonDown:
-            raise
-        except CommandFailed as error:
-            errors.append(error.message)
-        except ValueError as error:
-            errors.append(f"template parsing error: {error}")
-    if template is not None:
-        say("\n".join(lines))
-    else:
-        text = b"[" + b",".join(documents) + b"]"
-        say(indent_text(text) if form == "" else compact(decode(text)))
-    if errors:
-        raise CommandFailed("\n".join(errors))
+    return query
 
 
 def inspect(client: Client, arguments: Arguments) -> None:
@@ -85,23 +49,45 @@ def inspect(client: Client, arguments: Arguments) -> None:
         _show_as(client, arguments, kind or "container")
         return
     size = arguments.flag("size")
+    if kind:
+        found = _of_kind(client, kind, arguments.words, _query(kind, size=size))
+    else:
+        found = _of_any_kind(client, arguments.words, size=size)
+    show_documents(found, arguments.text("format"))
 
-    def fetch(name: str) -> bytes:
-        if kind:
-            return _fetch(client, kind, name, size=size)
-        for each in KINDS:
-            try:
-                found = _fetch(client, each, name, size=size)
-            except DaemonAnswered as error:
-                if error.status == 404 or "invalid reference format" in error.words:
-                    continue
-                raise
-            if size and each != "container":
-                complain(f"WARNING: --size ignored for {each}")
+
+def _of_kind(
+    client: Client, kind: str, names: Sequence[str], query: Query
+) -> Iterator[bytes | CommandFailed]:
+    return get_each(client, [_path(kind, name) for name in names], query)
+
+
+def _of_any_kind(
+    client: Client, names: Sequence[str], *, size: bool
+) -> Iterator[bytes | CommandFailed]:
+    """Containers first: most are, and so all are asked for at once."""
+    first, *others = KINDS
+    asked = _of_kind(client, first, names, _query(first, size=size))
+    for name, found in zip(names, asked, strict=True):
+        yield _otherwise(client, others, name, size=size) if _is_other(found) else found
+
+
+def _is_other(found: bytes | CommandFailed) -> bool:
+    return isinstance(found, DaemonAnswered) and (
+        found.status == 404 or "invalid reference format" in found.words
+    )
+
+
+def _otherwise(
+    client: Client, kinds: Sequence[str], name: str, *, size: bool
+) -> bytes | CommandFailed:
+    for kind in kinds:
+        (found,) = _of_kind(client, kind, [name], None)
+        if not _is_other(found):
+            if size and not isinstance(found, CommandFailed):
+                complain(f"WARNING: --size ignored for {kind}")
             return found
-        raise CommandFailed(f"Error: No such object: {name}")
-
-    show(arguments.words, arguments.text("format"), fetch)
+    return CommandFailed(f"Error: No such object: {name}")
 
 
 def _show_as(client: Client, arguments: Arguments, kind: str) -> None:
@@ -115,19 +101,14 @@ def _show_as(client: Client, arguments: Arguments, kind: str) -> None:
     show_commands(client, arguments.words)
 
 
-def _of_kind(kind: str) -> Callable[[Client, Arguments], None]:
+def _inspecting(kind: str) -> Callable[[Client, Arguments], None]:
     def run(client: Client, arguments: Arguments) -> None:
         if arguments.given("as"):
             _show_as(client, arguments, kind)
             return
-        size = arguments.flag("size")
-        form = arguments.text("format")
-        platform = arguments.text("platform")
-
-        def fetch(name: str) -> bytes:
-            return _fetch(client, kind, name, size=size, platform=platform)
-
-        show(arguments.words, form, fetch)
+        query = _query(kind, size=arguments.flag("size"), platform=arguments.text("platform"))
+        found = _of_kind(client, kind, arguments.words, query)
+        show_documents(found, arguments.text("format"))
 
     return run
 
@@ -155,7 +136,7 @@ INSPECT = Command(
 
 def _command(kind: str, *more: Option) -> Command:
     return Command(
-        _of_kind(kind),
+        _inspecting(kind),
         f" [OPTIONS] {kind.upper()} [{kind.upper()}...]",
         f"Display detailed information on one or more {kind}s",
         (_FORMAT, *more),

@@ -23,10 +23,13 @@ def indent(document: Any, prefix: str = "") -> str:
     return f"{opening}\n" + ",\n".join(parts) + f"\n{prefix}{closing}"
 
 
-def indent_text(text: bytes) -> str:
-    """JSON text over several lines, its numbers and escapes as they were written."""
+def indent_text(text: bytes, depth: int = 0) -> str:
+    """JSON text over several lines, its numbers and escapes as they were written.
+
+    `depth`: how deep it stands already.
+    """
     out: list[str] = []
-    depth, source = 0, text.decode("utf-8", "replace")
+    source = text.decode("utf-8", "replace")
     position, size = 0, len(source)
     while position < size:
         char = source[position]

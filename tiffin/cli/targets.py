@@ -20,6 +20,11 @@ def container_path(name: str, verb: str = "") -> str:
     return f"{path}/{verb}" if verb else path
 
 
+def image_path(name: str, verb: str = "") -> str:
+    path = f"/images/{quote(name, '/:@')}"
+    return f"{path}/{verb}" if verb else path
+
+
 def for_each(
     client: Client,
     names: Sequence[str],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -9,11 +10,15 @@ import sys
 import pytest
 
 from tiffin.cli.commands import COMMANDS
+from tiffin.cli.execute import EXEC
+from tiffin.cli.options import Command
+from tiffin.cli.run import CREATE, RUN
 
 ROOT = os.path.join(os.path.dirname(__file__), "..", "..", "..")
 PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
+import tiffin.cli.main
 from tiffin.cli.commands import load
 load(sys.argv[2])
 print(*sorted(sys.modules))
@@ -32,6 +37,32 @@ def imported_by(name: str) -> set[str]:
         check=True,
     )
     return set(done.stdout.split())
+
+
+EVERY = "client commands dialing failures hosts jsontext main options output surroundings targeting"
+OWN = {
+    "run": "create_body endpointwords run run_options",
+    "exec": "execute targets",
+    "ps": "listing ps tables wording",
+    "version": "tables version wording",
+    "start": "start targets",
+    "stop": "lifecycle targets",
+    "inspect": "documents inspect jsonlayout pipelining targets",
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_hot_command_imports_these_modules_of_ours_and_no_other(name: str) -> None:
+    ours = {each for each in imported_by(name) if each.startswith("tiffin.cli.")}
+
+    assert ours == {f"tiffin.cli.{each}" for each in f"{EVERY} {OWN[name]}".split()}
+
+
+@pytest.mark.parametrize("command", [RUN, CREATE, EXEC])
+def test_every_check_that_is_loaded_late_is_there(command: Command) -> None:
+    for check in command.checks.values():
+        with contextlib.suppress(ValueError):
+            check("nonsense")
 
 
 @pytest.mark.parametrize(
