@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tiffin.api.bodies import whole
 from tiffin.api.container_json import Sizes, inspect_json, summary_json
 from tiffin.api.create import read_create, read_update
 from tiffin.api.decode import check_content_type, parse_object, read_json
@@ -145,11 +146,11 @@ class ContainerRoutes:
     # Life.
 
     async def create(self, request: Request) -> Answer:
-        data = await request.body.read(MAX_JSON_BYTES)
-        check_content_type(request)
-        if not data.strip():
-            raise InvalidArgument("invalid JSON: got EOF while reading request body")
-        wanted = read_create(parse_object(data), request.version)
+        async with whole(request, MAX_JSON_BYTES) as data:
+            check_content_type(request)
+            if not data.strip():
+                raise InvalidArgument("invalid JSON: got EOF while reading request body")
+            wanted = read_create(parse_object(data), request.version)
         await self._check_platform(wanted.config.image, request.query.get("platform"))
         container, warnings = await self._containers.create(
             request.query.get("name") or None,

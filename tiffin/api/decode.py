@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 from msgspec import inspect
 
+from tiffin.api.bodies import whole
 from tiffin.api.messages import MAX_JSON_BYTES, Request
 from tiffin.errors import InvalidArgument
 
@@ -25,11 +26,11 @@ _STRING_OR_LIST = frozenset({"Cmd", "Entrypoint", "CapAdd", "CapDrop", "Shell"})
 
 async def read_json(request: Request) -> dict[str, Any]:
     """The body as a JSON object; {} for none. Raises InvalidArgument."""
-    data = await request.body.read(MAX_JSON_BYTES)
-    if not data.strip():
-        return {}
-    check_content_type(request)
-    return parse_object(data)
+    async with whole(request, MAX_JSON_BYTES) as data:
+        if not data.strip():
+            return {}
+        check_content_type(request)
+        return parse_object(data)
 
 
 def check_content_type(request: Request) -> None:

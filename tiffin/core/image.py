@@ -36,6 +36,8 @@ DOCKER_LAYER_GZIP = DOCKER_LAYER + ".gzip"
 
 MAX_DOCUMENT_BYTES = 4 * 1024 * 1024  # what registries and engines agree on as a manifest's limit
 
+MAX_LAYERS = 490  # the kernel puts 500 directories on each other, and we add our own
+
 
 class Platform(msgspec.Struct, frozen=True, omit_defaults=True):
     architecture: str = ""
@@ -175,8 +177,16 @@ def without_nulls(value: Any) -> Any:
 
 
 def decode_config(data: bytes) -> ImageConfig:
-    """Raises InvalidArgument for bytes that are no image config."""
-    return _decode(data, ImageConfig, "image config")
+    """Raises InvalidArgument for bytes that are no image config, or one of too many layers."""
+    config = _decode(data, ImageConfig, "image config")
+    check_depth(len(config.rootfs.diff_ids))
+    return config
+
+
+def check_depth(layers: int) -> None:
+    """Raises InvalidArgument, in Docker's words, for more than the kernel puts on each other."""
+    if layers > MAX_LAYERS:
+        raise InvalidArgument("max depth exceeded")
 
 
 def decode_manifest(data: bytes) -> Manifest:

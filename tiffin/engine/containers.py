@@ -19,6 +19,7 @@ from tiffin.core import lifecycle, logdriver
 from tiffin.core.container import Container, HostConfig, Status
 from tiffin.core.defaults import ContainerDefaults, with_defaults
 from tiffin.core.image import ContainerConfig
+from tiffin.core.labels import check_labels
 from tiffin.core.lifecycle import Action
 from tiffin.core.loglines import LogBatch
 from tiffin.core.merge import merge
@@ -157,6 +158,7 @@ class Containers:
         """
         host_config = with_defaults(host_config, self.defaults)
         self._check(config, host_config)
+        check_labels(config.labels)
         spec.validate(config, host_config, self._facts)
         image = await self._images.get(config.image)
         merged = merge(config, image.config.config)

@@ -70,8 +70,12 @@ def short(digest: str) -> str:
 
 @lru_cache(maxsize=1024)
 def chains_of(diff_ids: tuple[str, ...]) -> tuple[str, ...]:
-    chains = (chain_id(diff_ids[: count + 1]) for count in range(len(diff_ids)))
-    return tuple(chain for chain in chains if chain)
+    chains: list[str] = []
+    for diff_id in diff_ids:
+        chain = chain_id((chains[-1], diff_id) if chains else (diff_id,))
+        assert chain is not None
+        chains.append(chain)
+    return tuple(chains)
 
 
 class ImageCatalog:

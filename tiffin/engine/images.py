@@ -241,6 +241,7 @@ class Images:
     async def create_from_layers(self, config: ImageConfig, tags: Sequence[str] = ()) -> ImageID:
         """An image of layers that are committed. Its tags move from other images to it."""
         references = [parse(tag).tagged() for tag in tags]
+        documents.check_depth(len(config.rootfs.diff_ids))
         config_bytes = documents.encode(config)
         image_id = ImageID(documents.digest_of(config_bytes))
         await in_thread(self._put, config_bytes, image_id, references)
@@ -294,7 +295,11 @@ class Images:
         )
         if is_empty:
             await in_thread(self._layers.collect_quietly, [committed.chain_id])
-        return await self.create_from_layers(document, [reference] if reference else [])
+        try:
+            return await self.create_from_layers(document, [reference] if reference else [])
+        except InvalidArgument:
+            await in_thread(self._layers.collect_quietly, [committed.chain_id])
+            raise
 
     async def _base_of(self, image_id: str, committed: Committed) -> ImageConfig:
         try:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from tiffin.core.container import Container, Volume
+from tiffin.core.labels import check_labels
 from tiffin.core.mounts import check_volume_name
 from tiffin.core.volumeoptions import bound_directory
 from tiffin.engine.catalog import Rows
@@ -71,6 +72,7 @@ class Volumes:
                 f'plugin "{driver}" not found'
             )
         bound_directory(name, options or {})
+        check_labels(labels)
         async with self._lock:
             existing = await self.find(name)
             if existing is not None:

@@ -40,7 +40,7 @@ MOUNT_POINTS = frozenset(
     )
 )
 
-_READ_BYTES = 1 << 20
+_READ_BYTES = 1 << 18  # a piece: as many as a slow client leaves waiting are in memory
 _FLUSH_BYTES = 1 << 18
 _KINDS = {
     stat.S_IFREG: tar.REGULAR,

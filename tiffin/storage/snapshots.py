@@ -20,7 +20,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
-from tiffin.core.image import Descriptor, digest_of
+from tiffin.core.image import Descriptor, check_depth, digest_of
 from tiffin.core.workload import Overlay
 from tiffin.errors import Conflict, EngineFailure, NotFound
 from tiffin.kernel import failpoints
@@ -85,9 +85,13 @@ class SnapshotStore:
     # Active snapshots
 
     def prepare(self, parent: str | None) -> str:
-        """A new active snapshot on the committed chain `parent` (None: on nothing); its id."""
+        """A new active snapshot on the committed chain `parent` (None: on nothing); its id.
+
+        Raises NotFound, InvalidArgument (too many layers).
+        """
         with self._lock:
             below = None if parent is None else self._chain(parent)
+            check_depth(len(self._lower(parent)))
         number = self._directories.take()
         try:
             self._begin(number, below)
