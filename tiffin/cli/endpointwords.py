@@ -10,6 +10,18 @@ if TYPE_CHECKING:
 
     from tiffin.cli.options import Arguments
 
+# What the daemon alone knows; Docker's command line sends it empty.
+UNKNOWN: dict[str, Any] = {
+    "NetworkID": "",
+    "EndpointID": "",
+    "Gateway": "",
+    "IPAddress": "",
+    "IPPrefixLen": 0,
+    "IPv6Gateway": "",
+    "GlobalIPv6Address": "",
+    "GlobalIPv6PrefixLen": 0,
+    "DNSNames": None,
+}
 _PREDEFINED = frozenset(("", "default", "bridge", "host", "none"))
 
 
@@ -99,13 +111,5 @@ def _endpoint(asked: dict[str, Any]) -> dict[str, Any]:
         "MacAddress": asked.get("mac-address", ""),
         "DriverOpts": asked.get("driver-opt") or None,
         "GwPriority": asked.get("gw-priority", 0),
-        "NetworkID": "",
-        "EndpointID": "",
-        "Gateway": "",
-        "IPAddress": "",
-        "IPPrefixLen": 0,
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "DNSNames": None,
+        **UNKNOWN,
     }

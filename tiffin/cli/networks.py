@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tiffin.cli.client import quote
+from tiffin.cli.endpointwords import UNKNOWN
 from tiffin.cli.failures import CommandFailed, DaemonAnswered
 from tiffin.cli.listing import (
     FORMAT_HELP,
@@ -179,15 +180,7 @@ def connect(client: Client, arguments: Arguments) -> None:
         "MacAddress": "",
         "DriverOpts": dict(options),
         "GwPriority": arguments.number("gw-priority"),
-        "NetworkID": "",
-        "EndpointID": "",
-        "Gateway": "",
-        "IPAddress": "",
-        "IPPrefixLen": 0,
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
-        "DNSNames": None,
+        **UNKNOWN,
     }
     body = {"Container": container, "EndpointConfig": endpoint}
     client.post(network_path(network, "connect"), None, body)
