@@ -72,8 +72,11 @@ _readable = _json.make_encoder(
 
 
 def encode(document: Any) -> bytes:
-    """The document in one line of ASCII."""
-    return "".join(_compact(document, 0)).encode("ascii")
+    """The document in one line of ASCII; what is no UTF-8 becomes U+FFFD, as Go has it."""
+    text = "".join(_compact(document, 0))
+    if "\\udc" in text:  # half of a character, or a byte that the command line could not decode
+        return show(document).encode("utf-8", "surrogateescape").decode("utf-8", "replace").encode()
+    return text.encode("ascii")
 
 
 def show(document: Any) -> str:

@@ -21,7 +21,7 @@ from tiffin.cli.client import Client
 from tiffin.cli.commands import COMMANDS, GROUPS, load
 from tiffin.cli.failures import CommandFailed, WrongUsage
 from tiffin.cli.options import parse
-from tiffin.cli.output import complain, write
+from tiffin.cli.output import complain, keep_standard_streams, write
 from tiffin.cli.surroundings import config_document, environment
 from tiffin.cli.targeting import context_name, find_target
 
@@ -50,6 +50,7 @@ _HINT = "Usage:  tiffin [OPTIONS] COMMAND [ARG...]\n\nRun 'tiffin --help' for mo
 
 def main(words: list[str]) -> int:
     """Runs the command line `words` (without the program's name); returns the exit code."""
+    keep_standard_streams()
     signal(SIGPIPE, SIG_DFL)  # a closed pipe ends us as it ends any other program
     for number in (SIGINT, SIGTERM):
         if getsignal(number) is not SIG_IGN:

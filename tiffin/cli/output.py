@@ -7,16 +7,29 @@ import posix
 from tiffin.cli.failures import CommandFailed
 
 STDIN, STDOUT, STDERR = 0, 1, 2
+_PLACES = {STDOUT: "write /dev/stdout", STDERR: "write /dev/stderr"}
+
+
+def keep_standard_streams() -> None:
+    """Those that we were started without are /dev/null: no socket may stand in their place."""
+    for descriptor in (STDIN, STDOUT, STDERR):
+        try:
+            posix.fstat(descriptor)
+        except OSError:
+            posix.open("/dev/null", posix.O_RDWR)  # the lowest that is free
 
 
 def write(descriptor: int, data: bytes) -> None:
-    """All of `data`, nothing kept back."""
+    """All of `data`, nothing kept back. OSError names the stream."""
     view = memoryview(data)
     while view:
         try:
             view = view[posix.write(descriptor, view) :]
         except BlockingIOError:
             wait_until_writable(descriptor)
+        except OSError as error:
+            error.filename = _PLACES.get(descriptor)
+            raise
 
 
 def wait_until_writable(descriptor: int) -> None:

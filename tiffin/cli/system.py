@@ -45,8 +45,7 @@ def info(client: Client, arguments: Arguments) -> int:
         for warning in found.get("Warnings") or ():
             complain(warning)
     if failure is not None:
-        complain(f"ERROR: {failure.message}")
-        raise CommandFailed("errors pretty printing info")
+        raise failure
     return 0
 
 

@@ -67,3 +67,9 @@ def test_what_is_no_json_is_refused_without_the_json_package(text: str) -> None:
         check=True,
     )
     assert done.stdout == "refused\n"
+
+
+def test_bytes_that_are_no_utf8_are_replaced_as_go_does_it() -> None:
+    typed = b"\xe9 \xf0\x9f\x98\x80 \\udce9".decode("utf-8", "surrogateescape")
+
+    assert json.loads(encode([typed])) == ["\ufffd \U0001f600 \\udce9"]
