@@ -135,3 +135,60 @@ def test_a_configuration_that_makes_no_sense_is_no_reason_to_stop(
         (tmp_path / "config.json").write_text(text)
         done = run(TIFFIN, daemon, tmp_path, "ps", "-q")
         assert (done.returncode, done.stdout.splitlines()[0]) == (0, ID[:12])
+
+
+@pytest.mark.parametrize("text", ["{nope", "[]", '"x"'])
+def test_a_configuration_that_makes_no_sense_is_told_and_passed_over(
+    program: list[str], daemon: FakeDaemon, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "config.json").write_text(text)
+
+    done = run(program, daemon, tmp_path, "ps", "-q")
+
+    assert done.returncode == 0
+    assert done.stderr.startswith(f"WARNING: Error parsing config file ({tmp_path}/config.json): ")
+    assert ID[:12] in done.stdout.split()
+
+
+def test_an_empty_configuration_says_nothing(
+    program: list[str], daemon: FakeDaemon, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text("")
+
+    assert run(program, daemon, tmp_path, "ps", "-q").stderr == ""
+
+
+@pytest.mark.parametrize("text", ["{nope", "[]"])
+def test_a_configuration_that_makes_no_sense_is_not_written_over(
+    daemon: FakeDaemon, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "config.json").write_text(text)
+    assert run(TIFFIN, daemon, tmp_path, "context", "create", "other").returncode == 0
+
+    done = run(TIFFIN, daemon, tmp_path, "context", "use", "other")
+
+    assert done.returncode == 1
+    assert f"cannot change {tmp_path}/config.json: " in done.stderr
+    assert (tmp_path / "config.json").read_text() == text
+
+
+def test_a_configuration_that_is_a_link_stays_one(
+    program: list[str], daemon: FakeDaemon, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").write_text("{}")
+    (tmp_path / "config.json").symlink_to(tmp_path / "elsewhere")
+    run(program, daemon, tmp_path, "context", "create", "other")
+
+    assert run(program, daemon, tmp_path, "context", "use", "other").returncode == 0
+    assert (tmp_path / "config.json").is_symlink()
+    assert json.loads((tmp_path / "elsewhere").read_text())["currentContext"] == "other"
+
+
+@pytest.mark.parametrize("what", ["container", "system"])
+def test_a_prune_that_nobody_confirms_is_no_failure(
+    program: list[str], daemon: FakeDaemon, tmp_path: Path, what: str
+) -> None:
+    done = run(program, daemon, tmp_path, what, "prune")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not [each for each in daemon.requests if each.method == "POST"]

@@ -7,7 +7,7 @@ import posix
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.jsonlayout import indent
 from tiffin.cli.jsontext import decode, encode
-from tiffin.cli.surroundings import config_directory, read_file
+from tiffin.cli.surroundings import config_directory, config_document, read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,25 +21,31 @@ def config_path() -> str:
 
 
 def read_config() -> dict[str, Any]:
-    """The document; empty when there is none."""
+    """The document, to be changed and written; empty when there is none.
+
+    CommandFailed for one that makes no sense: nobody wants to lose what is in it.
+    """
     path = config_path()
     try:
         text = read_file(path)
-    except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return {}
-    try:
         document = decode(text) if text.strip() else {}
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        words = (error.strerror or "").lower()
+        raise CommandFailed(f"cannot change {path}: {words}") from error
     except ValueError as error:
-        raise CommandFailed(f"WARNING: Error parsing config file ({path}): {error}") from error
-    return document if isinstance(document, dict) else {}
+        raise CommandFailed(f"cannot change {path}: {error}") from error
+    if not isinstance(document, dict):
+        raise CommandFailed(f"cannot change {path}: not an object")
+    return document
 
 
 def write_config(document: dict[str, Any]) -> None:
-    directory, path = config_directory(), config_path()
-    try:
-        posix.mkdir(directory, 0o700)
-    except FileExistsError:
-        pass
+    import os
+
+    os.makedirs(config_directory(), 0o700, exist_ok=True)
+    path = os.path.realpath(config_path())  # a link goes on to be one
     partial = f"{path}.{posix.getpid()}"
     descriptor = posix.open(partial, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC, 0o600)
     posix.write(descriptor, indent(document).replace("    ", "\t").encode() + b"\n")
@@ -67,7 +73,7 @@ def hostname(server: str) -> str:
 def find_login(server: str, config: dict[str, Any] | None = None) -> dict[str, str]:
     """What to send to the registry `server`: empty when nobody logged in there."""
     if config is None:
-        config = read_config()
+        config = config_document()
     helper = (config.get("credHelpers") or {}).get(server) or config.get("credsStore")
     if helper:
         return _ask_helper(helper, server)
@@ -125,7 +131,7 @@ def auth_header(domain: str) -> dict[str, str]:
 
 def every_login() -> dict[str, str]:
     """The X-Registry-Config header of a build, which may need any of them."""
-    config = read_config()
+    config = config_document()
     servers = [*(config.get("auths") or {}), *(config.get("credHelpers") or {})]
     found = {server: find_login(server, config) for server in servers}
     known = {server: login for server, login in found.items() if login}

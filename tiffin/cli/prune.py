@@ -36,7 +36,7 @@ def _ask(arguments: Arguments, what: str, kind: str) -> None:
     separator = " " if kind == "builder" else "\n"
     question = f"WARNING! This will remove {what}.{separator}Are you sure you want to continue?"
     if not confirmed(question):
-        raise CommandFailed(f"{kind} prune has been cancelled")
+        raise CommandFailed(code=0)
 
 
 def _report(title: str, lines: list[str], reclaimed: int) -> tuple[str, int]:
@@ -135,7 +135,7 @@ def prune_system(client: Client, arguments: Arguments) -> None:
         raise CommandFailed('ERROR: The "until" filter is not supported with "--volumes"')
     question = _system_question(filters, every=every, volumes=volumes)
     if not arguments.flag("force") and not confirmed(question):
-        raise CommandFailed("system prune has been cancelled")
+        raise CommandFailed(code=0)
     steps: list[Callable[[], tuple[str, int]]] = [
         lambda: _containers(client, filters),
         lambda: _networks(client, filters),

@@ -39,14 +39,35 @@ def config_directory() -> str:
 
 
 def config_document() -> dict[str, Any]:
-    """Docker's config.json, read once; empty where there is none, or none that makes sense."""
+    """Docker's config.json, read once; empty, and a warning, where it makes no sense."""
     path = f"{config_directory()}/config.json"
     if path not in _known:
-        from tiffin.cli.jsontext import decode
-
-        try:
-            document = decode(read_file(path))
-        except (OSError, ValueError):
-            document = {}
-        _known[path] = document if isinstance(document, dict) else {}
+        _known[path] = _read_config(path)
     return _known[path]
+
+
+def _read_config(path: str) -> dict[str, Any]:
+    try:
+        text = read_file(path)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        _warn(f"loading config file: open {path}: {(error.strerror or '').lower()}")
+        return {}
+    from tiffin.cli.jsontext import decode
+
+    try:
+        document = decode(text) if text.strip() else {}
+    except ValueError as error:
+        _warn(f"parsing config file ({path}): {error}")
+        return {}
+    if isinstance(document, dict):
+        return document
+    _warn(f"parsing config file ({path}): not an object")
+    return {}
+
+
+def _warn(problem: str) -> None:
+    from tiffin.cli.output import complain
+
+    complain(f"WARNING: Error {problem}")
