@@ -8,6 +8,7 @@ from functools import cache
 
 import pytest
 
+from tests.cli.test_requests import TIFFIN
 from tests.live import docker_cli_version
 from tiffin.cli import main
 from tiffin.cli.absent import ABSENT
@@ -102,3 +103,33 @@ def test_global_flags_are_here(option: str) -> None:
     dockers_own = {f"--{flag}" for _, flag in _FLAG.findall(docker_help())}
     assert option in dockers_own
     assert dockers_own - {"--help"} <= {*main._SWITCHES, *main._VALUES}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--debug=maybe", "ps"),
+        ("-D=x", "ps"),
+        ("--tlsverify=x", "ps"),
+        ("-l", "nope", "ps"),
+        ("--log-level=nope", "ps"),
+        ("-H", "unix:///a", "-H", "unix:///b", "ps"),
+    ],
+)
+def test_a_global_flag_is_refused_as_docker_refuses_it(words: tuple[str, ...]) -> None:
+    theirs, ours = (
+        subprocess.run([*program, *words], capture_output=True, text=True, check=False)
+        for program in (["docker"], TIFFIN)
+    )
+    assert (ours.returncode, ours.stderr.split("\n")[0]) == (
+        theirs.returncode,
+        theirs.stderr.split("\n")[0],
+    )
+
+
+@pytest.mark.parametrize("words", [("compose", "up"), ("buildx",), ("volume", "update", "v")])
+def test_what_is_not_here_says_why(words: tuple[str, ...]) -> None:
+    done = subprocess.run([*TIFFIN, *words], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert " is not supported: " in done.stderr

@@ -39,8 +39,17 @@ ABSENT = {
     "swarm": "there is no swarm mode",
 }
 
+# Programs that the docker CLI finds beside itself.
+ELSEWHERE = {
+    "buildx": "it is a program of its own, and `tiffin build` needs none",
+    "compose": (
+        "it is a program of its own: DOCKER_HOST=unix:///run/tiffin/tiffin.sock docker compose "
+        "works with this daemon"
+    ),
+}
+
 
 def reason(name: str, flag: str = "") -> str:
     """Why `name`, or `flag` of it, is not here; "" where Docker has none either."""
     plain = name.removeprefix("container ")
-    return ABSENT.get(f"{plain} {flag}".strip(), "")
+    return ABSENT.get(f"{plain} {flag}".strip(), "") or ELSEWHERE.get(name, "")

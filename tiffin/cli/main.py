@@ -20,7 +20,7 @@ from _signal import (  # type: ignore[import-not-found]
 from tiffin.cli.client import Client
 from tiffin.cli.commands import COMMANDS, GROUPS, load
 from tiffin.cli.failures import CommandFailed, WrongUsage
-from tiffin.cli.options import parse
+from tiffin.cli.options import parse, to_bool
 from tiffin.cli.output import complain, keep_standard_streams, write
 from tiffin.cli.surroundings import config_document, environment
 from tiffin.cli.targeting import context_name, find_target
@@ -45,6 +45,7 @@ _VALUES = {
     "--tlscert": "tlscert",
     "--tlskey": "tlskey",
 }
+_LEVELS = ("trace", "debug", "info", "warn", "warning", "error", "fatal", "panic")
 _HINT = "Usage:  tiffin [OPTIONS] COMMAND [ARG...]\n\nRun 'tiffin --help' for more information"
 
 
@@ -81,7 +82,7 @@ def _words(error: OSError) -> str:
 
 def _run(words: list[str]) -> int:
     settings, words = _global_options(words)
-    if "version" in settings:
+    if settings.get("version") == "true":
         from tiffin import __version__
 
         write(1, f"tiffin version {__version__}\n".encode())
@@ -144,22 +145,39 @@ def _global_options(words: list[str]) -> tuple[dict[str, str], list[str]]:
         if word in ("-h", "--help"):
             settings["help"] = "true"
         elif name in _SWITCHES:
-            settings[_SWITCHES[name]] = value or "true"
+            _switch(settings, _SWITCHES[name], value if equals else "true")
         elif name in _VALUES or word[:2] in ("-H", "-l", "-c"):
             if name not in _VALUES:
                 name, value, equals = word[:2], word[2:].removeprefix("="), "="
             if not equals and not rest:
                 raise WrongUsage(_lacks(name), _HINT)
-            if _VALUES[name] == "host" and "host" in settings:
-                raise CommandFailed("Specify only one -H")
-            settings[_VALUES[name]] = value if equals else rest.pop()
-            if _VALUES[name] == "config":
-                posix.environ[b"DOCKER_CONFIG"] = settings["config"].encode()
+            _set(settings, _VALUES[name], value if equals else rest.pop())
         elif word.startswith("--"):
             raise WrongUsage(f"unknown flag: {name}", _HINT)
         else:
             raise WrongUsage(f"unknown shorthand flag: {word[1]!r} in {word}", _HINT)
     return settings, rest[::-1]
+
+
+def _switch(settings: dict[str, str], name: str, value: str) -> None:
+    try:
+        on = to_bool(value)
+    except ValueError as error:
+        flag = ", ".join(word for word, meant in _SWITCHES.items() if meant == name)
+        raise WrongUsage(f'invalid argument "{value}" for "{flag}" flag: {error}', _HINT) from error
+    settings[name] = "true" if on else "false"
+
+
+def _set(settings: dict[str, str], name: str, value: str) -> None:
+    if name == "host" and "host" in settings:
+        raise CommandFailed(
+            "Failed to initialize: unable to resolve docker endpoint: Specify only one -H"
+        )
+    if name == "log-level" and value.lower() not in _LEVELS:
+        raise CommandFailed(f"Unable to parse logging level: {value}")
+    settings[name] = value
+    if name == "config":
+        posix.environ[b"DOCKER_CONFIG"] = value.encode()
 
 
 def _lacks(name: str) -> str:
@@ -178,15 +196,19 @@ def _find(words: list[str]) -> tuple[str, list[str]]:
 
         write(1, help_about(words[1:]).encode())
         return "", []
-    from tiffin.cli.absent import reason
-
-    if why := reason(words[0]):
-        raise CommandFailed(f"tiffin {words[0]} is not supported: {why}")
+    _refuse_absent(words[0])
     raise WrongUsage(
         f"tiffin: unknown command: tiffin {words[0]}",
         "Run 'tiffin --help' for more information",
         code=1,
     )
+
+
+def _refuse_absent(name: str) -> None:
+    from tiffin.cli.absent import reason
+
+    if why := reason(name):
+        raise CommandFailed(f"tiffin {name} is not supported: {why}")
 
 
 def _find_in_group(words: list[str]) -> tuple[str, list[str]]:
@@ -199,6 +221,7 @@ def _find_in_group(words: list[str]) -> tuple[str, list[str]]:
     name = f"{group} {words[1]}"
     if name in COMMANDS:
         return name, words[2:]
+    _refuse_absent(name)
     usage = f"{group} COMMAND" if group == "volume" else group
     hint = f"Usage:  tiffin {usage}\n\nRun 'tiffin {group} --help' for more information"
     if words[1].startswith("-"):

@@ -64,16 +64,7 @@ def _tls(settings: dict[str, str], host: str) -> TlsFiles | None:
 
 
 def _flag(settings: dict[str, str], name: str, default: bool) -> bool:
-    if name not in settings:
-        return default
-    from tiffin.cli.options import to_bool
-
-    try:
-        return to_bool(settings[name])
-    except ValueError as error:
-        raise CommandFailed(
-            f'invalid argument "{settings[name]}" for "--{name}" flag: {error}', 125
-        ) from error
+    return settings[name] == "true" if name in settings else default
 
 
 def _file(settings: dict[str, str], name: str, usual: str) -> str:
