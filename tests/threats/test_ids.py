@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from tests.live import LiveDaemon
 from tiffin.core.container import HostConfig, IdRange
 from tiffin.core.idrange import FIRST, LAST, SIZE, extents, parse_subordinate
+from tiffin.engine.idclaims import IdClaims
 from tiffin.engine.idranges import IdRanges
 
 PEOPLE = f"alice:{FIRST + SIZE}:{2 * SIZE}\nbob:{FIRST + 7 * SIZE + 5}:10\n"
@@ -192,3 +193,59 @@ def test_a_range_is_taken_as_long_as_anybody_has_it() -> None:
     assert shared["/first"] == shared["/second"] == before["/second"]
     assert len(set(before.values())) == len(before) == 2
     assert len(set(after.values())) == len(after) == 3
+
+
+@pytest.mark.threat("id-ranges")
+def test_two_engines_give_no_range_to_two_containers(tmp_path: Path) -> None:
+    """Two engines on one machine each know of their own containers alone.
+
+    Defence: each range is claimed for the whole machine, by a lock that the container's shim holds.
+    Seen to fail: without claims both begin with the same range.
+    """
+
+    def engines(claims: IdClaims | None) -> list[IdRanges]:
+        return [
+            IdRanges(available=True, subordinate_ids="", boot_id="b", claims=claims)
+            for _ in range(2)
+        ]
+
+    one, other = engines(None)
+    assert one.acquire("a") == other.acquire("b")
+
+    one, other = engines(IdClaims(str(tmp_path / "ids")))
+    first, second, third = one.acquire("a"), other.acquire("b"), one.acquire("c")
+    assert len({first, second, third}) == 3
+    one.release("a")
+    assert one.acquire("d") == first
+    other.join("e", second)
+    other.release("b")
+    assert one.acquire("f") not in {first, second, third}
+    for engine in (one, other):
+        for name in engine.held():
+            engine.release(name)
+    assert engines(IdClaims(str(tmp_path / "ids")))[0].acquire("g") == first
+
+
+@pytest.mark.root
+@pytest.mark.threat("id-ranges")
+def test_a_range_is_its_container_s_when_its_engine_is_gone(daemon: LiveDaemon) -> None:
+    """A claim that is the daemon's would be given up when that is killed; a record, never.
+
+    Defence: the shim holds it, and ends with the container.
+    Seen to fail: as above, without claims.
+    """
+
+    def started(engine: LiveDaemon) -> tuple[str, str]:
+        name = engine.docker("run", "-d", "busybox", "sleep", "1000").stdout.strip()
+        return name, engine.docker("exec", name, "cat", "/proc/self/uid_map").stdout.split()[1]
+
+    with LiveDaemon() as other:
+        other.load_busybox()
+        _, first = started(other)
+        other.kill9()
+        others = [started(daemon) for _ in range(2)]
+        assert first not in {range_ for _, range_ in others}
+        other.start()
+        _, second = started(other)
+        assert len({first, second, *(range_ for _, range_ in others)}) == 4
+    daemon.docker("rm", "-f", *(name for name, _ in others))

@@ -41,6 +41,11 @@ def allocate(taken: Iterable[IdRange], subordinate: str = "", start_at: int = FI
     raise EngineFailure("no id range is left for a container's user namespace")
 
 
+def slot_of(id_range: IdRange) -> int:
+    """Its number among all ranges."""
+    return (id_range.start - FIRST) // SIZE
+
+
 def parse_subordinate(text: str) -> list[tuple[int, int]]:
     """(start, count) of each `name:start:count`. Lines that are none are passed over."""
     found = []

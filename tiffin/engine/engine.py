@@ -22,6 +22,7 @@ from tiffin.engine.catalog import Catalog, Rows
 from tiffin.engine.containers import Containers
 from tiffin.engine.events import Events
 from tiffin.engine.health import ExecProbes, HealthChecks
+from tiffin.engine.idclaims import IdClaims
 from tiffin.engine.idranges import IdRanges
 from tiffin.engine.images import Images
 from tiffin.engine.mounting import Mounting
@@ -133,6 +134,7 @@ class Engine:
             available=self.runtime.facts.user_namespaces,
             subordinate_ids=_subordinate_ids(),
             boot_id=boot_id(),
+            claims=IdClaims(),
         )
         snapshots = storage.snapshots
         supervisor = Supervisor(

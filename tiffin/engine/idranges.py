@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+import os
+
 from tiffin.core.container import HostConfig, IdRange
-from tiffin.core.idrange import allocate
+from tiffin.core.idrange import allocate, slot_of
+from tiffin.engine.idclaims import IdClaims
+from tiffin.errors import EngineFailure
 
 
 class IdRanges:
-    def __init__(self, *, available: bool, subordinate_ids: str, boot_id: str) -> None:
-        """`available`: user namespaces work here; `subordinate_ids`: text of /etc/subuid."""
+    def __init__(
+        self,
+        *,
+        available: bool,
+        subordinate_ids: str,
+        boot_id: str,
+        claims: IdClaims | None = None,
+    ) -> None:
+        """`available`: user namespaces work here; `subordinate_ids`: text of /etc/subuid.
+
+        Without `claims` the ranges are this engine's own affair.
+        """
         self.available = available
         self.boot_id = boot_id
         self._subordinate_ids = subordinate_ids
+        self._claims = claims
         self._used: dict[str, IdRange] = {}
+        self._held: dict[str, int] = {}  # claims that are no shim's yet
+        self._others: set[IdRange] = set()  # found in use by other engines
 
     def wanted(self, host: HostConfig) -> bool:
         """Whether this container gets its own user namespace (the host's ids otherwise)."""
@@ -20,16 +37,50 @@ class IdRanges:
         return self.available and not host.privileged and not shares_host
 
     def acquire(self, container_id: str) -> IdRange:
-        """Raises EngineFailure when every range is in use."""
-        if container_id not in self._used:
-            self._used[container_id] = allocate(self._used.values(), self._subordinate_ids)
+        """Raises EngineFailure when every range is in use; OSError."""
+        while container_id not in self._used:
+            found = self._free()
+            if self._claims is not None:
+                claim = self._claims.take(slot_of(found))
+                if claim < 0:
+                    self._others.add(found)
+                    continue
+                self._held[container_id] = claim
+            self._used[container_id] = found
         return self._used[container_id]
 
-    def keep(self, container_id: str, id_range: IdRange) -> None:
+    def _free(self) -> IdRange:
+        try:
+            return allocate([*self._used.values(), *self._others], self._subordinate_ids)
+        except EngineFailure:
+            if not self._others:
+                raise
+            self._others.clear()  # what was in use need not be any more
+            return allocate(self._used.values(), self._subordinate_ids)
+
+    def join(self, container_id: str, id_range: IdRange) -> None:
+        """Have what another container has, and go on having it when that ends. Raises OSError."""
+        if self._claims is not None:
+            self._held[container_id] = self._claims.join(slot_of(id_range))
         self._used[container_id] = id_range
+
+    def keep(self, container_id: str, id_range: IdRange) -> None:
+        """Of a container that runs already, and holds its claim itself."""
+        self._used[container_id] = id_range
+
+    def claims_of(self, container_id: str) -> list[int]:
+        """Descriptors for the shim to hold."""
+        return [self._held[container_id]] if container_id in self._held else []
+
+    def handed_over(self, container_id: str) -> None:
+        """The shim has them."""
+        claim = self._held.pop(container_id, -1)
+        if claim >= 0:
+            os.close(claim)
 
     def held(self) -> set[str]:
         return set(self._used)
 
     def release(self, container_id: str) -> None:
         self._used.pop(container_id, None)
+        self.handed_over(container_id)

@@ -73,7 +73,9 @@ class Starting:
                 stop_signal=parse_signal(container.config.stop_signal or "SIGTERM"),
             )
             undo.push_async_callback(self._runtime.remove, container.id)
-            created = await self._runtime.create(workload, hold=attached.held)
+            held = [*attached.held, *self._id_ranges.claims_of(container.id)]
+            created = await self._runtime.create(workload, hold=held)
+            self._id_ranges.handed_over(container.id)
             failpoints.reach("start-created")
             undo.callback(self._clients.take_back, container.id)
             await self._clients.join_early(container.id)
@@ -109,7 +111,7 @@ class Starting:
             if donor.state.id_range is not None:
                 join_pids["user"] = donor.state.pid
                 # It may go on when the other has ended.
-                self._id_ranges.keep(container.id, donor.state.id_range)
+                self._id_ranges.join(container.id, donor.state.id_range)
             return donor.state.id_range, join_pids
         if not self._id_ranges.wanted(container.host_config):
             return None, join_pids
