@@ -120,6 +120,7 @@ def nothing_is_left(daemon: LiveDaemon) -> None:
     assert findings(daemon) == []
     daemon.docker("rm", "-f", "-v", "web", check=False)
     assert daemon.docker("ps", "-aq").stdout == ""
+    assert daemon.docker("volume", "ls", "-q").stdout == ""
     assert os.listdir(f"{daemon.data_root}/containers") == []
     assert [name for name in os.listdir(daemon.run_root) if len(name) == 64] == []
     assert shims(daemon) == []

@@ -75,6 +75,18 @@ def test_two_containers_share_a_volume_while_they_run(daemon: LiveDaemon, client
     run("volume", "rm", name)
 
 
+def test_an_anonymous_volume_outlives_a_container_that_goes_without_it(daemon: LiveDaemon) -> None:
+    """And the next daemon, which ends those of containers that were killed in the making."""
+    before = set(daemon.docker("volume", "ls", "-q").stdout.split())
+    container = daemon.docker("create", "-v", "/anonymous", "busybox", "true").stdout.strip()
+    (volume,) = set(daemon.docker("volume", "ls", "-q").stdout.split()) - before
+    daemon.docker("rm", container)
+    daemon.kill9()
+    daemon.start()
+    assert set(daemon.docker("volume", "ls", "-q").stdout.split()) == {*before, volume}
+    daemon.docker("volume", "rm", volume)
+
+
 def test_an_anonymous_volume_goes_with_its_container_when_asked(
     daemon: LiveDaemon, client: str
 ) -> None:

@@ -349,3 +349,7 @@ class Volume(msgspec.Struct, frozen=True):
     options: dict[str, str] = {}
     driver: str = "local"
     anonymous: bool = False
+    # Whose end is its end: of a container that is being made or removed with its volumes. Cleared
+    # before a container goes without them. Of this boot alone: power takes containers' rows along.
+    made_for: str = ""
+    made_in: str = ""  # the boot

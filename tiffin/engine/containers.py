@@ -182,7 +182,7 @@ class Containers:
             if limit := size_limit(host_config.storage_opt):
                 await asyncio.to_thread(self._snapshots.limit, snapshot, limit)
             failpoints.reach("create-snapshot")
-            mounts = await self._mounting.resolve(wanted, host_config, snapshot, undo)
+            mounts = await self._mounting.resolve(wanted, host_config, snapshot, undo, container_id)
             failpoints.reach("create-mounts")
             container = Container(
                 id=container_id,
@@ -355,6 +355,8 @@ class Containers:
             await self._take_apart(container, volumes=volumes)
 
     async def _take_apart(self, container: Container, *, volumes: bool) -> None:
+        if not volumes:
+            await self._mounting.keep_anonymous(container)
         # The row goes first: a crash then leaves files without one, which the next start sweeps.
         await self._catalog.delete(container)
         failpoints.reach("remove-row-deleted")

@@ -52,6 +52,7 @@ class Mounting:
         host: HostConfig,
         snapshot: str,
         undo: AsyncExitStack,
+        container_id: str,
     ) -> tuple[Mount, ...]:
         """Every mount with its source. What this made is taken back by `undo`."""
         mounts = {mount.destination: mount for mount in self._inherited(host)}
@@ -63,7 +64,9 @@ class Mounting:
             if mount.type == "volume":
                 if not mount.name and not one.mount.subpath and mount.destination in mounts:
                     continue  # the image's VOLUME, given by --volumes-from
-                mounts[mount.destination] = await self._with_volume(one, snapshot, undo)
+                mounts[mount.destination] = await self._with_volume(
+                    one, snapshot, undo, container_id
+                )
             elif mount.type == "image":
                 mounts[mount.destination] = await self._with_image(mount, undo)
             else:
@@ -85,11 +88,17 @@ class Mounting:
             ]
         return found
 
-    async def _with_volume(self, wanted: WantedMount, snapshot: str, undo: AsyncExitStack) -> Mount:
+    async def _with_volume(
+        self, wanted: WantedMount, snapshot: str, undo: AsyncExitStack, container_id: str
+    ) -> Mount:
         mount = wanted.mount
         existing = await self._volumes.find(mount.name) if mount.name else None
         volume = existing or await self._volumes.create(
-            mount.name, driver=mount.driver, labels=wanted.labels, options=wanted.driver_options
+            mount.name,
+            driver=mount.driver,
+            labels=wanted.labels,
+            options=wanted.driver_options,
+            made_for=container_id,
         )
         if existing is None:
             undo.push_async_callback(self._forget, volume)
@@ -130,6 +139,12 @@ class Mounting:
             if mount.snapshot:
                 with suppress(NotFound):
                     self._snapshots.remove(mount.snapshot)
+
+    async def keep_anonymous(self, container: Container) -> None:
+        """Before a container goes without its volumes."""
+        for mount in container.mounts:
+            if mount.type == "volume":
+                await self._volumes.let_go(mount.name)
 
     async def remove_anonymous(self, container: Container) -> None:
         """Anonymous volumes end with their container (`rm -v`, `--rm`) unless another uses them."""

@@ -12,6 +12,8 @@ import shutil
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from tiffin.core.container import Container, Volume
 from tiffin.core.labels import check_labels
 from tiffin.core.mounts import check_volume_name
@@ -22,6 +24,7 @@ from tiffin.engine.locks import NamedLock
 from tiffin.engine.naming import new_id
 from tiffin.errors import Conflict, NotFound
 from tiffin.kernel.ownthread import may_hang
+from tiffin.kernel.syscalls import boot_id
 
 Names = list[str]  # in the body of Volumes the word `list` is its method
 
@@ -62,8 +65,13 @@ class Volumes:
         driver: str = "local",
         labels: dict[str, str] | None = None,
         options: dict[str, str] | None = None,
+        made_for: str = "",
     ) -> Volume:
-        """Ensure: an existing volume is returned as it is. No name: an anonymous one."""
+        """Ensure: an existing volume is returned as it is. No name: an anonymous one.
+
+        `made_for`: the container that is being made, and takes an anonymous one with it if it never
+        is (`abandoned`).
+        """
         anonymous = not name
         name = check_volume_name(name or new_id())
         if driver not in ("", "local"):
@@ -82,6 +90,8 @@ class Volumes:
             volume = Volume(
                 name, time.time_ns(), path, labels or {}, options or {}, "local", anonymous
             )
+            if anonymous and made_for:
+                volume = msgspec.structs.replace(volume, made_for=made_for, made_in=boot_id())
             await self._rows.run(self._rows.database.put_volume, volume)
         self._events.emit("volume", "create", name, {"driver": "local"})
         return volume
@@ -102,6 +112,25 @@ class Volumes:
                 shutil.rmtree, os.path.join(self._directory, name), ignore_errors=True
             )
         self._events.emit("volume", "destroy", name, {"driver": "local"})
+
+    async def let_go(self, name: str) -> None:
+        """Its container goes without it: from here on it is somebody's data."""
+        async with self._lock:
+            volume = await self.find(name)
+            if volume is not None and volume.made_for:
+                kept = msgspec.structs.replace(volume, made_for="", made_in="")
+                await self._rows.run(self._rows.database.put_volume, kept)
+
+    async def abandoned(self, exists: Callable[[str], bool]) -> Names:
+        """Those whose container was killed in the making, or together with its volumes."""
+        return [
+            volume.name
+            for volume in await self.list()
+            if volume.made_for
+            and volume.made_in == boot_id()
+            and not exists(volume.made_for)
+            and not self._users(volume.name)
+        ]
 
     def directories(self) -> set[str]:
         """Names of all that has a directory with data."""

@@ -10,6 +10,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import msgspec
@@ -20,6 +21,7 @@ from tiffin.engine.catalog import Catalog, Rows
 from tiffin.engine.images import Images
 from tiffin.engine.upkeep.findings import Finding, Inspector, Leftover, Once
 from tiffin.engine.volumes import Volumes
+from tiffin.errors import Conflict, NotFound
 from tiffin.storage.store import Storage
 
 _NOBODYS = "belongs to no container"
@@ -51,6 +53,7 @@ class StoredState:
             self.snapshots,
             self.container_directories,
             self.volume_directories,
+            self.abandoned_volumes,
             self.image_records,
             self.garbage,
         ]
@@ -140,6 +143,18 @@ class StoredState:
             Leftover("volume", name, "has no record", partial(self._volumes.adopt, name))
             for name in sorted(present - recorded.keys())
         ]
+
+    async def abandoned_volumes(self) -> list[Leftover]:
+        # A name is claimed before anything is made: what is being made has one.
+        known = set(self._catalog.names().values())
+        return [
+            Leftover("volume", name, "its container is gone", partial(self._end_volume, name))
+            for name in await self._volumes.abandoned(known.__contains__)
+        ]
+
+    async def _end_volume(self, name: str) -> None:
+        with suppress(NotFound, Conflict):  # somebody removed it, or uses it
+            await self._volumes.remove(name)
 
     async def image_records(self) -> list[Leftover]:
         found = []
