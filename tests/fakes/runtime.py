@@ -16,10 +16,22 @@ from tiffin.core.workload import (
     Exit,
     ExitAnswer,
     KnownExec,
+    LogPosition,
     Workload,
 )
+from tiffin.engine.ports import HeldClient
 from tiffin.errors import Conflict, TiffinError
 from tiffin.runtime.waits import last_chunk
+
+
+class FakeHeldClient:
+    log: LogPosition | None = None
+
+    async def taken(self) -> bool:
+        return True
+
+    async def end(self, *, joined: bool) -> None:
+        del joined
 
 
 class FakeRuntime:
@@ -82,6 +94,12 @@ class FakeRuntime:
     ) -> None:
         self._note("attach", container_id)
         self.attached.append((container_id, os.fstat(connection).st_ino))
+
+    async def hold_client(
+        self, container_id: str, connection: int, attachment: Attachment, *, early: bytes = b""
+    ) -> HeldClient | None:
+        await self.attach(container_id, connection, attachment, early=early)
+        return FakeHeldClient()
 
     async def exec(
         self,

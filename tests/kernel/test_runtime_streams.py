@@ -6,13 +6,17 @@ import asyncio
 import os
 import re
 import signal
+import socket
+from contextlib import closing
 
 import pytest
 
-from tests.kernel.runtime_bench import DEADLINE, RAW, Bench, unframe
+from tests.kernel.runtime_bench import ALL, DEADLINE, RAW, Bench, Peer, unframe
 from tests.kernel.test_runtime_containers import on_bench, parent_of
-from tiffin.core.workload import Attachment, LogTarget
+from tiffin.core.workload import Attachment, LogTarget, Workload
+from tiffin.engine.ports import HeldClient
 from tiffin.errors import CannotStart, Conflict, TiffinError
+from tiffin.runtime.logreader import LogCursor
 
 pytestmark = pytest.mark.root
 
@@ -31,6 +35,127 @@ def test_attaching_before_the_start_loses_no_byte() -> None:
         assert bench.log(workload).encode() == frames[1] + frames[2]
 
     on_bench(act)
+
+
+NUMBERS = "n=0; while [ $n -lt 40000 ]; do echo $n; n=$((n+1)); done"
+
+
+@pytest.mark.parametrize("kind", ["json-file", "local"])
+def test_log_and_stream_meet_without_a_gap(kind: str) -> None:
+    """Whatever is in the pipe, in a half line, in the log or rotated just then."""
+
+    async def act(bench: Bench) -> None:
+        path = f"{bench.directory}/log"
+        target = LogTarget(path, kind=kind, max_size_bytes=100_000, max_files=99)
+        workload = bench.workload("sh", "-c", NUMBERS, log=target)
+        await bench.runtime.create(workload)
+        first = await bench.attach(workload, OUTPUT)
+        await bench.runtime.start(workload.id)
+        whole = asyncio.create_task(first.frames())
+        late = [asyncio.create_task(replayed(bench, workload, kind)) for _ in range(4)]
+        for task in late:
+            assert (await task) == (await whole)[1]
+        await bench.ended(workload)
+
+    on_bench(act)
+
+
+def test_a_half_line_is_seen_once_by_who_comes_after_it() -> None:
+    async def act(bench: Bench) -> None:
+        script = "echo one; printf tw; read x; echo o; printf thr; read x; echo ee"
+        workload = bench.workload("sh", "-c", script, open_stdin=True)
+        await bench.runtime.create(workload)
+        first = await bench.attach(workload)
+        await bench.runtime.start(workload.id)
+        await first.read_until(b"tw")
+        ours, held = await hold(bench, workload)
+        await first.write(b"\n")
+        await first.read_until(b"thr")
+        await held.end(joined=True)
+        await first.write(b"\n")
+        assert (await ours.frames())[1] == b"two\nthree\n"
+        assert held.log is not None
+        with closing(LogCursor(workload.log.path, "json-file")) as cursor:
+            assert [b.lines async for b in cursor.read_to(held.log)] == [[b"one\n"]]
+
+    on_bench(act)
+
+
+def test_who_is_held_gets_nothing_and_is_waited_for_at_the_end() -> None:
+    async def act(bench: Bench) -> None:
+        workload = bench.workload("sh", "-c", "read x; echo $x", open_stdin=True)
+        await bench.start(workload)
+        peer, held = await hold(bench, workload, ALL)
+        await peer.write(b"hello\n")
+        await bench.ended(workload)
+        with pytest.raises(BlockingIOError):
+            peer.socket.recv(1)
+        await held.end(joined=True)
+        assert (await peer.frames())[1] == b"hello\n"
+
+    on_bench(act)
+
+
+def test_who_is_held_and_left_is_let_go_of() -> None:
+    async def act(bench: Bench) -> None:
+        workload = bench.workload("sleep", "100")
+        await bench.start(workload)
+        peer, held = await hold(bench, workload)
+        await held.end(joined=False)
+        assert await peer.read() == b""
+        assert not await held.taken()
+
+    on_bench(act)
+
+
+def test_who_is_held_outlives_what_the_daemon_needs_of_its_container() -> None:
+    async def act(bench: Bench) -> None:
+        workload = bench.workload("echo", "hello", open_stdin=True)
+        await bench.runtime.create(workload)
+        peer, held = await hold(bench, workload)
+        await bench.runtime.start(workload.id)
+        await bench.ended(workload)
+        await bench.runtime.remove(workload.id)
+        async with asyncio.timeout(DEADLINE):
+            while bench.runtime.tracks(workload.id):
+                await asyncio.sleep(0.01)
+        await held.end(joined=True)
+        assert (await peer.frames())[1] == b"hello\n"
+
+    on_bench(act)
+
+
+def test_who_is_held_sees_the_end_when_the_daemon_goes() -> None:
+    async def act(bench: Bench) -> None:
+        workload = bench.workload("sleep", "100")
+        await bench.start(workload)
+        peer, _held = await hold(bench, workload)
+        await bench.runtime.close()
+        assert await peer.read() == b""
+        await bench.open()
+        await bench.runtime.reconnect(workload.id)
+
+    on_bench(act)
+
+
+async def hold(
+    bench: Bench, workload: Workload, attachment: Attachment = OUTPUT
+) -> tuple[Peer, HeldClient]:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        held = await bench.runtime.hold_client(workload.id, theirs.fileno(), attachment)
+    assert held is not None
+    return Peer(ours), held
+
+
+async def replayed(bench: Bench, workload: Workload, kind: str) -> bytes:
+    """What the log has, and then the stream."""
+    peer, held = await hold(bench, workload)
+    with closing(LogCursor(workload.log.path, kind)) as cursor:
+        lines = [line async for b in cursor.read_to(held.log) for line in b.lines]
+    assert await held.taken()
+    await held.end(joined=True)
+    return b"".join(lines) + (await peer.frames())[1]
 
 
 def test_output_without_a_newline_is_kept_as_it_is() -> None:

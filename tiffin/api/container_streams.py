@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import operator
 import os
 import socket
+import termios
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -32,6 +34,7 @@ from tiffin.core.logextras import prefix
 from tiffin.core.loglines import LogBatch
 from tiffin.core.timestamps import parse_time
 from tiffin.core.workload import Attachment, ExitAnswer
+from tiffin.engine.clients import EarlyClient
 from tiffin.engine.containers import LogOptions
 from tiffin.engine.waiting import ExitResult
 from tiffin.errors import InvalidArgument, TiffinError
@@ -39,6 +42,7 @@ from tiffin.errors import InvalidArgument, TiffinError
 if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
 
+_HEAD_LOOKS, _HEAD_LOOK_SECONDS = 1000, 0.005
 _WAIT_CONDITIONS = ("", "not-running", "next-exit", "removed")
 
 
@@ -96,8 +100,14 @@ class ContainerStreamRoutes:
         client = await request.hijack(stream_type(request, tty=container.config.tty))
         try:
             if logs:
+                await _until_head_is_read(client.descriptor)
+            if logs and streaming:
+                early = EarlyClient(client.descriptor, attachment, client.early)
+                give = _writer(client.descriptor, framed=attachment.framed)
+                await self._containers.attach_with_logs(container.id, early, give)
+            elif logs:
                 await self._replay(container, client.descriptor, attachment)
-            if streaming:
+            elif streaming:
                 await self._containers.attach(
                     container.id, client.descriptor, attachment, early=client.early
                 )
@@ -109,10 +119,9 @@ class ContainerStreamRoutes:
 
     async def _replay(self, container: Container, descriptor: int, attachment: Attachment) -> None:
         options = LogOptions(stdout=attachment.stdout, stderr=attachment.stderr)
+        give = _writer(descriptor, framed=attachment.framed)
         async for batch in self._containers.logs(container.id, options):
-            lines = batch.lines
-            data = frames(batch.streams, lines) if attachment.framed else b"".join(lines)
-            await write_all(descriptor, data)
+            await give(batch)
 
     async def logs(self, request: Request) -> Answer:
         query = request.query
@@ -134,6 +143,26 @@ class ContainerStreamRoutes:
             framed=not container.config.tty,
         )
         return Stream(chunks, stream_type(request, tty=container.config.tty))
+
+
+async def _until_head_is_read(descriptor: int) -> None:
+    """docker-py reads the head through a buffer and the rest past it: what had come with the head
+    would be lost to it. A client that is slow to read is not waited for, nor is one by TCP.
+    """
+    unread = bytearray(4)
+    for _ in range(_HEAD_LOOKS):
+        fcntl.ioctl(descriptor, termios.TIOCOUTQ, unread)
+        if not any(unread):
+            return
+        await asyncio.sleep(_HEAD_LOOK_SECONDS)
+
+
+def _writer(descriptor: int, *, framed: bool) -> Callable[[LogBatch], Awaitable[None]]:
+    async def give(batch: LogBatch) -> None:
+        data = frames(batch.streams, batch.lines) if framed else b"".join(batch.lines)
+        await write_all(descriptor, data)
+
+    return give
 
 
 def _waiting_head() -> tuple[str, ...]:

@@ -78,6 +78,13 @@ class Attachment(msgspec.Struct, frozen=True):
     detach_keys: bytes = b"\x10\x11"
 
 
+class LogPosition(msgspec.Struct, frozen=True):
+    """Where a log ends: how large its youngest file is."""
+
+    inode: str
+    size: int
+
+
 class ExecProcess(msgspec.Struct, frozen=True):
     """A further process in a running container."""
 

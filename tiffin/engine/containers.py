@@ -10,8 +10,8 @@ import asyncio
 import os
 import shutil
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 
 import msgspec
 
@@ -21,6 +21,7 @@ from tiffin.core.defaults import ContainerDefaults, with_defaults
 from tiffin.core.image import ContainerConfig
 from tiffin.core.labels import check_labels
 from tiffin.core.lifecycle import Action
+from tiffin.core.logdriver import FileSettings
 from tiffin.core.loglines import LogBatch
 from tiffin.core.merge import merge
 from tiffin.core.ports import requested_ports
@@ -43,6 +44,7 @@ from tiffin.engine.ports import ContainerRuntime
 from tiffin.engine.processes import Processes
 from tiffin.engine.psprogram import ask_ps
 from tiffin.engine.publishing import Publisher
+from tiffin.engine.replaying import Replay
 from tiffin.engine.settling import settle
 from tiffin.engine.statistics import Gauges
 from tiffin.engine.supervisor import Supervisor
@@ -61,7 +63,7 @@ from tiffin.kernel.ownthread import may_hang
 from tiffin.runtime import spec
 from tiffin.runtime.devices import numbers
 from tiffin.runtime.limits import limited_devices
-from tiffin.runtime.logreader import read_log
+from tiffin.runtime.logreader import LogCursor, read_log
 from tiffin.storage.snapshots import SnapshotStore
 
 # In the body of Containers the word `list` is its method.
@@ -78,6 +80,14 @@ class LogOptions(msgspec.Struct, frozen=True):
     tail: int | None = None  # None: all
     since_ns: int = 0
     until_ns: int = 0
+
+    def of(self, batch: LogBatch) -> LogBatch:
+        """Its lines of the streams that are wanted."""
+        if self.stdout and self.stderr:
+            return batch
+        if self.stdout or self.stderr:
+            return batch.of_stream(1 if self.stdout else 2)
+        return batch.cut(0, 0)
 
 
 class Containers:
@@ -435,6 +445,26 @@ class Containers:
                 self._supervisor.clients.hold_for_start(container.id, waiting)
         self._emit(container, "attach")
 
+    async def attach_with_logs(
+        self, reference: str, client: EarlyClient, give: Callable[[LogBatch], Awaitable[None]]
+    ) -> None:
+        """As `attach`, after what it has said so far, of which `give` writes each batch."""
+        container = self.check_attachable(reference)
+        attachment = client.attachment
+        if not container.config.open_stdin:
+            client = client._replace(attachment=msgspec.structs.replace(attachment, stdin=False))
+        kept = readable_log(container)
+        chosen = LogOptions(stdout=attachment.stdout, stderr=attachment.stderr)
+
+        async def give_chosen(batch: LogBatch) -> None:
+            if batch := chosen.of(batch):
+                await give(batch)
+
+        replay = Replay(self._catalog, self._supervisor.clients, self._runtime, client, give_chosen)
+        with closing(LogCursor(self.log_path(container), kept.kind)) as log:
+            await replay.run(container.id, log)
+        self._emit(container, "attach")
+
     async def resize(self, reference: str, rows: int, columns: int) -> None:
         container = self._catalog.get(reference)
         if container.state.status not in lifecycle.LIVE:
@@ -447,17 +477,14 @@ class Containers:
         container = self._catalog.get(reference)
         if not (options.stdout or options.stderr):
             raise InvalidArgument("Bad parameters: you must choose at least one stream")
-        if logdriver.file_settings(container.host_config.log_config) is None:
-            raise Unsupported("configured logging driver does not support reading")
+        readable_log(container)
         return self._log_lines(container, options)
 
     async def _log_lines(
         self, container: Container, options: LogOptions
     ) -> AsyncIterator[LogBatch]:
-        only = 0 if options.stdout and options.stderr else 1 if options.stdout else 2
         finished = self._supervisor.clients.until_ended(container.id) if options.follow else None
-        kept = logdriver.file_settings(container.host_config.log_config)
-        assert kept is not None
+        kept = readable_log(container)
         lines = read_log(
             self.log_path(container),
             kind=kept.kind,
@@ -468,7 +495,7 @@ class Containers:
         )
         try:
             async for batch in lines:
-                if chosen := batch.of_stream(only) if only else batch:
+                if chosen := options.of(batch):
                     yield chosen
         finally:
             if finished is not None:
@@ -593,3 +620,11 @@ class Containers:
 
     def _emit(self, container: Container, action: str, **more: str) -> None:
         emit_container(self._events, container, action, **more)
+
+
+def readable_log(container: Container) -> FileSettings:
+    """How its output is kept. Raises Unsupported where it is not."""
+    kept = logdriver.file_settings(container.host_config.log_config)
+    if kept is None:
+        raise Unsupported("configured logging driver does not support reading")
+    return kept

@@ -17,9 +17,24 @@ from tiffin.core.workload import (
     Exit,
     ExitAnswer,
     KnownExec,
+    LogPosition,
     Workload,
 )
 from tiffin.kernel.cgroup import Cgroup
+
+
+class HeldClient(Protocol):
+    """An attached client that gets no output before it has been given the log up to `log`."""
+
+    log: LogPosition | None  # None: all that there is
+
+    async def taken(self) -> bool:
+        """It has taken some of the log. Whether it is still there."""
+        ...
+
+    async def end(self, *, joined: bool) -> None:
+        """It has all of it, or shall have no more. To be called, once."""
+        ...
 
 
 class ContainerRuntime(Protocol):
@@ -47,6 +62,15 @@ class ContainerRuntime(Protocol):
 
         Works between create and start too. `early` is input that was read already.
         The shim closes the connection when the output has ended.
+        """
+        ...
+
+    async def hold_client(
+        self, container_id: str, connection: int, attachment: Attachment, *, early: bytes = b""
+    ) -> HeldClient | None:
+        """As `attach`, but the client gets no output until it is given the log, by the caller.
+
+        None: the container's shim is of a release that cannot hold it, and does not know of it.
         """
         ...
 

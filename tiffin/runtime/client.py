@@ -31,6 +31,7 @@ from tiffin.runtime.cleanups import Cleanups
 from tiffin.runtime.connection import ShimFailed, ShimGone, checked
 from tiffin.runtime.facts import HostFacts
 from tiffin.runtime.messages import Message
+from tiffin.runtime.replays import HeldClient
 from tiffin.runtime.shimclient import START_DEADLINE_SECONDS, Shim
 from tiffin.runtime.shims import Shims
 from tiffin.runtime.survivors import Process, Survivors
@@ -197,6 +198,11 @@ class Runtime:
         self, container_id: str, connection: int, attachment: Attachment, *, early: bytes = b""
     ) -> None:
         await self._shims.get(container_id).attach(connection, attachment, early)
+
+    async def hold_client(
+        self, container_id: str, connection: int, attachment: Attachment, *, early: bytes = b""
+    ) -> HeldClient | None:
+        return await self._shims.hold_client(container_id, connection, attachment, early)
 
     async def resize(self, container_id: str, exec_id: str, rows: int, columns: int) -> None:
         fields = {"exec_id": exec_id, "rows": rows, "columns": columns}

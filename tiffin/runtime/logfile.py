@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _ENCODERS: dict[str, Encode] = {"json-file": encode_block, "local": encode_local}
 _UNFINISHED = ".gz.new"
+_FRESH = ".new"
 _CHUNK = 1 << 18
 _SIGKILL = 9
 
@@ -57,9 +58,18 @@ class LogWriter:
         self._fd = fd if fd >= 0 else open_log(path)
         self._size = os.fstat(self._fd).st_size
         self.lost_bytes = 0
+        self._kept = False
         if compress:
             _unlink(path + _UNFINISHED)
             self._compress_next()
+
+    def keep(self, *, kept: bool) -> None:
+        """While `kept`, no file rotates: somebody reads the log up to a position of it."""
+        self._kept = kept
+
+    def position(self) -> tuple[str, int]:
+        """Where the log ends: (its youngest file's inode, the size of that)."""
+        return inode_of(os.fstat(self._fd)), self._size
 
     def write(self, block: bytes, stream: str, time_ns: int) -> None:
         data = self._encode(block, stream, time_ns)
@@ -69,7 +79,8 @@ class LogWriter:
                 self.write(block[:middle], stream, time_ns)
                 self.write(block[middle:], stream, time_ns)
                 return
-        if self._max_size > 0 and self._size and self._size + len(data) > self._max_size:
+        too_large = 0 < self._max_size < self._size + len(data)
+        if too_large and self._size and not self._kept:
             self._rotate()
         self._append(data)
 
@@ -96,19 +107,24 @@ class LogWriter:
 
     def _rotate(self) -> None:
         try:
-            if self._max_files == 1:
-                os.ftruncate(self._fd, 0)
-                self._size = 0
-                return
-            self._shift()
-            previous = self._fd
-            self._fd = open_log(self._path)
-            self._size = 0
-            os.close(previous)
+            if self._max_files > 1:
+                self._shift()
+                fresh = open_log(self._path)
+            else:
+                fresh = self._replace()
+            os.close(self._fd)
+            self._fd, self._size = fresh, 0
         except OSError:
             return  # go on in the file that is open
         if self._compress:
             self._compress_next()
+
+    def _replace(self) -> int:
+        """An empty file in the stead of ours, which whoever reads it still has to its end."""
+        _unlink(self._path + _FRESH)
+        fresh = open_log(self._path + _FRESH)
+        os.rename(self._path + _FRESH, self._path)
+        return fresh
 
     def _shift(self) -> None:
         oldest = f"{self._path}.{self._max_files - 1}"

@@ -17,6 +17,7 @@ from typing import BinaryIO
 from isal import isal_zlib
 
 from tiffin.core.loglines import LogBatch
+from tiffin.core.workload import LogPosition
 from tiffin.kernel import inotify
 from tiffin.runtime.logfile import BEGINNING_BYTES, ORIGIN_BYTES, inode_of, origin
 from tiffin.runtime.logrecords import FORMATS, Format
@@ -65,6 +66,30 @@ async def read_log(
             watch.close()
 
 
+class LogCursor:
+    """A log read in steps, each up to a position or to its end at the time; close it."""
+
+    def __init__(self, path: str, kind: str) -> None:
+        self._path = path
+        self._format = FORMATS[kind]
+        self._reader: _Reader | None = None
+
+    async def read_to(self, end: LogPosition | None) -> AsyncIterator[LogBatch]:
+        """What comes next; rotations that happened since the last step are followed."""
+        if self._reader is None:
+            self._reader = await asyncio.to_thread(_Reader.open, self._path, self._format, None)
+        while batch := await asyncio.to_thread(self._reader.read, end):
+            yield batch
+
+    def is_at_end(self) -> bool:
+        """Whether nothing was written since the last step, and there was one."""
+        return self._reader is not None and self._reader.is_at_end()
+
+    def close(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+
+
 class _Plain:
     """A file that is being written, or was."""
 
@@ -78,8 +103,13 @@ class _Plain:
         beginning = os.pread(self.file.fileno(), BEGINNING_BYTES, 0)
         return f"{self.inode}{zlib.crc32(beginning)}"
 
-    def read(self) -> bytes:
-        return self.file.read(_BLOCK_BYTES)
+    def read(self, end: LogPosition | None = None) -> bytes:
+        if end is None or self.inode != end.inode:
+            return self.file.read(_BLOCK_BYTES)
+        return self.file.read(min(_BLOCK_BYTES, max(0, end.size - self.file.tell())))
+
+    def is_read_to(self, position: LogPosition) -> bool:
+        return self.inode == position.inode and self.file.tell() >= position.size
 
     def skip_to_tail(self, format_: Format, lines: int) -> tuple[int, int]:
         """Go to where the last `lines` lines begin: (lines from there on, how many too many)."""
@@ -118,7 +148,8 @@ class _Compressed:
         self._file.seek(0)
         self._inflate = isal_zlib.decompressobj(31)
 
-    def read(self) -> bytes:
+    def read(self, _end: LogPosition | None = None) -> bytes:
+        """Nothing is written to it any more: no position lies in it."""
         while not self._inflate.eof:
             data = self._inflate.unconsumed_tail or self._file.read(_BLOCK_BYTES)
             if not data:
@@ -129,6 +160,9 @@ class _Compressed:
             except isal_zlib.error:  # type: ignore[misc] # a tuple to mypy, a class in truth
                 return b""
         return b""
+
+    def is_read_to(self, _position: LogPosition) -> bool:
+        return False
 
     def skip_to_tail(self, format_: Format, lines: int) -> tuple[int, int]:
         found = _count(self, format_)
@@ -188,16 +222,27 @@ class _Reader:
             file.close()
         del self._files[:count]
 
-    def read(self) -> LogBatch | None:
-        """The next lines; None at the end of what there is."""
+    def is_at_end(self) -> bool:
+        try:
+            status = os.stat(self._path)
+        except FileNotFoundError:
+            return True
+        end = LogPosition(inode_of(status), status.st_size)
+        return bool(self._files) and self._files[-1].is_read_to(end)
+
+    def read(self, end: LogPosition | None = None) -> LogBatch | None:
+        """The next lines; None at the end of what there is, or at `end`."""
         while True:
-            data = self._files[0].read() if self._files else b""
+            data = self._files[0].read(end) if self._files else b""
             if data:
                 batch = self._decoded(self._rest + data)
                 if batch:
                     return batch
-            elif not self._next_file():
+            elif self._is_at(end) or not self._next_file():
                 return None
+
+    def _is_at(self, end: LogPosition | None) -> bool:
+        return end is not None and bool(self._files) and self._files[0].is_read_to(end)
 
     def _decoded(self, data: bytes) -> LogBatch:
         try:

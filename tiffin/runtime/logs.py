@@ -49,6 +49,11 @@ class Lines:
             self._rest = self._rest[cut:]
         return blocks
 
+    @property
+    def unfinished(self) -> bytes:
+        """What was fed and is in no block yet."""
+        return self._rest
+
     def finish(self) -> bytes:
         """The last piece, without a newline; empty if there is none."""
         rest, self._rest = self._rest, b""

@@ -56,6 +56,13 @@ class Log:
             if line:
                 self._sink.send(line, stream, time_ns)
 
+    def keep(self, *, kept: bool) -> None:
+        if self._file is not None:
+            self._file.keep(kept=kept)
+
+    def position(self) -> tuple[str, int] | None:
+        return self._file.position() if self._file is not None else None
+
     def child_ended(self, pid: int, status: int) -> None:
         if self._file is not None:
             self._file.child_ended(pid, status)

@@ -20,9 +20,10 @@ class Owed:
         self._exits = 0
         self._removals = 0
         self._withholds = False
+        self.replays = 0  # clients that it holds until we have given them the log
 
     def __bool__(self) -> bool:
-        return bool(self._exits or self._removals or self._withholds)
+        return bool(self._exits or self._removals or self._withholds or self.replays)
 
     def recognise(self, hello: Message) -> None:
         waits = hello.get("waits") or {}

@@ -6,8 +6,8 @@ at birth, and RUN_ROOT/<id>/control.sock for later daemons. How the container en
 exit.json, by rename, before anybody is told. It leaves once that is done and every attached client
 has its output.
 
-Requests (see runtime.messages): start, attach, wait, exec, resize, kill, widen, hold, state and
-remove; news from the daemon: tell, serving. Events: exit, released.
+Requests (see runtime.messages): start, attach, replayed, wait, exec, resize, kill, widen, hold,
+state and remove; news from the daemon: tell, serving. Events: exit, released.
 """
 
 from __future__ import annotations
@@ -144,6 +144,7 @@ class Shim:
     def forget(self, control: Control) -> None:
         """A daemon has gone. What it had only created nobody will start."""
         self._controls.remove(control)
+        self._streams.drop_held_by(control)
         if self._controls:
             return
         self.served = False
@@ -374,7 +375,16 @@ class Shim:
     def _attach(self, control: Control, message: Message, descriptors: list[int]) -> None:
         streams = self._streams_of(message.get("exec_id") or "")
         client = client_of(message, descriptors)
-        streams.attach(client, binascii.a2b_base64(message.get("early") or ""))
+        early = binascii.a2b_base64(message.get("early") or "")
+        answer = {"id": message["id"]}
+        if message.get("held"):
+            answer |= streams.hold(client, control, early)
+        else:
+            streams.attach(client, early)
+        control.send(answer)
+
+    def _replayed(self, control: Control, message: Message, _descriptors: list[int]) -> None:
+        self._streams.replayed(message["client"], message.get("end") or "")
         control.send({"id": message["id"]})
 
     def _streams_of(self, exec_id: str) -> Streams:
@@ -586,6 +596,7 @@ class Shim:
     _HANDLERS = {  # noqa: RUF012
         "start": _start,
         "attach": _attach,
+        "replayed": _replayed,
         "exec": _exec,
         "wait": _wait,
         "tell": _tell,

@@ -99,8 +99,11 @@ class Shim:
                 f"shim speaks protocol {self.protocol}: no {op} until it is started again"
             )
 
-    async def attach(self, connection: int, attachment: Attachment, early: bytes) -> None:
-        await self.ask("attach", _client_of(attachment, early), [connection])
+    async def attach(
+        self, connection: int, attachment: Attachment, early: bytes, *, held: bool = False
+    ) -> Message:
+        fields = _client_of(attachment, early) | ({"held": True} if held else {})
+        return await self.ask("attach", fields, [connection])
 
     async def exec(
         self, fields: Message, connection: int | None, attachment: Attachment, early: bytes

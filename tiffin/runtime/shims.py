@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 
-from tiffin.core.workload import Created, Exit, KnownExec
+from tiffin.core.workload import Attachment, Created, Exit, KnownExec
 from tiffin.errors import Conflict
 from tiffin.runtime.connection import Connection, ShimFailed, ShimGone, settle
 from tiffin.runtime.messages import Message
+from tiffin.runtime.replays import HeldClient
 from tiffin.runtime.shimclient import KILL_DEADLINE_SECONDS, Shim
 from tiffin.runtime.survivors import (
     Survivors,
@@ -72,6 +73,20 @@ class Shims:
         with contextlib.suppress(ShimFailed, ShimGone, TimeoutError):
             await shim.connection.request("remove", deadline=KILL_DEADLINE_SECONDS)
         shim.connection.close()
+
+    async def hold_client(
+        self, container_id: str, connection: int, attachment: Attachment, early: bytes
+    ) -> HeldClient | None:
+        shim = self.get(container_id)
+        if not shim.knows("replayed"):
+            return None
+        shim.owed.replays += 1
+        try:
+            answer = await shim.attach(connection, attachment, early, held=True)
+        except BaseException:
+            shim.owed.replays -= 1
+            raise
+        return HeldClient(shim.connection, answer, shim.owed, lambda: self._part(shim))
 
     async def tell(self, container_id: str, *, removed: bool) -> None:
         for shim in [shim for shim in self._parted if shim.container_id == container_id]:

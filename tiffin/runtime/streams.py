@@ -9,6 +9,11 @@ stays behind for PATIENCE_SECONDS is dropped, so that it stops neither them nor 
 long.
 Nobody is waited for once the process has ended: what is left goes to the log at once, and to the
 clients as fast as they take it.
+
+Clients that are to see the log first are held: the daemon reads them the log up to where it ended
+when they came, and what comes after that waits in their queue until the daemon lets them go on. The
+log does not rotate meanwhile, and the daemon says how it gets on: who takes of the log is not too
+slow.
 """
 
 from __future__ import annotations
@@ -111,12 +116,13 @@ class Client:
         self.behind_since = 0.0  # monotonic; 0: not too far behind
         self.waiting = True  # whether its input is read at present
         self.ending = False  # close when the queue is empty
+        self.holder: object = None  # the daemon that writes to it in our stead
 
     def send(self, stream: int, data: bytes) -> bool:
         """False when the other side is gone."""
         if self.framed:
             data = _frame.pack(stream, len(data)) + data
-        if not self.queue:
+        if not self.queue and self.holder is None:
             try:
                 data = data[self.connection.send(data, MSG_DONTWAIT | MSG_NOSIGNAL) :]
             except BlockingIOError:
@@ -128,7 +134,7 @@ class Client:
 
     def flush(self) -> bool:
         """False when the other side is gone."""
-        while self.queue:
+        while self.queue and self.holder is None:
             try:
                 sent = self.connection.send(self.queue, MSG_DONTWAIT | MSG_NOSIGNAL)
             except BlockingIOError:
@@ -166,6 +172,8 @@ class Streams:
         self._clients: list[Client] = []
         self._stopped = False  # outputs are not read: somebody is too far behind
         self._ended = False
+        self._held: dict[int, Client] = {}  # by the number that the daemon knows them by
+        self._held_count = 0
 
     def log_to(self, log: Log) -> None:
         self._log = log
@@ -323,9 +331,53 @@ class Streams:
             client.ending = True
             self._settle(client)
 
+    # -- clients that are held ---
+
+    def hold(self, client: Client, holder: object, early: bytes) -> Message:
+        """Attach it, but write nothing to it: its number, and where the log ends by now."""
+        client.holder = holder
+        self._held_count += 1
+        self._held[self._held_count] = client
+        position = None
+        if self._log is not None:
+            self._log.keep(kept=True)
+            position = self._log.position()
+        for fd, lines in self._lines.items():
+            stream = self._outputs[fd]
+            if lines.unfinished and client.wants[stream]:
+                client.send(stream, lines.unfinished)
+        self.attach(client, early)
+        return {"client": self._held_count, "log": position}
+
+    def replayed(self, number: int, end: str) -> None:
+        """Of a held client: it has taken some of the log, or all ("join"), or no more ("drop")."""
+        client = self._held.get(number)
+        if client is None:
+            raise Failure("no such client is held", "replayed", errno.ENOENT)
+        if client.behind_since:
+            client.behind_since = time.monotonic()
+        if end == "drop":
+            self._drop(client)
+        elif end == "join":
+            self._let_go(client)
+            if client.flush():
+                self._settle(client)
+            else:
+                self._drop(client)
+
+    def drop_held_by(self, holder: object) -> None:
+        for client in [held for held in self._held.values() if held.holder is holder]:
+            self._drop(client)
+
+    def _let_go(self, client: Client) -> None:
+        client.holder = None
+        self._held = {number: held for number, held in self._held.items() if held is not client}
+        if self._log is not None:
+            self._log.keep(kept=bool(self._held))
+
     def _events(self, client: Client) -> int:
         reads = READ if client.reads and client.waiting else 0
-        return reads | (WRITE if client.queue else 0)
+        return reads | (WRITE if client.queue and client.holder is None else 0)
 
     def _on_client(self, client: Client, events: int) -> None:
         if events & READ and client.reads and client.waiting:
@@ -341,7 +393,7 @@ class Streams:
 
     def _settle(self, client: Client) -> None:
         """Look at a client's queue after it has changed."""
-        if client.ending and not client.queue:
+        if client.ending and not client.queue and client.holder is None:
             self._drop(client)
             return
         behind = len(client.queue) > MAX_BEHIND
@@ -381,6 +433,8 @@ class Streams:
         if client not in self._clients:
             return
         self._clients.remove(client)
+        if client.holder is not None:
+            self._let_go(client)
         self._loop.remove(client.fd)
         # Whoever else still holds a copy of the descriptor: the other side shall see the end.
         try:

@@ -6,7 +6,8 @@ import asyncio
 import gzip
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiffin.core.loglines import LogLine
+from tiffin.core.workload import LogPosition
 from tiffin.runtime import logfile, logreader
 from tiffin.runtime.logfile import LogWriter
-from tiffin.runtime.logreader import read_log
+from tiffin.runtime.logreader import LogCursor, read_log
 from tiffin.runtime.logs import Lines, format_time
 
 KINDS = ("json-file", "local")
@@ -269,3 +271,43 @@ def test_a_follower_goes_on_in_a_file_that_was_compressed_under_it(
     lines = follow(tmp_path / "log", kind, feed())
     log.close()
     assert lines == [b"%d\n" % number for number in range(31)]
+
+
+def steps(path: Path, kind: str, *ends: Callable[[], LogPosition | None]) -> list[list[bytes]]:
+    """The lines of each step, whose end is asked for when it comes to it."""
+
+    async def read_all() -> list[list[bytes]]:
+        with closing(LogCursor(str(path), kind)) as cursor:
+            return [
+                [line for batch in [b async for b in cursor.read_to(end())] for line in batch.lines]
+                for end in ends
+            ]
+
+    return asyncio.run(read_all())
+
+
+def test_a_log_is_read_up_to_a_position_and_on_from_there(tmp_path: Path, kind: str) -> None:
+    log = written(tmp_path / "log", 10, kind, max_size=200, max_files=99)
+    position = LogPosition(*log.position())
+    for number in range(10, 20):
+        log.write(b"line %d\n" % number, "stdout", number + 1)
+    log.close()
+    first, rest = steps(tmp_path / "log", kind, lambda: position, lambda: None)
+    assert first == [b"line %d\n" % number for number in range(10)]
+    assert first + rest == [b"line %d\n" % number for number in range(20)]
+
+
+def test_a_log_that_grows_between_two_steps_is_not_at_its_end(tmp_path: Path, kind: str) -> None:
+    async def act() -> list[bool]:
+        seen = []
+        with closing(LogCursor(str(tmp_path / "log"), kind)) as cursor:
+            seen.append(cursor.is_at_end())
+            for count in (0, 3, 0, 30):
+                log = written(tmp_path / "log", count, kind, max_size=200, max_files=3)
+                log.close()
+                seen.append(cursor.is_at_end())
+                [batch async for batch in cursor.read_to(None)]
+                seen.append(cursor.is_at_end())
+        return seen
+
+    assert asyncio.run(act()) == [False, False, True, False, True, True, True, False, True]

@@ -120,6 +120,31 @@ def test_one_file_begins_anew(tmp_path: Path) -> None:
     assert 0 < os.path.getsize(tmp_path / "log") <= 300
 
 
+def test_what_reads_the_only_file_still_has_it_when_it_begins_anew(tmp_path: Path) -> None:
+    writer = LogWriter(str(tmp_path / "log"), max_size=300, max_files=1)
+    writer.write(b"first\n", "stdout", 0)
+    with open(tmp_path / "log", "rb") as reader:
+        for _ in range(5):
+            writer.write(b"x\n", "stdout", 0)
+        writer.close()
+        assert next(record["log"] for record in records(reader.read())) == "first\n"
+
+
+def test_a_log_that_is_kept_still_does_not_rotate(tmp_path: Path) -> None:
+    writer = LogWriter(str(tmp_path / "log"), max_size=300, max_files=2)
+    writer.write(b"first\n", "stdout", 0)
+    before = writer.position()
+    writer.keep(kept=True)
+    for _ in range(20):
+        writer.write(b"x\n", "stdout", 0)
+    assert os.listdir(tmp_path) == ["log"]
+    assert writer.position()[0] == before[0]
+    writer.keep(kept=False)
+    writer.write(b"last\n", "stdout", 0)
+    assert sorted(os.listdir(tmp_path)) == ["log", "log.1"]
+    writer.close()
+
+
 def test_no_limit_is_no_rotation(tmp_path: Path) -> None:
     writer = LogWriter(str(tmp_path / "log"), max_size=-1, max_files=1)
     for _ in range(1000):
