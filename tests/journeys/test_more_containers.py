@@ -94,6 +94,10 @@ def test_a_stream_of_stats_goes_on_and_ends_with_its_client(
     assert second["preread"] == first["read"]
     assert second["networks"]["eth0"]["rx_bytes"] >= 0
     assert second["memory_stats"]["limit"] > 1 << 20
+    version = daemon.docker("info", "--format", "{{.CgroupVersion}}").stdout.strip()
+    pressed = version == "2" and os.path.exists("/proc/pressure/cpu")
+    told = {"cpu", "memory", "io"} if pressed else set()
+    assert set(second.get("pressure_stats", ())) == told
     answer.close()
     connection.close()
     status, body = ask(daemon, "GET", f"/containers/{name}/stats?stream=0&one-shot=1")

@@ -268,6 +268,16 @@ def test_update_changes_limits_that_state_and_statistics_know(bundle: Bundle) ->
     assert data["memory"]["usage"]["limit"] == 67108864
 
 
+def test_statistics_tell_of_pressure_where_the_kernel_does(bundle: Bundle) -> None:
+    bundle.write("sleep", "1000")
+    bundle.ok("run", "-d", "box")
+    data = json.loads(bundle.ok("events", "--stats", "box"))["data"]
+    told = {name for name in ("cpu", "memory", "blkio") if "psi" in data.get(name, {})}
+    unified = cgroup.detect().version == 2 and os.path.exists("/proc/pressure/cpu")
+    assert told == ({"cpu", "memory", "blkio"} if unified else set())
+    assert all(data[name]["psi"]["some"]["total"] >= 0 for name in told)
+
+
 def test_forced_deletion_ends_what_runs_and_minds_nothing_missing(bundle: Bundle) -> None:
     bundle.write("sleep", "1000")
     bundle.ok("run", "-d", "box")

@@ -83,6 +83,8 @@ def reading_json(reading: Reading, version: Version) -> dict[str, Any]:
         ] or None
         if now.networks:
             value["networks"] = now.networks
+        if now.pressure:  # beyond Docker
+            value["pressure_stats"] = now.pressure
     return value
 
 

@@ -16,6 +16,7 @@ from tiffin.core.lifecycle import LIVE
 from tiffin.engine.catalog import Catalog
 from tiffin.engine.ports import ContainerRuntime
 from tiffin.kernel.cgroup import Cgroup, Statistics
+from tiffin.kernel.pressure import Pressure, read_pressure
 
 SECONDS_BETWEEN = 1.0
 _SECOND_NS = 1_000_000_000
@@ -55,6 +56,7 @@ class Usage(NamedTuple):
     host_memory_bytes: int
     transfers: tuple[Transfer, ...]
     networks: Interfaces | None  # None: it has no network namespace of its own
+    pressure: dict[str, Pressure]  # by resource; v2 alone
 
 
 class Reading(NamedTuple):
@@ -115,6 +117,7 @@ class Gauges:
                 os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
                 _transfers(group),
                 parse_devices(_read(f"/proc/{container.state.pid}/net/dev")) if own else None,
+                read_pressure(group),
             )
         except (FileNotFoundError, ProcessLookupError):
             return None  # it ended meanwhile

@@ -27,7 +27,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
 # Pointers in Docker's own types: null from a real dockerd too, whatever the description says.
 _POINTERS = ("ExitCode", "MemorySwappiness", "OomKillDisable")
 # What we say beyond Docker, and what Docker says beyond its description (events, up to 1.51).
-_BEYOND = (".Verdict", "$.status", "$.id", "$.from")
+_BEYOND = (".Verdict", "$.pressure_stats", "$.status", "$.id", "$.from")
 
 
 @cache

@@ -20,7 +20,7 @@ def usage(version: int) -> Usage:
     )
     device = {"rx_bytes": 1, "tx_bytes": 2}
     moved = (Transfer(8, 0, "read", 4096),)
-    return Usage(NOW, version, group, 10_000, 2, 1 << 30, moved, {"eth0": device})
+    return Usage(NOW, version, group, 10_000, 2, 1 << 30, moved, {"eth0": device}, {})
 
 
 @pytest.mark.parametrize("version", ["1.50", "1.55"])
@@ -32,6 +32,14 @@ def test_a_reading_has_the_described_shape(version: str, cgroup_version: int) ->
     assert value["memory_stats"]["limit"] == 1 << 30
     assert ("max_usage" in value["memory_stats"]) is (cgroup_version == 1)
     assert value["precpu_stats"]["system_cpu_usage"] == 10_000
+
+
+def test_pressure_is_told_where_there_is_any() -> None:
+    version = parse_version("1.55")
+    pressure = {"cpu": {"some": {"avg10": 1.5, "avg60": 0.0, "avg300": 0.0, "total": 7}}}
+    pressed = usage(2)._replace(pressure=pressure)
+    assert reading_json(Reading(running(), pressed, None), version)["pressure_stats"] == pressure
+    assert "pressure_stats" not in reading_json(Reading(running(), usage(1), None), version)
 
 
 def test_a_stopped_container_has_a_name_and_no_numbers() -> None:

@@ -7,6 +7,7 @@ import select
 
 from tiffin import __version__
 from tiffin.kernel import cgroup, syscalls
+from tiffin.kernel.pressure import read_pressure
 from tiffin.runtime import messages, mountwords, operations, paths
 from tiffin.runtime.oci import state
 from tiffin.runtime.oci.flags import UsageError, Values
@@ -133,7 +134,7 @@ def _statistics(group: cgroup.Cgroup) -> dict[str, Any]:
     usage = {"total": cpu.total_ns, "kernel": cpu.system_ns, "user": cpu.user_ns}
     if cpu.per_cpu_ns:
         usage["percpu"] = list(cpu.per_cpu_ns)  # type: ignore[assignment]
-    return {
+    shown: dict[str, Any] = {
         "cpu": {
             "usage": usage,
             "throttling": {
@@ -154,6 +155,10 @@ def _statistics(group: cgroup.Cgroup) -> dict[str, Any]:
         },
         "pids": {"current": pids.current, **({"limit": pids.limit} if pids.limit else {})},
     }
+    # As runc: beside the rest of each resource, and no word where the kernel says none.
+    for resource, pressure in read_pressure(group).items():
+        shown.setdefault("blkio" if resource == "io" else resource, {})["psi"] = pressure
+    return shown
 
 
 # --- spec and features --------------------------------------------------------------------------
