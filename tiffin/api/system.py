@@ -310,6 +310,8 @@ def _security_options(facts: Any, defaults: ContainerDefaults) -> list[str]:
         profile = "unconfined" if defaults.seccomp == "unconfined" else ""
         profile = profile or ("custom" if defaults.seccomp else "builtin")
         options.append(f"name=seccomp,profile={profile}")
+    if facts.labels is not None:
+        options.append("name=selinux")
     if facts.user_namespaces:
         options.append("name=userns")
     if facts.cgroup_namespaces:

@@ -73,6 +73,9 @@ OBEYED: tuple[Key, ...] = (
     Key("log-opts", "log-opt", "", "map", "Default log driver options for containers"),
     _same("no-new-privileges", "bool", "Set no-new-privileges by default for new containers"),
     _same("seccomp-profile", "string", 'Path to seccomp profile, "builtin" or "unconfined"'),
+    _same(
+        "selinux-enabled", "bool", "Enable SELinux labels of containers, where the kernel has them"
+    ),
     _same("shutdown-timeout", "int", "Seconds that requests under way get at the end (default 15)"),
     _same("max-concurrent-downloads", "int", "Set the max concurrent downloads (default 3)"),
     _same("max-concurrent-uploads", "int", "Set the max concurrent uploads (default 5)"),
@@ -104,7 +107,6 @@ SETTLED: dict[str, tuple[str, tuple[Any, ...], str]] = {
         ("", "default"),
         "each container has an id range of its own, out of /etc/subuid",
     ),
-    "selinux-enabled": ("bool", (False,), "there is no SELinux support"),
     "experimental": ("bool", (False,), "there are no experimental features"),
     "rootless": ("bool", (False,), "the daemon needs root"),
     "raw-logs": ("bool", (True, False), ""),

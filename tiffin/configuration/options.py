@@ -124,6 +124,7 @@ def _settings(values: dict[str, Any], exec_root: str) -> Settings:
         debug=_level(values) == "debug",
         defaults=_defaults(values),
         runtimes=_runtimes(values),
+        selinux=bool(values.get("selinux-enabled")),
     )
 
 

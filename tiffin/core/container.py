@@ -10,6 +10,7 @@ from enum import StrEnum
 import msgspec
 
 from tiffin.core.image import ContainerConfig
+from tiffin.core.selinux import Labels
 from tiffin.core.verdict import Asked, Verdict
 
 
@@ -331,6 +332,7 @@ class Container(msgspec.Struct, frozen=True):
     mounts: tuple[Mount, ...] = ()
     state: State = State()
     links: tuple[Link, ...] = ()
+    labels: Labels = Labels()
 
     @property
     def short_id(self) -> str:

@@ -10,6 +10,7 @@ import msgspec
 
 from tiffin.core.container import HostConfig, IdRange, Mount
 from tiffin.core.image import ContainerConfig
+from tiffin.core.selinux import Labels
 
 
 class Overlay(msgspec.Struct, frozen=True):
@@ -66,6 +67,7 @@ class Workload(msgspec.Struct, frozen=True):
     ] = {}  # {"network": 4711, "pid": ..., "ipc": ...}: namespaces of a running init
     log: LogTarget = LogTarget()
     stop_signal: int = 15
+    labels: Labels = Labels()
 
 
 class Attachment(msgspec.Struct, frozen=True):

@@ -36,6 +36,7 @@ from tiffin.engine.containerevents import emit_container
 from tiffin.engine.copying import Copying, PathStat
 from tiffin.engine.events import Events
 from tiffin.engine.images import Images
+from tiffin.engine.labelling import Labelling
 from tiffin.engine.linking import given_names, resolve_links, shown_links, without_link
 from tiffin.engine.mounting import Mounting
 from tiffin.engine.naming import new_id, new_name
@@ -116,6 +117,7 @@ class Containers:
         self._snapshots = snapshots
         self._events = events
         self._facts = facts
+        self._labelling = Labelling(catalog, facts)
         self._directory = directory
         self._publisher = publisher
         self._copying = Copying(snapshots, directory)
@@ -177,6 +179,7 @@ class Containers:
         spec.validate_merged(merged, host_config)
         numbers(limited_devices(host_config))
         host_config, warnings = settle(host_config, self._facts, self._catalog)
+        labels = self._labelling.choose(host_config)
         links = resolve_links(host_config, self._catalog)
         wanted = await self._mounting.check(
             merged, host_config, shallow_read_only=shallow_read_only
@@ -208,6 +211,7 @@ class Containers:
                 snapshot=snapshot,
                 mounts=mounts,
                 links=links,
+                labels=labels,
             )
             container = await self._catalog.put(container)
             failpoints.reach("create-row")

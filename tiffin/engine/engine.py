@@ -98,6 +98,7 @@ class Engine:
             settings.cgroup_name,
             probe_directory=settings.data_root,
             others=settings.runtimes,
+            labelled=settings.selinux,
         )
         await self.runtime.open()
         self._closing.push_async_callback(self.runtime.close)

@@ -32,6 +32,7 @@ class Settings(msgspec.Struct, frozen=True):
     debug: bool = False
     defaults: ContainerDefaults = ContainerDefaults()
     runtimes: dict[str, RuntimeProgram] = {}
+    selinux: bool = False  # containers are labelled, where the kernel has it
 
     @property
     def engine_id(self) -> str:

@@ -16,6 +16,7 @@ from tiffin.engine.catalog import Catalog
 from tiffin.engine.clients import Clients
 from tiffin.engine.donors import donors
 from tiffin.engine.idranges import IdRanges
+from tiffin.engine.labelling import label_sources
 from tiffin.engine.linking import linked, linking
 from tiffin.engine.logtargets import LogTargets
 from tiffin.engine.mounting import mounted_images
@@ -57,6 +58,7 @@ class Starting:
             )
             undo.push_async_callback(self._attachments.release, container.id)
             undo.callback(attached.close)
+            await label_sources(container, attached.etc_files.values())
             failpoints.reach("start-reserved")
             workload = Workload(
                 id=container.id,
@@ -70,6 +72,7 @@ class Starting:
                 etc_files=attached.etc_files,
                 join_pids=join_pids,
                 log=await self._log_targets.open(container),
+                labels=container.labels,
                 stop_signal=parse_signal(container.config.stop_signal or "SIGTERM"),
             )
             undo.push_async_callback(self._runtime.remove, container.id)

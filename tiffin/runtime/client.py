@@ -55,7 +55,9 @@ class Runtime:
         *,
         probe_directory: str = "",
         others: Programs | None = None,
+        labelled: bool = False,
     ) -> None:
+        self._labelled = labelled
         self._run_root = os.path.abspath(run_root)
         self._cgroup_root = cgroup_root
         self._probe_directory = probe_directory or self._run_root
@@ -75,7 +77,10 @@ class Runtime:
         answer = await self._probe()
         self.user_namespaces_refusal = answer["reason"]
         self.facts = await asyncio.to_thread(
-            host.read_facts, self._cgroup_root, user_namespaces=bool(answer["user_namespaces"])
+            host.read_facts,
+            self._cgroup_root,
+            user_namespaces=bool(answer["user_namespaces"]),
+            labelled=self._labelled,
         )
         self.survivors.layout = await asyncio.to_thread(cgroup.detect)
         # A shim is kept ready for what most containers are.

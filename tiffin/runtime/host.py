@@ -7,9 +7,10 @@ from posixpath import basename
 
 from tiffin.core import idrange
 from tiffin.core.container import Mount
+from tiffin.core.selinux import parse_contexts
 from tiffin.core.workload import Workload
 from tiffin.errors import CannotStart, NotFound
-from tiffin.kernel import cgroup, rootpath
+from tiffin.kernel import cgroup, rootpath, selinux
 from tiffin.runtime import apparmor, capabilities, devices, limits, paths
 from tiffin.runtime.facts import HostFacts, Observed
 
@@ -17,8 +18,10 @@ _SHARED = frozenset({"shared", "rshared"})
 _SLAVE = frozenset({"slave", "rslave"})
 
 
-def read_facts(cgroup_root: str, *, user_namespaces: bool) -> HostFacts:
+def read_facts(cgroup_root: str, *, user_namespaces: bool, labelled: bool = False) -> HostFacts:
     """`user_namespaces`: whether a probe found that they work, with idmapped mounts.
+
+    `labelled`: containers are to have SELinux labels, where the kernel has them.
 
     Has AppArmor, where the kernel has it, load the default profile.
     """
@@ -26,6 +29,7 @@ def read_facts(cgroup_root: str, *, user_namespaces: bool) -> HostFacts:
     cpus = len(os.sched_getaffinity(0))
     status = _fields("/proc/self/status")
     has_apparmor = apparmor.enabled()
+    has_selinux = selinux.enabled()
     refusal = apparmor.ensure_default() if has_apparmor else ""
     return HostFacts(
         cgroup_version=layout.version,
@@ -39,7 +43,8 @@ def read_facts(cgroup_root: str, *, user_namespaces: bool) -> HostFacts:
         apparmor=has_apparmor,
         apparmor_profile="" if refusal or not has_apparmor else apparmor.DEFAULT,
         apparmor_refusal=refusal,
-        selinux=os.path.exists("/sys/fs/selinux/enforce"),
+        selinux=has_selinux,
+        labels=parse_contexts(selinux.contexts()) if has_selinux and labelled else None,
         swap_accounted=_swap_accounted(layout),
         features=_features(layout),
         cpus=cpus,

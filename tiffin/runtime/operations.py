@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 else:
     Config = dict
 
+# The policy names what is in these by itself; a user namespace's mqueue cannot be told.
+_UNLABELLED = frozenset(("proc", "sysfs", "mqueue", "cgroup", "cgroup2"))
+
 # What may be bound inside /proc: single files of numbers, as runc allows (threat: a forged procfs).
 _ALLOWED_IN_PROC = frozenset(
     f"/proc/{name}"
@@ -103,15 +106,18 @@ class MakeOverlay(Operation):
     With `subpath` what lies there in it.
     """
 
-    __slots__ = ("attributes", "idmap", "lower", "subpath", "upper", "work")
+    __slots__ = ("attributes", "idmap", "label", "lower", "subpath", "upper", "work")
 
-    def __init__(self, overlay: Config, attributes: int, subpath: str = "") -> None:
+    def __init__(
+        self, overlay: Config, attributes: int, subpath: str = "", label: str = ""
+    ) -> None:
         self.lower: list[str] = list(overlay["lower"])
         self.upper: str = overlay["upper"]
         self.work: str = overlay["work"]
         self.idmap: bool = overlay.get("idmap", False)
         self.attributes = attributes
         self.subpath = subpath
+        self.label = label  # SELinux's, of every file in it
 
     def describe(self) -> str:
         return f"mount overlay of {self.upper}"
@@ -429,7 +435,8 @@ def _plan_root(result: Plan, config: Config, *, user_namespace: bool) -> None:
     overlay = extra.get("overlay")
     attributes = NODEV if extra.get("nodevRoot", overlay and user_namespace) else 0
     if overlay:
-        operation: Operation = MakeOverlay(overlay, attributes)
+        label = (config.get("linux") or {}).get("mountLabel") or ""
+        operation: Operation = MakeOverlay(overlay, attributes, label=label)
     else:
         operation = CloneTree(config["root"]["path"], "/", ["rbind"])
     result.create.append(AttachRoot(result.detach(operation)))
@@ -442,8 +449,12 @@ def _plan_mount(result: Plan, mount: Config, linux: Config, extra: Config) -> No
     source: str = mount.get("source") or kind
     check_target(target, kind)
     own: Config = mount.get("tiffin") or {}
+    label: str = linux.get("mountLabel") or ""
+    if label and not (is_bind(mount) or own.get("pid") or kind in _UNLABELLED):
+        words = [*words, f"context={label}"]
     if own.get("overlay"):
-        operation = MakeOverlay(own["overlay"], Options(words).set, own.get("subpath") or "")
+        subpath = own.get("subpath") or ""
+        operation = MakeOverlay(own["overlay"], Options(words).set, subpath, label)
         result.create.append(Attach(result.detach(operation), source, target))
     elif own.get("pid"):
         shared = CloneShared(own["pid"], target, target, words)

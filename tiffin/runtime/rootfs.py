@@ -168,7 +168,8 @@ def _overlay_by_descriptor(operation: MakeOverlay, ids: Ids) -> int:
             fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=tree)
             opened.append(fd)
             mounts.fsconfig_fd(context, key, fd)
-        for key, value in (("source", "overlay"), *_OVERLAY_OPTIONS):
+        labels = (("context", operation.label),) if operation.label else ()
+        for key, value in (("source", "overlay"), *_OVERLAY_OPTIONS, *labels):
             mounts.fsconfig_string(context, key, value)
         _as_container_root(
             ids if operation.idmap else None, lambda: mounts.fsconfig_create(context)
@@ -229,6 +230,7 @@ def _overlay_data(operation: MakeOverlay, common: str) -> str:
     lower = ":".join(os.path.relpath(path, common) for path in operation.lower)
     upper, work = (os.path.relpath(p, common) for p in (operation.upper, operation.work))
     words = [f"lowerdir={lower}", f"upperdir={upper}", f"workdir={work}"]
+    words += [f'context="{operation.label}"'] if operation.label else []
     return ",".join([*words, *(f"{key}={value}" for key, value in _OVERLAY_OPTIONS)])
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
+from tiffin.core import selinux
+from tiffin.core.selinux import Labels
 from tiffin.errors import InvalidArgument
 
 UNCONFINED = "unconfined"
@@ -21,6 +23,8 @@ class SecurityFacts(Protocol):
     def apparmor(self) -> bool: ...
     @property
     def selinux(self) -> bool: ...
+    @property
+    def labels(self) -> Labels | None: ...
 
 
 class SecurityOptions(msgspec.Struct, frozen=True):
@@ -28,6 +32,7 @@ class SecurityOptions(msgspec.Struct, frozen=True):
     seccomp: str = ""  # "": the default, "unconfined", or a profile's JSON
     apparmor: str = ""  # "": the default, "unconfined", or a profile's name
     unmasked: bool = False  # systempaths=unconfined
+    label: tuple[str, ...] = ()  # SELinux's: "type:container_t", "disable"
 
 
 def parse_security_options(options: Iterable[str], *, facts_of: SecurityFacts) -> SecurityOptions:
@@ -42,20 +47,26 @@ def _with(chosen: SecurityOptions, option: str, facts: SecurityFacts) -> Securit
     if option == "no-new-privileges":
         return msgspec.structs.replace(chosen, no_new_privileges=True)
     key, value = ("label", option) if option == "disable" else _split(option)
+    return msgspec.structs.replace(chosen, **_part(chosen, key, value, option, facts))
+
+
+def _part(
+    chosen: SecurityOptions, key: str, value: str, option: str, facts: SecurityFacts
+) -> dict[str, Any]:
+    """The field that it is, and its value."""
     match key:
         case "no-new-privileges":
-            return msgspec.structs.replace(chosen, no_new_privileges=_boolean(value, option))
+            return {"no_new_privileges": _boolean(value, option)}
         case "seccomp":
-            return msgspec.structs.replace(chosen, seccomp="" if value == "builtin" else value)
+            return {"seccomp": "" if value == "builtin" else value}
         case "systempaths" if value == UNCONFINED:
-            return msgspec.structs.replace(chosen, unmasked=True)
+            return {"unmasked": True}
         case "apparmor":
-            return msgspec.structs.replace(chosen, apparmor=_apparmor(value, facts))
+            return {"apparmor": _apparmor(value, facts)}
         case "label":
-            _refuse_label(value, facts)
+            return {"label": (*chosen.label, _label(value, facts))}
         case _:
             raise InvalidArgument(f'invalid --security-opt 2: "{option}"')
-    return chosen
 
 
 def _split(option: str) -> tuple[str, str]:
@@ -83,8 +94,10 @@ def _apparmor(profile: str, facts: SecurityFacts) -> str:
     return profile
 
 
-def _refuse_label(value: str, facts: SecurityFacts) -> None:
-    if value == "disable":
-        return
-    why = "is not supported yet" if facts.selinux else "is not enabled in this kernel"
-    raise InvalidArgument(f"invalid --security-opt label={value}: SELinux {why}")
+def _label(value: str, facts: SecurityFacts) -> str:
+    if value != selinux.DISABLE and facts.labels is None:
+        where = "by the daemon (selinux-enabled)" if facts.selinux else "in this kernel"
+        raise InvalidArgument(
+            f"invalid --security-opt label={value}: SELinux is not enabled {where}"
+        )
+    return selinux.check_option(value)

@@ -63,6 +63,7 @@ __all__ = [
     "apparmor_profile",
     "cgroups_path",
     "environment",
+    "label_options",
     "plan",
     "validate",
     "validate_merged",
@@ -99,7 +100,7 @@ def plan(workload: Workload, facts: HostFacts, observed: Observed | None = None)
     config: Config = {
         "ociVersion": OCI_VERSION,
         "process": _process(workload, chosen, security)
-        | _labels(_apparmor_profile(host, facts, security)),
+        | _labels(_apparmor_profile(host, facts, security), workload.labels.process),
         "root": {"path": "", "readonly": host.readonly_rootfs},
         "hostname": "" if host.uts_mode == "host" else workload.hostname,
         "domainname": "" if host.uts_mode == "host" else workload.config.domainname,
@@ -164,8 +165,14 @@ def _apparmor_profile(host: HostConfig, facts: HostFacts, security: SecurityOpti
     return asked
 
 
-def _labels(profile: str) -> Config:
-    return {"apparmorProfile": profile} if profile else {}
+def label_options(host: HostConfig, facts: HostFacts) -> tuple[str, ...]:
+    """What is asked of SELinux. Raises InvalidArgument."""
+    return parse_security_options(host.security_opt, facts_of=facts).label
+
+
+def _labels(profile: str, label: str) -> Config:
+    found = {"apparmorProfile": profile, "selinuxLabel": label}
+    return {key: value for key, value in found.items() if value}
 
 
 def environment(env: Iterable[str], hostname: str, *, tty: bool) -> list[str]:
@@ -339,6 +346,8 @@ def _linux(
         "cgroupsPath": cgroups_path(workload.id, host, facts),
         "rootfsPropagation": _root_propagation(workload.mounts),
     }
+    if workload.labels.mount:
+        linux["mountLabel"] = workload.labels.mount
     if id_map:
         linux["uidMappings"] = linux["gidMappings"] = _oci_map(id_map)
     return linux

@@ -65,6 +65,20 @@ def test_the_root_is_nodev_in_a_user_namespace_only() -> None:
     assert outside.attributes == 0
 
 
+def test_the_mount_label_is_that_of_all_files_that_are_the_containers_own() -> None:
+    label = "system_u:object_r:container_file_t:s0:c1,c2"
+    made = plan(config(mountLabel=label))
+    overlay, devices, bind = made.detached
+    assert isinstance(overlay, operations.MakeOverlay)
+    assert overlay.label == label
+    assert isinstance(devices, operations.MakeDevices)
+    assert ("context", label) in mountwords.Options(devices.words).data
+    assert isinstance(bind, operations.CloneTree)
+    assert bind.words == ["rbind", "ro"]
+    (proc,) = (each for each in made.create if isinstance(each, operations.MountFileSystem))
+    assert proc.data == []
+
+
 def test_a_hostname_is_set_only_in_a_namespace_of_its_own() -> None:
     shared = plan(config(namespaces=[{"type": "mount"}]))
     assert "set hostname box" not in described(shared.create)

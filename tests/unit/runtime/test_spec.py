@@ -7,6 +7,7 @@ import pytest
 
 from tiffin.core.container import DeviceMapping, HostConfig, IdRange, Mount, Ulimit
 from tiffin.core.image import ContainerConfig
+from tiffin.core.selinux import Labels
 from tiffin.core.workload import Overlay, Workload
 from tiffin.errors import InvalidArgument
 from tiffin.runtime import capabilities, limits
@@ -54,6 +55,14 @@ def namespaces(config: dict[str, Any]) -> dict[str, str]:
 
 def planned(host: HostConfig | None = None, **fields: Any) -> dict[str, Any]:
     return plan(workload(host=host, **fields), V1)
+
+
+def test_labels_are_the_configs_own_words_and_absent_where_there_are_none() -> None:
+    config = planned(labels=Labels("u:r:t:s0", "u:object_r:f:s0"))
+    assert config["process"]["selinuxLabel"] == "u:r:t:s0"
+    assert config["linux"]["mountLabel"] == "u:object_r:f:s0"
+    assert "selinuxLabel" not in planned()["process"]
+    assert "mountLabel" not in planned()["linux"]
 
 
 def test_a_plan_is_json() -> None:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tiffin.core.container import DeviceMapping, HostConfig
+from tiffin.core.selinux import Labels
 from tiffin.errors import InvalidArgument
 from tiffin.runtime import capabilities, devices, seccomp_profile
 from tiffin.runtime.facts import HostFacts
@@ -65,8 +66,8 @@ def test_masks_and_names_are_each_others_reverse() -> None:
         ("seccomp=builtin", SecurityOptions()),
         ('seccomp={"a":"b=c"}', SecurityOptions(seccomp='{"a":"b=c"}')),
         ("apparmor=unconfined", SecurityOptions(apparmor="unconfined")),
-        ("label=disable", SecurityOptions()),
-        ("disable", SecurityOptions()),
+        ("label=disable", SecurityOptions(label=("disable",))),
+        ("disable", SecurityOptions(label=("disable",))),
     ],
 )
 def test_security_options_are_understood(option: str, expected: SecurityOptions) -> None:
@@ -94,6 +95,24 @@ def test_other_security_options_are_refused_by_name(option: str, message: str) -
         parse_security_options((option,), facts_of=HostFacts())
 
     assert failure.value.message == message
+
+
+LABELLED = HostFacts(selinux=True, labels=Labels("u:r:t:s0", "u:object_r:f:s0"))
+
+
+def test_labels_are_understood_where_containers_have_them() -> None:
+    options = ("label=type:x", "label:level:s0:c1,c2")
+    assert parse_security_options(options, facts_of=LABELLED).label == (
+        "type:x",
+        "level:s0:c1,c2",
+    )
+    with pytest.raises(InvalidArgument, match='bad label option "x"'):
+        parse_security_options(("label=x",), facts_of=LABELLED)
+
+
+def test_a_daemon_that_does_not_label_says_how_it_would() -> None:
+    with pytest.raises(InvalidArgument, match=r"not enabled by the daemon \(selinux-enabled\)"):
+        parse_security_options(("label=type:x",), facts_of=HostFacts(selinux=True))
 
 
 # --- seccomp profiles -----------------------------------------------------------------------------
