@@ -32,7 +32,7 @@ Requires={socket}
 [Service]
 Type=notify
 ExecStart={command} daemon -H fd://{options}
-ExecReload=/bin/kill -s HUP $MAINPID
+ExecReload=/bin/sh -c 'kill -s HUP $MAINPID'
 Restart=always
 RestartSec=2
 # Containers outlive the daemon: only its own process is stopped.
@@ -124,7 +124,9 @@ def install(_: Client, arguments: Arguments) -> None:
     if directory != DIRECTORY:
         return
     if os.path.isdir("/run/systemd/system"):
-        complain("Now: systemctl daemon-reload && systemctl enable --now tiffin.socket")
+        # The service too: containers with a restart policy come up with the machine.
+        enable = f"systemctl enable --now {SOCKET} {SERVICE}"
+        complain(f"Now: systemctl daemon-reload && {enable}")
     else:
         complain("systemd does not run here: the units wait for one that does")
 
