@@ -50,8 +50,8 @@ on a double that has none), where it must succeed: so the test is known to be ab
 - A container with the host's ids (`--privileged`, `--userns=host`, `--network=host`, `--pid=host`,
   `--ipc=host`) has one wall less: root inside is root outside, held by capabilities, the seccomp
   filter, masks and AppArmor or SELinux alone. `--privileged` has none.
-- SELinux: containers are labelled where the kernel has it and the daemon is told so (`selinux-enabled`);
-  tested with a small policy on Debian's kernel (`TIFFIN_VM_LSM=selinux script/test-vm`).
+- Where the kernel has SELinux, containers are labelled only if the daemon is told so
+  (`selinux-enabled`).
 - Docker's seccomp profile lets 32-bit programs make sockets by `socketcall`, whose arguments no
   filter can see: AF_ALG and AF_VSOCK are reachable that way on x86-64. So they are here.
 - `CAP_NET_RAW` is among Docker's fourteen: containers on one bridge can forge each other's packets
