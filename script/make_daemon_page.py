@@ -56,6 +56,16 @@ anything, and neither touches a file that somebody else wrote.
 tiffin system install -- --log-level warn
 ```
 
+## SELinux
+
+With `selinux-enabled`, on a kernel that has it, containers are labelled as the policy says
+(`lxc_contexts`, of the package container-selinux): all of one type, each with a pair of
+categories of its own. `--security-opt label=` (`user:`, `role:`, `type:`, `level:`, `filetype:`,
+`disable`) chooses otherwise, `:z` and `:Z` of a bind relabel what is bound, for all containers or
+for this one, and volumes are for all. Layers get the policy's `ro_file`. Privileged containers
+and those in the host's pid or ipc namespace have no label. Without SELinux, or without the key,
+`label=` is refused by name, and `:z` means nothing. Steps of a build are not labelled.
+
 ## Keys
 
 """

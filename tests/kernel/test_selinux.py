@@ -76,7 +76,7 @@ def test_a_container_and_its_execs_have_its_label(daemon: LiveDaemon) -> None:
 
 
 def test_no_two_containers_have_one_level(daemon: LiveDaemon) -> None:
-    names = ["a", "b", "c"]
+    names = ["first", "second", "third"]
     for name in names:
         daemon.docker("create", "--name", name, "busybox")
     assert len({inspected(daemon, name)["ProcessLabel"] for name in names}) == len(names)

@@ -44,8 +44,16 @@ class Labels(msgspec.Struct, frozen=True):
     mount: str = ""
 
 
-def parse_contexts(text: str) -> Labels:
-    """The policy's own, of the file lxc_contexts; empty where it says none."""
+class Policy(msgspec.Struct, frozen=True):
+    """The labels that a policy has for containers. Empty: it has none."""
+
+    process: str = ""
+    file: str = ""
+    layers: str = ""  # what all containers may read: a root is shown of it, the kernel looks below
+
+
+def parse_contexts(text: str) -> Policy:
+    """Of the file lxc_contexts."""
     found = {}
     for line in text.splitlines():
         key, equals, value = line.partition("=")
@@ -53,8 +61,8 @@ def parse_contexts(text: str) -> Labels:
         if equals and label.count(":") >= 2:
             found[key.strip()] = label
     if "process" not in found or "file" not in found:
-        return Labels()
-    return Labels(found["process"], found["file"])
+        return Policy()
+    return Policy(found["process"], found["file"], found.get("ro_file", ""))
 
 
 def check_option(option: str) -> str:
@@ -76,7 +84,7 @@ def check_option(option: str) -> str:
     return option
 
 
-def choose(policy: Labels, options: Iterable[str], level: str) -> Labels:
+def choose(policy: Policy, options: Iterable[str], level: str) -> Labels:
     """By options that have been checked; `level` is for who asks for none.
 
     Without labels the files still have one, which only the privileged may use.
@@ -84,7 +92,7 @@ def choose(policy: Labels, options: Iterable[str], level: str) -> Labels:
     if not policy.process:
         return Labels()
     asked = list(options)
-    process, file = Label.parse(policy.process), Label.parse(policy.mount)
+    process, file = Label.parse(policy.process), Label.parse(policy.file)
     leveled = bool(process.level)
     if DISABLE in asked:
         own = f"s0:c{CATEGORIES - 2},c{CATEGORIES - 1}" if leveled else ""
@@ -113,6 +121,10 @@ def shared(label: str) -> str:
     """A file's label for all containers: without categories."""
     parsed = Label.parse(label)
     return str(msgspec.structs.replace(parsed, level=SHARED_LEVEL if parsed.level else ""))
+
+
+def type_of(label: str) -> str:
+    return Label.parse(label).type if label else ""
 
 
 def level_of(label: str) -> str:

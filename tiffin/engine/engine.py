@@ -25,6 +25,7 @@ from tiffin.engine.health import ExecProbes, HealthChecks
 from tiffin.engine.idclaims import IdClaims
 from tiffin.engine.idranges import IdRanges
 from tiffin.engine.images import Images
+from tiffin.engine.labelling import label_layers
 from tiffin.engine.mounting import Mounting
 from tiffin.engine.networks import Networks
 from tiffin.engine.processes import Processes
@@ -104,6 +105,8 @@ class Engine:
         self._closing.push_async_callback(self.runtime.close)
         storage = await asyncio.to_thread(Storage.open, settings.data_root)
         self._closing.callback(storage.close)
+        layers = os.path.join(settings.data_root, "snapshots")
+        await asyncio.to_thread(label_layers, layers, self.runtime.facts)
         self._storage = storage
         rows = Rows(storage.database)
         self._closing.callback(rows.close)

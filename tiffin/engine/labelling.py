@@ -58,6 +58,17 @@ class Labelling:
         return selinux.options_of(joined.pop()) if joined else ()
 
 
+def label_layers(directory: str, facts: spec.HostFacts) -> None:
+    """Have all layers readable by containers: what is made in a labelled directory has its label.
+
+    Through an overlay the kernel also asks whether the files below may be mapped. Once; a label
+    of that type, by the policy's own rules or an earlier daemon, is left as it is. Raises OSError.
+    """
+    wanted = facts.labels.layers if facts.labels is not None else ""
+    if wanted and selinux.type_of(kernel.label_of(directory)) != selinux.type_of(wanted):
+        kernel.relabel(directory, wanted)
+
+
 async def label_sources(container: Container, etc_files: Iterable[str]) -> None:
     """What a start mounts of the host and is the container's to use. Raises CannotStart."""
     label = container.labels.mount

@@ -39,6 +39,16 @@ def _read(path: str) -> str:
         return file.read()
 
 
+def label_of(path: str) -> str:
+    """ "" for a file without one."""
+    try:
+        return os.getxattr(path, _ATTRIBUTE, follow_symlinks=False).rstrip(b"\0").decode()
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
+            return ""
+        raise
+
+
 def relabel(path: str, label: str) -> None:
     """A file, or a directory and all below it; links are labelled and never followed.
 

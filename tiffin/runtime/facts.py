@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tiffin.core.selinux import Labels
+from tiffin.core.selinux import Policy
 from tiffin.runtime import capabilities
 from tiffin.runtime.devices import Node
 
@@ -24,7 +24,7 @@ class HostFacts(msgspec.Struct, frozen=True):
     apparmor_profile: str = ""  # the default one, if the kernel knows it
     apparmor_refusal: str = ""  # why it does not
     selinux: bool = False  # in the kernel
-    labels: Labels | None = None  # the policy's own; None: containers are not labelled
+    labels: Policy | None = None  # the policy's own; None: containers are not labelled
     swap_accounted: bool = True
     features: frozenset[str] = frozenset()  # of its cgroups: see runtime.host
     cpus: int = 1

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from tiffin.core import selinux
-from tiffin.core.selinux import Labels
+from tiffin.core.selinux import Policy
 from tiffin.errors import InvalidArgument
 
 UNCONFINED = "unconfined"
@@ -24,7 +24,7 @@ class SecurityFacts(Protocol):
     @property
     def selinux(self) -> bool: ...
     @property
-    def labels(self) -> Labels | None: ...
+    def labels(self) -> Policy | None: ...
 
 
 class SecurityOptions(msgspec.Struct, frozen=True):

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from tiffin.core import selinux
-from tiffin.core.selinux import Label, Labels
+from tiffin.core.selinux import Label, Labels, Policy
 from tiffin.errors import InvalidArgument
 
-POLICY = Labels("system_u:system_r:container_t:s0", "system_u:object_r:container_file_t:s0")
+POLICY = Policy("system_u:system_r:container_t:s0", "system_u:object_r:container_file_t:s0")
 OWN = "s0:c7,c9"
 
 
@@ -31,11 +31,17 @@ def test_the_policys_file_names_both_labels() -> None:
         "file=system_u:object_r:container_file_t:s0\n"
     )
     assert selinux.parse_contexts(text) == POLICY
+    layers = selinux.parse_contexts(text + 'ro_file="u:object_r:ro_t:s0"\n').layers
+    assert (layers, selinux.type_of(layers), selinux.type_of("")) == (
+        "u:object_r:ro_t:s0",
+        "ro_t",
+        "",
+    )
 
 
 @pytest.mark.parametrize("text", ["", "process = a:b:c\n", "file = a:b:c:d", "process=x\nfile=y\n"])
 def test_a_file_that_lacks_one_says_nothing(text: str) -> None:
-    assert selinux.parse_contexts(text) == Labels()
+    assert selinux.parse_contexts(text) == Policy()
 
 
 def test_without_options_only_the_level_is_the_containers() -> None:
@@ -56,12 +62,12 @@ def test_disabled_there_is_no_process_label_and_a_file_label_for_nobody() -> Non
 
 
 def test_a_policy_without_levels_gets_none() -> None:
-    flat = Labels("u:r:container_t", "u:object_r:container_file_t")
-    assert selinux.choose(flat, (), OWN) == flat
+    flat = ("u:r:container_t", "u:object_r:container_file_t")
+    assert selinux.choose(Policy(*flat), (), OWN) == Labels(*flat)
 
 
 def test_a_policy_that_says_nothing_labels_nothing() -> None:
-    assert selinux.choose(Labels(), ("type:t",), OWN) == Labels()
+    assert selinux.choose(Policy(), ("type:t",), OWN) == Labels()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tiffin.core.container import DeviceMapping, HostConfig
-from tiffin.core.selinux import Labels
+from tiffin.core.selinux import Policy
 from tiffin.errors import InvalidArgument
 from tiffin.runtime import capabilities, devices, seccomp_profile
 from tiffin.runtime.facts import HostFacts
@@ -97,7 +97,7 @@ def test_other_security_options_are_refused_by_name(option: str, message: str) -
     assert failure.value.message == message
 
 
-LABELLED = HostFacts(selinux=True, labels=Labels("u:r:t:s0", "u:object_r:f:s0"))
+LABELLED = HostFacts(selinux=True, labels=Policy("u:r:t:s0", "u:object_r:f:s0"))
 
 
 def test_labels_are_understood_where_containers_have_them() -> None:
