@@ -38,22 +38,31 @@ class Frames:
         self.rest = b""
 
     def feed(self, data: bytes) -> None:
-        """Writes the payload in `data`; a frame may come in any number of pieces."""
+        """Writes the payload in `data`; a frame may come in any number of pieces.
+
+        What goes to one stream is written at once: a log has a frame for each of its lines.
+        """
         data = self.rest + data if self.rest else data
         position, size = 0, len(data)
+        payload: list[bytes] = []
         while position < size:
             if self.left == 0:
                 if size - position < _HEADER:
                     break
+                if payload and data[position] != self.kind:
+                    self.put(b"".join(payload))
+                    payload = []
                 self.kind = data[position]
                 self.left = int.from_bytes(data[position + 4 : position + _HEADER], "big")
                 position += _HEADER
                 continue
             end = min(position + self.left, size)
-            self.put(data[position:end])
+            payload.append(data[position:end])
             self.left -= end - position
             position = end
         self.rest = data[position:]
+        if payload:
+            self.put(b"".join(payload))
 
     def put(self, payload: bytes) -> None:
         if self.kind in (0, 1):

@@ -33,6 +33,32 @@ def test_frames_may_come_in_any_pieces(frames: list[tuple[int, bytes]], step: in
     assert found == expected
 
 
+@given(
+    st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(max_size=9)), max_size=9),
+    st.integers(min_value=1, max_value=60),
+)
+def test_what_both_streams_say_stays_in_order(frames: list[tuple[int, bytes]], step: int) -> None:
+    data = b"".join(frame(kind, payload) for kind, payload in frames)
+    with tempfile.TemporaryFile() as both:
+        reader = Frames((both.fileno(), both.fileno()))
+        for start in range(0, len(data), step):
+            reader.feed(data[start : start + step])
+        found = os.pread(both.fileno(), 1 << 16, 0)
+
+    assert found == b"".join(payload for _, payload in frames)
+
+
+def test_frames_that_come_together_are_written_together() -> None:
+    reading, writing = os.pipe2(os.O_DIRECT)  # a read takes what one write put there
+    try:
+        Frames((writing, writing)).feed(frame(1, b"a\n") + frame(1, b"b\n") + frame(2, b"c\n"))
+
+        assert [os.read(reading, 100), os.read(reading, 100)] == [b"a\nb\n", b"c\n"]
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
 def test_a_frame_of_an_unknown_kind_is_refused() -> None:
     with pytest.raises(CommandFailed, match="Unrecognized input header: 9"):
         Frames().feed(frame(9, b"x"))
