@@ -18,27 +18,44 @@ FIRST = 0x80000
 LAST = 0x6FFFFFFF
 MAX_ID = 0xFFFFFFFE  # (uid_t)-1 means "no change" to the kernel
 
+_SLOTS = (LAST + 1 - FIRST) // SIZE
 _EXTRA_FIRST = 0x70000000
 _EXTRA_SIZE = 8192  # all ranges' extra ids end below 0x7FFE0000, where systemd's foreign ids begin
 _MAX_EXTRA = 339  # the kernel's UID_GID_MAP_MAX_EXTENTS, less the range itself
 
 
-def allocate(taken: Iterable[IdRange], subordinate: str = "", start_at: int = FIRST) -> IdRange:
-    """The first free range from `start_at` on, round about. `subordinate`: the text of both files.
+class RangePool:
+    """The ranges: the lowest free one is given, however many are in use.
 
-    Raises EngineFailure when all are taken.
+    `subordinate`: the text of both files. A range may be held several times over.
     """
-    ranges = [(held.start, held.size) for held in taken]
-    people = parse_subordinate(subordinate)
-    slots = (LAST + 1 - FIRST) // SIZE
-    occupied = {slot for start, size in ranges + people for slot in _slots(start, size)}
-    occupied |= {slot for start, size in people for slot in _extra_slots(start, size)}
-    first = max(0, start_at - FIRST) // SIZE
-    for step in range(slots):
-        slot = (first + step) % slots
-        if slot not in occupied:
-            return IdRange(FIRST + slot * SIZE, SIZE)
-    raise EngineFailure("no id range is left for a container's user namespace")
+
+    def __init__(self, subordinate: str = "") -> None:
+        people = parse_subordinate(subordinate)
+        self._people = {slot for start, size in people for slot in _slots(start, size)}
+        self._people |= {slot for start, size in people for slot in _extra_slots(start, size)}
+        self._holders: dict[int, int] = {}  # by slot, how many
+        self._lowest = 0  # no slot below is free
+
+    def take(self) -> IdRange:
+        """Raises EngineFailure when all are in use."""
+        for slot in range(self._lowest, _SLOTS):
+            if slot not in self._holders and slot not in self._people:
+                self._lowest = slot + 1
+                self._holders[slot] = 1
+                return IdRange(FIRST + slot * SIZE, SIZE)
+        raise EngineFailure("no id range is left for a container's user namespace")
+
+    def hold(self, held: IdRange) -> None:
+        for slot in _slots(held.start, held.size):
+            self._holders[slot] = self._holders.get(slot, 0) + 1
+
+    def give_back(self, held: IdRange) -> None:
+        for slot in _slots(held.start, held.size):
+            self._holders[slot] -= 1
+            if not self._holders[slot]:
+                del self._holders[slot]
+                self._lowest = min(self._lowest, slot)
 
 
 def slot_of(id_range: IdRange) -> int:
@@ -90,12 +107,11 @@ def _extra_slots(start: int, size: int) -> range:
 
 
 def _touched(start: int, size: int, base: int, unit: int) -> range:
-    slots = (LAST + 1 - FIRST) // SIZE
     end = start + size
     if size <= 0 or end <= base:
         return range(0)
     first = max(0, (start - base) // unit)
-    return range(min(first, slots), min((end - 1 - base) // unit + 1, slots))
+    return range(min(first, _SLOTS), min((end - 1 - base) // unit + 1, _SLOTS))
 
 
 def _is_number(text: str) -> bool:

@@ -6,7 +6,7 @@ Addresses and subnets are IPv4 text: "172.17.0.2", "172.17.0.0/16"; a gateway wi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import (
     AddressValueError,
     IPv4Address,
@@ -101,15 +101,42 @@ def choose_bridge_address(routes: Iterable[str]) -> str:
     )
 
 
-def allocate_address(subnet: str, taken: Collection[str]) -> str:
-    """The lowest host address of `subnet` that is not taken (the gateway belongs to `taken`)."""
-    network = IPv4Network(subnet)
-    used = {int(IPv4Address(address)) for address in taken if address}
-    first, last = int(network.network_address) + 1, int(network.broadcast_address)
-    for number in range(first, last):
-        if number not in used:
-            return str(IPv4Address(number))
-    raise EngineFailure(f"no available IPv4 addresses on this network's address pools: {subnet}")
+class AddressPool:
+    """The host addresses of a subnet: the lowest free one is given, however many are in use.
+
+    An address may be held several times over, and lie outside: in what an earlier daemon gave.
+    """
+
+    def __init__(self, subnet: str, gateway: str) -> None:
+        self.subnet = subnet
+        network = IPv4Network(subnet)
+        self._first = int(network.network_address) + 1
+        self._broadcast = int(network.broadcast_address)
+        self._lowest = self._first  # no address below is free
+        self._holders: dict[int, int] = {}  # by address, how many
+        self.hold(gateway)
+
+    def take(self) -> str:
+        """Raises EngineFailure when all are in use."""
+        for number in range(self._lowest, self._broadcast):
+            if number not in self._holders:
+                self._lowest = number + 1
+                self._holders[number] = 1
+                return str(IPv4Address(number))
+        raise EngineFailure(
+            f"no available IPv4 addresses on this network's address pools: {self.subnet}"
+        )
+
+    def hold(self, address: str) -> None:
+        number = int(IPv4Address(address))
+        self._holders[number] = self._holders.get(number, 0) + 1
+
+    def give_back(self, address: str) -> None:
+        number = int(IPv4Address(address))
+        self._holders[number] -= 1
+        if not self._holders[number]:
+            del self._holders[number]
+            self._lowest = max(self._first, min(self._lowest, number))
 
 
 def mac_of(address: str) -> str:

@@ -17,7 +17,7 @@ from tiffin.core.image import ContainerConfig
 from tiffin.core.links import with_address
 from tiffin.core.network import (
     HOST_GATEWAY,
-    allocate_address,
+    AddressPool,
     hosts_file,
     hosts_line,
     mac_of,
@@ -111,6 +111,7 @@ class Attachments:
         self._names = names
         self._directory = directory  # DATA_ROOT/containers
         self._addresses: dict[str, str] = {}
+        self._pool = AddressPool(networks.bridge.subnet, networks.bridge.gateway)
 
     async def prepare(self, guest: Guest, sharing: Guest | None = None) -> Attached:
         """Raises EngineFailure when no address is left or a port is taken; nothing stays then.
@@ -136,7 +137,7 @@ class Attachments:
             attached.etc_files = await asyncio.to_thread(self._write_files, guest, attached)
         except BaseException:
             attached.close()
-            self._addresses.pop(guest.id, None)
+            self._give_back(guest.id)
             raise
         return attached
 
@@ -151,13 +152,22 @@ class Attachments:
 
     async def release(self, guest_id: str) -> None:
         """Idempotent."""
-        if self._addresses.pop(guest_id, None) is not None:
+        if self._give_back(guest_id):
             await self._links.disconnect(guest_id)
+
+    def _give_back(self, guest_id: str) -> bool:
+        """Whether it had an address."""
+        address = self._addresses.pop(guest_id, None)
+        if address is not None:
+            self._pool.give_back(address)
+        return address is not None
 
     def keep(self, container: Container) -> None:
         """Take note of what a container that outlived the last daemon holds."""
         for endpoint in container.state.endpoints:
             if endpoint.address:
+                self._give_back(container.id)
+                self._pool.hold(endpoint.address)
                 self._addresses[container.id] = endpoint.address
 
     def held(self) -> set[str]:
@@ -176,7 +186,8 @@ class Attachments:
 
     def _endpoint(self, guest: Guest) -> Endpoint:
         network = self._networks.bridge
-        address = allocate_address(network.subnet, {network.gateway, *self._addresses.values()})
+        self._give_back(guest.id)
+        address = self._pool.take()
         self._addresses[guest.id] = address
         return Endpoint(
             network_id=network.id,

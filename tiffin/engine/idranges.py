@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from tiffin.core.container import HostConfig, IdRange
-from tiffin.core.idrange import allocate, slot_of
+from tiffin.core.idrange import RangePool, slot_of
 from tiffin.engine.idclaims import IdClaims
 from tiffin.errors import EngineFailure
 
@@ -25,7 +25,7 @@ class IdRanges:
         """
         self.available = available
         self.boot_id = boot_id
-        self._subordinate_ids = subordinate_ids
+        self._pool = RangePool(subordinate_ids)
         self._claims = claims
         self._used: dict[str, IdRange] = {}
         self._held: dict[str, int] = {}  # claims that are no shim's yet
@@ -38,34 +38,50 @@ class IdRanges:
 
     def acquire(self, container_id: str) -> IdRange:
         """Raises EngineFailure when every range is in use; OSError."""
-        while container_id not in self._used:
-            found = self._free()
-            if self._claims is not None:
-                claim = self._claims.take(slot_of(found))
-                if claim < 0:
-                    self._others.add(found)
-                    continue
-                self._held[container_id] = claim
+        if container_id not in self._used:
+            try:
+                found = self._take(container_id)
+            except EngineFailure:
+                if not self._others:
+                    raise
+                for other in self._others:  # what was in use need not be any more
+                    self._pool.give_back(other)
+                self._others.clear()
+                found = self._take(container_id)
             self._used[container_id] = found
         return self._used[container_id]
 
-    def _free(self) -> IdRange:
-        try:
-            return allocate([*self._used.values(), *self._others], self._subordinate_ids)
-        except EngineFailure:
-            if not self._others:
+    def _take(self, container_id: str) -> IdRange:
+        """The first that no engine has."""
+        while True:
+            found = self._pool.take()
+            try:
+                claim = self._claims.take(slot_of(found)) if self._claims is not None else None
+            except OSError:
+                self._pool.give_back(found)
                 raise
-            self._others.clear()  # what was in use need not be any more
-            return allocate(self._used.values(), self._subordinate_ids)
+            if claim is None:
+                return found
+            if claim >= 0:
+                self._held[container_id] = claim
+                return found
+            self._others.add(found)
 
     def join(self, container_id: str, id_range: IdRange) -> None:
         """Have what another container has, and go on having it when that ends. Raises OSError."""
         if self._claims is not None:
             self._held[container_id] = self._claims.join(slot_of(id_range))
-        self._used[container_id] = id_range
+        self._hold(container_id, id_range)
 
     def keep(self, container_id: str, id_range: IdRange) -> None:
         """Of a container that runs already, and holds its claim itself."""
+        self._hold(container_id, id_range)
+
+    def _hold(self, container_id: str, id_range: IdRange) -> None:
+        self._pool.hold(id_range)
+        before = self._used.get(container_id)
+        if before is not None:
+            self._pool.give_back(before)
         self._used[container_id] = id_range
 
     def claims_of(self, container_id: str) -> list[int]:
@@ -82,5 +98,7 @@ class IdRanges:
         return set(self._used)
 
     def release(self, container_id: str) -> None:
-        self._used.pop(container_id, None)
+        held = self._used.pop(container_id, None)
+        if held is not None:
+            self._pool.give_back(held)
         self.handed_over(container_id)

@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable
 
+from tiffin.core.container import Container
 from tiffin.kernel import inotify, oom
 from tiffin.kernel.cgroup import Cgroup
 
@@ -30,8 +31,11 @@ class OOMWatch:
         self._watches: dict[int, str] = {}
         self._kills: dict[str, int] = {}
 
-    def watch(self, container_id: str) -> None:
-        """Idempotent; nothing happens to who has no limit."""
+    def watch(self, container: Container) -> None:
+        """Idempotent; nothing happens to who has no limit, not even a look at its cgroup."""
+        if not container.host_config.memory:
+            return
+        container_id = container.id
         group = self._group_of(container_id)
         if group is None or container_id in self._kills or not group.memory_limit():
             return

@@ -82,7 +82,7 @@ class Recoveries:
             if container.state.id_range is not None:
                 self._id_ranges.keep(container.id, container.state.id_range)
             self._attachments.keep(container)
-            self._ooms.watch(container.id)
+            self._ooms.watch(container)
         elif decision is Recovery.MARK_EXITED:
             container = await self._exits.note(container, self._ended(container, observed))
             if container.host_config.auto_remove:

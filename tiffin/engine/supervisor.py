@@ -148,7 +148,7 @@ class Supervisor:
                 raise failure from error
         emit_taken(self._events, container)
         emit_container(self._events, container, "start")
-        self._ooms.watch(container.id)
+        self._ooms.watch(container)
         return container
 
     async def _note_failed_start(self, container: Container, error: TiffinError) -> None:

@@ -355,13 +355,17 @@ def setns(namespace: int, kind: int = CLONE_NEWNET) -> None:
 
 
 def socket_in(
-    namespace: int, protocol: int = NETLINK_ROUTE, settings: Sequence[tuple[str, str]] = ()
+    namespace: int,
+    protocol: int = NETLINK_ROUTE,
+    below: str = "",
+    settings: Sequence[tuple[str, str]] = (),
 ) -> Socket:
     """A socket of the network namespace behind a descriptor; `settings` are written on the way.
 
     A socket belongs for life to the namespace it was made in, and files below /proc/sys/net show
     the namespace of the thread that opens them: so a thread enters, does both, and ends. The caller
-    never moves. `settings` are (path below /proc/sys/net, value); what does not exist is left out.
+    never moves. `settings` are (path, value) below the directory /proc/sys/net/`below`; what does
+    not exist is left out.
     """
     made: list[Socket] = []
     failed: list[BaseException] = []
@@ -371,8 +375,8 @@ def socket_in(
     def enter() -> None:
         try:
             setns(namespace)
-            for path, value in settings:
-                _write_setting(path, value)
+            if settings:
+                _write_settings(below, settings)
             made.append(Socket(protocol))
         except BaseException as error:  # noqa: BLE001 - carried over to the caller
             failed.append(error)
@@ -386,10 +390,24 @@ def socket_in(
     return made[0]
 
 
-def _write_setting(path: str, value: str) -> None:
+def _write_settings(below: str, settings: Sequence[tuple[str, str]]) -> None:
+    # The directory is looked up once: every network namespace has a /proc/sys/net/ipv6 of its own,
+    # and the kernel keeps them all in one chain, which is as long as there are containers.
     try:
-        descriptor = os.open(f"/proc/sys/net/{path}", os.O_WRONLY | os.O_CLOEXEC)
+        directory = os.open(f"/proc/sys/net/{below}", os.O_PATH | os.O_CLOEXEC)
     except FileNotFoundError:  # a kernel without IPv6
+        return
+    try:
+        for path, value in settings:
+            _write_setting(directory, path, value)
+    finally:
+        os.close(directory)
+
+
+def _write_setting(directory: int, path: str, value: str) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory)
+    except FileNotFoundError:
         return
     try:
         os.write(descriptor, value.encode())

@@ -38,11 +38,12 @@ _NAME_PREFIX = "tfn"
 
 # Before any link comes up inside: no IPv6 but on lo, where programs expect ::1. No address then
 # arrives unasked (router advertisements of another container).
+_INSIDE = "ipv6/conf"
 _INSIDE_SETTINGS = (
-    ("ipv6/conf/all/disable_ipv6", "1"),
-    ("ipv6/conf/lo/disable_ipv6", "0"),
-    ("ipv6/conf/all/accept_ra", "0"),
-    ("ipv6/conf/default/accept_ra", "0"),
+    ("all/disable_ipv6", "1"),
+    ("lo/disable_ipv6", "0"),
+    ("all/accept_ra", "0"),
+    ("default/accept_ra", "0"),
 )
 
 
@@ -270,7 +271,7 @@ def _neighbour(bridge: int, address: str, mac: bytes) -> Message:
 
 def open_inside(namespace: int) -> Socket:
     """A socket of the container's namespace, IPv6 switched off on the way."""
-    return socket_in(namespace, settings=_INSIDE_SETTINGS)
+    return socket_in(namespace, below=_INSIDE, settings=_INSIDE_SETTINGS)
 
 
 def configure_inside(inside: Socket, interface: str, gateway: str) -> None:

@@ -156,8 +156,10 @@ def _layers_tree(operation: MakeOverlay, ids: Ids) -> tuple[int, str]:
 
 
 def _overlay_by_descriptor(operation: MakeOverlay, ids: Ids) -> int:
+    # The copy stays open for as long as this process, which has only the container to make: closed
+    # it is unmounted, and for that the kernel waits until every processor has taken notice.
     tree, common = _layers_tree(operation, ids)
-    opened = [tree]
+    opened: list[int] = []
     try:
         context = mounts.fsopen("overlay")
         opened.append(context)

@@ -6,40 +6,48 @@ from hypothesis import strategies as st
 
 from tiffin.core import idrange
 from tiffin.core.container import IdRange
+from tiffin.core.idrange import RangePool
 from tiffin.errors import EngineFailure, InvalidArgument
 
 SLOTS = (idrange.LAST + 1 - idrange.FIRST) // idrange.SIZE
 
 
 def test_the_first_range_is_systemds_first_for_containers() -> None:
-    assert idrange.allocate(()) == IdRange(0x80000, 65536)
+    assert RangePool().take() == IdRange(0x80000, 65536)
 
 
-def test_a_taken_range_is_passed_over() -> None:
-    taken = (IdRange(0x80000), IdRange(0xA0000))
+def test_a_taken_range_is_passed_over_until_nobody_holds_it() -> None:
+    pool = RangePool()
+    first = pool.take()
+    pool.hold(IdRange(0xA0000))
+    pool.hold(first)
 
-    assert idrange.allocate(taken).start == 0x90000
-
-
-def test_the_search_goes_round() -> None:
-    last = idrange.FIRST + (SLOTS - 1) * idrange.SIZE
-
-    assert idrange.allocate((IdRange(last),), start_at=last).start == idrange.FIRST
+    assert [pool.take().start, pool.take().start] == [0x90000, 0xB0000]
+    pool.give_back(first)
+    assert pool.take().start == 0xC0000
+    pool.give_back(first)
+    assert pool.take() == first
 
 
 def test_what_people_own_is_left_to_them() -> None:
     text = "# comment\nalice:524288:65536\nbob:655360:1\nodd line\n1000:589824:10\n"
 
-    assert idrange.allocate((), text).start == 0xB0000
+    assert RangePool(text).take().start == 0xB0000
 
 
 def test_a_range_whose_extra_ids_are_someones_is_passed_over() -> None:
-    assert idrange.allocate((), f"alice:{0x70000000}:1\n").start == 0x90000
+    assert RangePool(f"alice:{0x70000000}:1\n").take().start == 0x90000
 
 
 def test_no_range_left_is_an_error() -> None:
+    pool = RangePool()
+    everything = IdRange(idrange.FIRST, idrange.LAST + 1 - idrange.FIRST)
+    pool.hold(everything)
+
     with pytest.raises(EngineFailure, match="no id range is left"):
-        idrange.allocate((IdRange(idrange.FIRST, idrange.LAST + 1 - idrange.FIRST),))
+        pool.take()
+    pool.give_back(everything)
+    assert pool.take().start == idrange.FIRST
 
 
 def test_ids_below_65536_need_no_extent_of_their_own() -> None:
@@ -76,15 +84,16 @@ def test_an_id_is_found_in_a_map() -> None:
 @given(
     taken=st.lists(st.integers(0, SLOTS - 1), max_size=20),
     people=st.lists(st.tuples(st.integers(0, 2**31), st.integers(1, 2**20)), max_size=5),
-    start=st.integers(0, 2**32),
 )
 def test_a_range_is_aligned_inside_and_overlaps_nothing(
-    taken: list[int], people: list[tuple[int, int]], start: int
+    taken: list[int], people: list[tuple[int, int]]
 ) -> None:
     held = [IdRange(idrange.FIRST + slot * idrange.SIZE) for slot in taken]
-    text = "".join(f"u:{first}:{count}\n" for first, count in people)
+    pool = RangePool("".join(f"u:{first}:{count}\n" for first, count in people))
+    for one in held:
+        pool.hold(one)
 
-    found = idrange.allocate(held, text, start)
+    found = pool.take()
 
     assert found.start % idrange.SIZE == 0
     assert idrange.FIRST <= found.start <= idrange.LAST + 1 - idrange.SIZE

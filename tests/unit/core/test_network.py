@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tiffin.core import network
 from tiffin.core.network import (
-    allocate_address,
+    AddressPool,
     choose_bridge_address,
     hosts_file,
     mac_of,
@@ -20,23 +20,52 @@ from tiffin.core.network import (
 from tiffin.errors import EngineFailure, InvalidArgument
 
 
-def test_the_lowest_free_address_is_allocated() -> None:
-    taken = {"172.17.0.1", "172.17.0.2", "172.17.0.4"}
+def pool_with(subnet: str, *held: str) -> AddressPool:
+    pool = AddressPool(subnet, held[0])
+    for address in held[1:]:
+        pool.hold(address)
+    return pool
 
-    assert allocate_address("172.17.0.0/16", taken) == "172.17.0.3"
+
+def test_the_lowest_free_address_is_given() -> None:
+    pool = pool_with("172.17.0.0/16", "172.17.0.1", "172.17.0.2", "172.17.0.4")
+
+    assert [pool.take(), pool.take()] == ["172.17.0.3", "172.17.0.5"]
+
+
+def test_an_address_that_is_given_back_is_given_again_once_nobody_holds_it() -> None:
+    pool = pool_with("172.17.0.0/16", "172.17.0.1")
+    first, second = pool.take(), pool.take()
+    pool.hold(first)
+
+    pool.give_back(first)
+    assert pool.take() == "172.17.0.4"
+    pool.give_back(first)
+    pool.give_back(second)
+    assert [pool.take(), pool.take()] == [first, second]
+
+
+def test_an_address_of_an_earlier_subnet_is_never_given() -> None:
+    pool = pool_with("172.17.0.0/16", "172.17.0.1", "10.0.0.9")
+    pool.give_back("10.0.0.9")
+
+    assert pool.take() == "172.17.0.2"
 
 
 def test_a_full_subnet_is_a_failure_in_dockers_words() -> None:
+    pool = pool_with("10.0.0.0/30", "10.0.0.1", "10.0.0.2")
+
     with pytest.raises(EngineFailure, match="no available IPv4 addresses on this network's"):
-        allocate_address("10.0.0.0/30", {"10.0.0.1", "10.0.0.2"})
+        pool.take()
 
 
-@given(st.sets(st.integers(1, 62)), st.integers(24, 26))
-def test_an_allocated_address_is_a_free_host_address(used: set[int], prefix: int) -> None:
+@given(st.lists(st.integers(1, 62), min_size=1, unique=True), st.integers(24, 26))
+def test_an_address_is_a_free_host_address(used: list[int], prefix: int) -> None:
     subnet = IPv4Network(f"10.1.2.0/{prefix}")
-    taken = {str(subnet.network_address + number) for number in used}
+    taken = [str(subnet.network_address + number) for number in used]
+    pool = pool_with(str(subnet), *taken)
     try:
-        address = allocate_address(str(subnet), taken)
+        address = pool.take()
     except EngineFailure:
         assert prefix == 26
         assert len(used) == 62
