@@ -26,6 +26,7 @@ from tiffin.core.network import DEFAULT_MTU, choose_bridge_address
 from tiffin.errors import EngineFailure
 from tiffin.kernel.netlink import NETLINK_ROUTE, Socket
 from tiffin.network import conntrack, links
+from tiffin.network.burials import Burials
 from tiffin.network.firewall import Firewall
 from tiffin.network.foreign import ForeignFilters
 from tiffin.network.ports import Reservations
@@ -77,7 +78,7 @@ class Bridge:
         self._foreign = ForeignFilters(table, name)
         self._watch = Watch(table, self._filters_changed)
         self._ports = Reservations()
-        self._deletions: dict[str, asyncio.Task[None]] = {}
+        self._burials = Burials(self._delete)
         self._repairs: set[asyncio.Task[None]] = set()
         self._repaired = asyncio.Event()
         self._threads: ThreadPoolExecutor | None = None
@@ -112,7 +113,8 @@ class Bridge:
         if self._threads is None:
             return
         self._watch.close()
-        await asyncio.gather(*self._deletions.values(), *self._repairs, return_exceptions=True)
+        await asyncio.gather(*self._repairs, return_exceptions=True)
+        await self._burials.close()
         await self._run(f"cannot remove bridge {self.name}", self._close, keep)
         self._threads.shutdown()
         self._threads = None
@@ -196,9 +198,8 @@ class Bridge:
 
     async def connect(self, container_id: str, endpoint: Endpoint, pid: int) -> None:
         """See engine.ports.Links. Raises EngineFailure; no link is left then."""
-        deletion = self._deletions.get(container_id)
-        if deletion is not None:  # a restart: the pair before this one has the same name
-            await asyncio.shield(deletion)
+        await self._burials.at_once(container_id)
+        self._burials.connecting()
         failure = f"failed to create endpoint on network {endpoint.network_name}"
         await self._run(failure, self._connect, container_id, endpoint, pid)
 
@@ -209,10 +210,7 @@ class Bridge:
         """Ports and traffic end before this returns; the link itself goes in the background."""
         self._ports.release(container_id)
         await self._run("cannot disconnect the container", self._disconnect, container_id)
-        if container_id not in self._deletions:
-            task = asyncio.get_running_loop().create_task(self._delete(container_id))
-            self._deletions[container_id] = task
-            task.add_done_callback(lambda _: self._deletions.pop(container_id, None))
+        self._burials.begin(container_id)
 
     def reserve(self, port: PublishedPort, last_port: int = 0) -> tuple[PublishedPort, int]:
         return self._ports.reserve(port, last_port)
@@ -233,12 +231,14 @@ class Bridge:
         for container_id in self._firewall.published():
             if container_id not in live:
                 self._ports.release(container_id)
-        await self._run("cannot remove links of dead containers", self._sweep, live)
+        self._burials.begin_all_but(live)
+        known = live | self._burials.waiting()
+        await self._run("cannot remove links of dead containers", self._sweep, known)
 
     async def strays(self, live_container_ids: Collection[str]) -> list[tuple[str, str]]:
         """("link" or "published port", which) of what `sweep` would remove."""
-        live = frozenset(live_container_ids)
-        return await self._run("cannot look for links of dead containers", self._strays, live)
+        known = frozenset(live_container_ids) | self._burials.waiting()
+        return await self._run("cannot look for links of dead containers", self._strays, known)
 
     def _connect(self, container_id: str, endpoint: Endpoint, pid: int) -> None:
         namespace = links.open_namespace(pid)
@@ -248,10 +248,10 @@ class Bridge:
                 interface = f"{endpoint.address}/{endpoint.prefix_length}"
                 links.configure_inside(inside, interface, endpoint.gateway)
         except BaseException:
-            self._delete_link(container_id)
-            raise
-        finally:
             os.close(namespace)
+            self._delete_links([container_id])
+            raise
+        self._burials.hold(container_id, namespace)
 
     def _add_pair(self, container_id: str, endpoint: Endpoint, namespace: int) -> None:
         def add() -> None:
@@ -288,16 +288,16 @@ class Bridge:
             links.unplug(self._opened, links.name_of(container_id))
         _forget_redirected(gone)
 
-    async def _delete(self, container_id: str) -> None:
+    async def _delete(self, container_ids: Sequence[str]) -> None:
         try:
-            await self._run("cannot delete link", self._delete_link, container_id)
+            await self._run("cannot delete links", self._delete_links, container_ids)
         except EngineFailure as error:
-            _log.warning("delete link container=%s: %s", container_id, error.message)
+            _log.warning("delete links containers=%s: %s", container_ids, error.message)
 
-    def _delete_link(self, container_id: str) -> None:
+    def _delete_links(self, container_ids: Sequence[str]) -> None:
         # A socket of its own: deleting takes long, and nobody shall wait for the shared one.
         with Socket(NETLINK_ROUTE) as connection:
-            links.delete_links(connection, [links.name_of(container_id)])
+            links.delete_links(connection, list(map(links.name_of, container_ids)))
 
     def _sweep(self, live: frozenset[str]) -> None:
         for container_id in self._firewall.published():
@@ -307,7 +307,7 @@ class Bridge:
             links.delete_links(connection, self._dead_links(connection, live))
 
     def _dead_links(self, connection: Socket, live: frozenset[str]) -> list[str]:
-        names = {links.name_of(container_id) for container_id in live | self._deletions.keys()}
+        names = set(map(links.name_of, live))
         return [link.name for link in self._own_links(connection) if link.name not in names]
 
     def _strays(self, live: frozenset[str]) -> list[tuple[str, str]]:

@@ -302,10 +302,19 @@ def unplug(connection: Socket, name: str) -> None:
     Takes microseconds where deleting takes tens of milliseconds: until that is done, a container
     that gets the same address shall not lose its frames to the old one. Idempotent.
     """
-    setting = u8(netlink.IFLA_BRPORT_STATE, netlink.BR_STATE_DISABLED)
+    # Not by its state: the bridge enables a port again at any news of its link.
+    setting = b"".join(u8(way, 0) for way in _WAYS_TO_A_PORT)
     flush = attribute(netlink.IFLA_BRPORT_FLUSH, b"")
     with _missing_is_fine():
         connection.request(_port(name, setting + flush))
+
+
+_WAYS_TO_A_PORT = (
+    netlink.IFLA_BRPORT_LEARNING,
+    netlink.IFLA_BRPORT_UNICAST_FLOOD,
+    netlink.IFLA_BRPORT_MCAST_FLOOD,
+    netlink.IFLA_BRPORT_BCAST_FLOOD,
+)
 
 
 def delete_links(connection: Socket, names: Sequence[str]) -> None:
