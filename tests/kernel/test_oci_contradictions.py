@@ -58,6 +58,8 @@ def device(**fields: Any) -> Change:
     return linux(devices=[{"path": "/dev/x", "type": "c", "major": 1, "minor": 3, **fields}])
 
 
+ALLOW = {"defaultAction": "SCMP_ACT_ALLOW"}
+NAMED = {"names": ["chmod"]}
 CONTRADICTIONS: list[tuple[str, Change]] = [
     ("process.user.uid must be between", process(user={"uid": 2**33, "gid": 0})),
     ("process.user.gid must be between", process(user={"uid": 0, "gid": -1})),
@@ -84,6 +86,28 @@ CONTRADICTIONS: list[tuple[str, Change]] = [
     ("cannot be mounted because it is inside /proc", mount(destination="/proc/sys", type="tmpfs")),
     ("set sysctl net.no.such", linux(sysctl={"net.no.such": "1"})),
     ("set sysctl net/../kernel/x", linux(sysctl={"net/../kernel/x": "1"})),
+    ("rlimits[0].hard must be set", process(rlimits=[{"type": "RLIMIT_CORE", "soft": 0}])),
+    ("execCPUAffinity.initial: 5-1 is no", process(execCPUAffinity={"initial": "5-1"})),
+    (
+        "process.scheduler.nice must be between",
+        process(scheduler={"policy": "SCHED_OTHER", "nice": 99}),
+    ),
+    ("process.ioPriority.class: X is none of", process(ioPriority={"class": "X", "priority": 1})),
+    ("linux.namespaces[0].type must be set", linux(namespaces=[{"path": "/x"}])),
+    ("linux.seccomp.listenerMetadata", linux(seccomp={**ALLOW, "listenerMetadata": "x"})),
+    ("linux.seccomp.syscalls[0].action must be", linux(seccomp={**ALLOW, "syscalls": [NAMED]})),
+    ("memory.kernel is not supported", linux(resources={"memory": {"kernel": 1}})),
+    ("leafWeight is not supported", linux(resources={"blockIO": {"leafWeight": 10}})),
+    (
+        "throttleReadBpsDevice[0].rate must be set",
+        linux(resources={"blockIO": {"throttleReadBpsDevice": [{"major": 8, "minor": 0}]}}),
+    ),
+    (
+        "hugepageLimits[0].limit must be set",
+        linux(resources={"hugepageLimits": [{"pageSize": "2MB"}]}),
+    ),
+    ("network.priorities[0].name", linux(resources={"network": {"priorities": [{"priority": 1}]}})),
+    ("linux.intelRdt is not supported", linux(intelRdt={"closID": "x"})),
     ("set user 0:0", process(capabilities={"effective": ["CAP_KILL"], "permitted": []})),
 ]
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.kernel.oci_bundle import DEADLINE, RUNTIME, Bundle
 from tiffin.kernel import cgroup
+from tiffin.runtime.traits import cpus
 
 pytestmark = pytest.mark.root
 
@@ -325,3 +326,28 @@ def test_traits_of_a_process_are_given(bundle: Bundle) -> None:
     )
     lines = bundle.shell("umask; uname -m; cat /up/file")
     assert lines.split()[:3] == ["0077", "i686", "below"]
+
+
+def test_an_exec_has_the_container_s_personality_and_its_own_cpus(bundle: Bundle) -> None:
+    """The first process has all: execCPUAffinity is not for it."""
+    bundle.linux["personality"] = {"domain": "LINUX32"}
+    bundle.process["execCPUAffinity"] = {"initial": "0"}
+    script = "uname -m; grep Cpus_allowed_list /proc/self/status"
+    bundle.write("sleep", "1000")
+    everything = ",".join(map(str, sorted(os.sched_getaffinity(0))))
+    bundle.ok("run", "--detach", "box")
+    machine, _, mask = bundle.ok("exec", "box", "sh", "-c", script).split()
+    assert (machine, mask) == ("i686", "0")
+    status = Path(f"/proc/{bundle.state()['pid']}/status").read_text()
+    allowed = status.partition("Cpus_allowed_list:")[2].split()[0]
+    assert cpus(allowed) == cpus(everything)
+
+
+def test_an_update_that_checks_first_takes_no_less_than_there_is(bundle: Bundle) -> None:
+    bundle.write("sleep", "1000")
+    bundle.ok("run", "--detach", "box")
+    asked = bundle.directory / "resources.json"
+    asked.write_text(json.dumps({"memory": {"limit": 4096, "checkBeforeUpdate": True}}))
+    said = bundle.refused("update", "--resources", str(asked), "box")
+    assert "resources.memory.limit 4096 is less than" in said
+    assert bundle.state()["status"] == "running"

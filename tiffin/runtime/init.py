@@ -21,6 +21,7 @@ from tiffin.runtime.building import Root, adopt_terminal, build
 from tiffin.runtime.failure import EXIT_BROKEN, Failure, failure_of
 from tiffin.runtime.operations import Config
 from tiffin.runtime.program import Program, apply_sysctls, become, look_ahead
+from tiffin.runtime.traits import set_affinity
 
 __all__ = ["ExecBirth", "Failure", "Program", "failure_of", "first_process", "further_process"]
 
@@ -161,10 +162,6 @@ def _prepare_alone(config: Config, program: Program, state: dict[str, Any]) -> N
     """Late, with all rights still there: hooks of the container's own see what it will see."""
     started = (config.get("hooks") or {}).get("startContainer") or []
     hooks.run_all("startContainer", started, state)
-    linux: Config = config.get("linux") or {}
-    personality = (linux.get("personality") or {}).get("domain")
-    if personality:
-        traits.set_personality(traits.PERSONALITIES.get(personality, 0))
     program.prepare()
 
 
@@ -242,6 +239,7 @@ def further_process(birth: ExecBirth) -> None:
     if not birth.stdio and (not birth.program.orphan or birth.program.process.get("terminal")):
         console = adopt_terminal(channel, _open_ptmx(), *birth.size)
     birth.program.prepare()
+    set_affinity(birth.program.process, "final")
     become(birth.program, channel, console)
 
 

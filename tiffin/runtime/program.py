@@ -65,6 +65,7 @@ class Program:
         process: Config = config["process"]
         extra: Config = config.get("tiffin") or {}
         self.process = process
+        self.personality: Config = (config.get("linux") or {}).get("personality") or {}
         self.arguments: list[str] = process.get("args") or []
         self.working_dir: str = process.get("cwd") or "/"
         self.makes_working_dir = True  # an exec's has to be there
@@ -95,7 +96,7 @@ class Program:
             raise Failure(str(error), "set capabilities") from error
         if self.orphan:
             self._give_up_what_is_not_held()
-        traits.apply(self.process)
+        traits.apply(self.process, self.personality)
         syscalls.drop_bounding_set(self.masks.get("bounding", 0), self.last_capability)
 
     def _give_up_what_is_not_held(self) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiffin.kernel.cgroup import Hierarchy, Layout
-from tiffin.runtime.oci import bundle, shape
+from tiffin.runtime.oci import bundle, resources, shape
 from tiffin.runtime.oci.describe import example
 from tiffin.runtime.oci.shape import InvalidBundle
 
@@ -146,30 +146,45 @@ def test_what_every_container_needs_is_allowed_after_what_was_denied(tmp_path: A
 
 
 @pytest.mark.parametrize(
-    ("layout", "resources", "said"),
+    ("layout", "asked", "said"),
     [
         (V1, {"cpu": {"shares": 2}}, "no cgroup controller cpu"),
         (V1, {"hugepageLimits": [{"pageSize": "2MB", "limit": 1}]}, "hugetlb"),
         (V1, {"network": {"classID": 1}}, "net_cls"),
         (V1, {"unified": {"memory.high": "1"}}, "needs cgroup v2"),
         (V2, {"cpu": {"cpus": "0"}}, "no cgroup controller cpuset"),
+        (V1, {"memory": {"limit": 1, "kernel": 1}}, "memory.kernel is not supported"),
+        (V2, {"memory": {"kernelTCP": 1}}, "memory.kernelTCP needs cgroup v1"),
+        (V2, {"memory": {"swappiness": 0}}, "memory.swappiness needs cgroup v1"),
+        (V2, {"memory": {"disableOOMKiller": True}}, "disableOOMKiller needs cgroup v1"),
+        (V2, {"blockIO": {"leafWeight": 10}}, "blockIO.leafWeight is not supported"),
+        (
+            V2,
+            {"blockIO": {"weightDevice": [{"major": 8, "minor": 0, "leafWeight": 1}]}},
+            r"blockIO.weightDevice\[0\].leafWeight is not supported",
+        ),
+        (
+            V2,
+            {"blockIO": {"weightDevice": [{"major": 8, "minor": 0}]}},
+            r"blockIO.weightDevice\[0\].weight must be set",
+        ),
     ],
 )
 def test_a_limit_that_would_not_hold_is_refused(
-    layout: Layout, resources: dict[str, Any], said: str
+    layout: Layout, asked: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(InvalidBundle, match=said):
-        bundle.judge_resources(resources, layout)
+        resources.judge_resources(asked, layout)
 
 
 def test_zero_is_no_limit_but_a_swappiness() -> None:
     asked = {"memory": {"limit": 0, "swappiness": 0}, "cpu": {"shares": 0, "cpus": ""}, "pids": {}}
-    assert bundle.without_zeros(asked) == {"memory": {"swappiness": 0}}
+    assert resources.without_zeros(asked) == {"memory": {"swappiness": 0}}
 
 
 def test_limits_that_hold_are_not() -> None:
-    bundle.judge_resources({"memory": {"limit": 1}, "pids": {"limit": 1}, "devices": []}, V1)
-    bundle.judge_resources({"blockIO": {"weight": 10}, "unified": {"memory.high": "1"}}, V2)
+    resources.judge_resources({"memory": {"limit": 1}, "pids": {"limit": 1}, "devices": []}, V1)
+    resources.judge_resources({"blockIO": {"weight": 10}, "unified": {"memory.high": "1"}}, V2)
 
 
 def test_v1_shows_only_its_own_directories_where_the_cgroup_namespace_is_the_hosts(

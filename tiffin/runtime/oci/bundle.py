@@ -14,6 +14,8 @@ import os
 from tiffin.kernel import syscalls, traits
 from tiffin.kernel.cgroup import Layout
 from tiffin.runtime import launch, messages, mountwords, operations
+from tiffin.runtime.oci.required import judge_required
+from tiffin.runtime.oci.resources import judge_resources, without_zeros
 from tiffin.runtime.oci.shape import CONFIG, HOOK_KINDS, InvalidBundle, check
 from tiffin.runtime.oci.values import judge_user, judge_values
 from tiffin.runtime.operations import Config
@@ -55,6 +57,7 @@ def parse(data: bytes, name: str) -> Config:
 def judge(config: Config) -> None:
     """Raises InvalidBundle for what no runtime, or not this one, can do."""
     check(config, CONFIG)
+    judge_required(config)
     judge_values(config)
     _judge_version(config.get("ociVersion"))
     if not (config.get("root") or {}).get("path"):
@@ -210,8 +213,9 @@ def _judge_linux(linux: Config) -> None:
 def _judge_seccomp(seccomp: Config) -> None:
     if seccomp and not seccomp.get("defaultAction"):
         raise InvalidBundle("linux.seccomp.defaultAction must be set")
-    if seccomp.get("listenerPath"):
-        raise InvalidBundle("linux.seccomp.listenerPath (SCMP_ACT_NOTIFY) is not supported")
+    for key in ("listenerPath", "listenerMetadata"):
+        if seccomp.get(key):
+            raise InvalidBundle(f"linux.seccomp.{key} (SCMP_ACT_NOTIFY) is not supported")
     for flag in seccomp.get("flags") or []:
         if flag not in _SECCOMP_FLAGS:
             raise InvalidBundle(f"linux.seccomp.flags: {flag} is unknown")
@@ -271,54 +275,6 @@ def ours(config: Config, bundle: str, name: str, layout: Layout, wishes: Wishes)
         extra["seccomp_program"], extra["seccomp_flags"] = _compile(profile)
     made["tiffin"] = extra
     return made
-
-
-# What needs which controller; v2 has no network classes at all.
-_CONTROLLERS = {
-    "memory": "memory",
-    "cpu": "cpu",
-    "pids": "pids",
-    "blockIO": "blkio",
-    "hugepageLimits": "hugetlb",
-    "rdma": "rdma",
-}
-
-
-def judge_resources(resources: Config, layout: Layout) -> None:
-    """Raises InvalidBundle for a limit that this host has no controller for: it would not hold."""
-    wanted = {key: name for key, name in _CONTROLLERS.items() if resources.get(key)}
-    cpu = resources.get("cpu") or {}
-    if cpu and not any(cpu.get(key) for key in cpu if key not in ("cpus", "mems")):
-        wanted.pop("cpu", None)
-    if cpu.get("cpus") or cpu.get("mems"):
-        wanted["cpu.cpus and cpu.mems"] = "cpuset"
-    network = resources.get("network") or {}
-    if network.get("classID"):
-        wanted["network.classID"] = "net_cls"
-    if network.get("priorities"):
-        wanted["network.priorities"] = "net_prio"
-    for key, name in wanted.items():
-        if layout.version == 2 and name == "blkio":
-            name = "io"  # noqa: PLW2901 (its name there)
-        if name not in layout.controllers:
-            raise InvalidBundle(f"linux.resources.{key}: there is no cgroup controller {name} here")
-    if resources.get("unified") and layout.version != 2:
-        raise InvalidBundle("linux.resources.unified needs cgroup v2")
-
-
-def without_zeros(resources: Config) -> Config:
-    """Zero is "not said", as runc's callers mean it (swappiness alone means it): it is no limit."""
-    found = {}
-    for part, asked in resources.items():
-        if isinstance(asked, dict) and part in ("memory", "cpu", "pids", "blockIO"):
-            asked = {  # noqa: PLW2901 (the same, without)
-                key: value
-                for key, value in asked.items()
-                if value not in (0, "", None) or key == "swappiness"
-            }
-        if asked:
-            found[part] = asked
-    return found
 
 
 def _root_of(config: Config, bundle: str) -> str:

@@ -10,6 +10,9 @@ from tiffin.runtime import messages, operations
 from tiffin.runtime.oci import bundle, create, state
 from tiffin.runtime.oci.flags import UsageError, Values
 from tiffin.runtime.oci.output import Reporter, pretty, write
+from tiffin.runtime.oci.required import RESOURCES as RESOURCES_REQUIRED
+from tiffin.runtime.oci.required import judge_required
+from tiffin.runtime.oci.resources import judge_resources, judge_update, without_zeros
 from tiffin.runtime.oci.shape import RESOURCES, check
 from tiffin.runtime.oci.state import Container, Refused
 from tiffin.runtime.operations import Config
@@ -206,7 +209,10 @@ def update(root: str, out: Reporter, given: Values, operands: list[str]) -> int:
         config = container.config()
         linux: Config = config["linux"]
         merged = _merged(linux.get("resources") or {}, asked)
-        _limit(container.cgroup(), asked, merged)
+        group = container.cgroup()
+        judge_resources(merged, group.layout)
+        judge_update(asked, group)
+        _limit(group, asked, merged)
         linux["resources"] = merged
         state.write_file(container.directory, state.CONFIG_FILE, messages.encode(config))
     finally:
@@ -252,7 +258,8 @@ def _resources(given: Values) -> Config:
         source = given["resources"]
         asked = bundle.parse(_read(source), "--resources")
         check(asked, RESOURCES, "resources")
-        return bundle.without_zeros(asked)
+        judge_required(asked, RESOURCES_REQUIRED, "resources")
+        return without_zeros(asked)
     asked = {}
     for flag, (part, key) in _UPDATES.items():
         if flag in given:

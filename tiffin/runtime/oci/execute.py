@@ -7,7 +7,7 @@ import select
 from _socket import socket
 
 from tiffin.kernel import syscalls
-from tiffin.runtime import init, launch, messages, operations, rootfs
+from tiffin.runtime import init, launch, messages, operations, rootfs, traits
 from tiffin.runtime.birth import Host
 from tiffin.runtime.failure import Failure
 from tiffin.runtime.init import ExecBirth, Program
@@ -160,6 +160,7 @@ class Execution:
         if not self._process.get("terminal"):
             ids = rootfs.Ids(self._container.record["extents"], -1)
             create.give_away_stdio(ids, self._process)
+        traits.set_affinity(self._process, "initial")
         between = self._clone(birth, config)
         theirs.close()
         try:

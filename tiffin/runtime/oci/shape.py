@@ -135,6 +135,7 @@ _LINUX = {
         "architectures": _WORDS,
         "flags": _WORDS,
         "listenerPath": str,
+        "listenerMetadata": str,
         "syscalls": [
             {
                 "names": _WORDS,

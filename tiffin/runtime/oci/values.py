@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from tiffin.kernel import traits
 from tiffin.runtime.oci.shape import InvalidBundle
 from tiffin.runtime.operations import Config
+from tiffin.runtime.traits import cpus
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,6 +46,37 @@ def judge_user(process: Config) -> None:
     numbers += [("additionalGids", number) for number in user.get("additionalGids") or []]
     for name, number in numbers:
         _judge_number(number or 0, MAX_ID, f"process.user.{name}")
+    _judge_scheduling(process)
+    affinity: Config = process.get("execCPUAffinity") or {}
+    for which in ("initial", "final"):
+        words = affinity.get(which)
+        try:
+            cpus(words or "0")
+        except ValueError as error:
+            where = f"process.execCPUAffinity.{which}"
+            raise InvalidBundle(f"{where}: {words} is no list of CPUs") from error
+
+
+def _judge_scheduling(process: Config) -> None:
+    scheduler: Config = process.get("scheduler") or {}
+    if scheduler:
+        _judge_choice(scheduler.get("policy"), traits.POLICIES, "process.scheduler.policy")
+        if not -20 <= (scheduler.get("nice") or 0) <= 19:
+            raise InvalidBundle("process.scheduler.nice must be between -20 and 19")
+        for key in ("runtime", "deadline", "period"):
+            _judge_number(scheduler.get(key) or 0, 2**63 - 1, f"process.scheduler.{key}")
+        _judge_number(scheduler.get("priority") or 0, 99, "process.scheduler.priority")
+        for flag in scheduler.get("flags") or []:
+            _judge_choice(flag, traits.SCHEDULER_FLAGS, "process.scheduler.flags")
+    disk: Config = process.get("ioPriority") or {}
+    if disk:
+        _judge_choice(disk.get("class"), traits.IO_CLASSES, "process.ioPriority.class")
+        _judge_number(disk.get("priority") or 0, 7, "process.ioPriority.priority")
+
+
+def _judge_choice(word: str | None, choices: dict[str, int], where: str) -> None:
+    if word not in choices:
+        raise InvalidBundle(f"{where}: {word or 'nothing'} is none of {', '.join(choices)}")
 
 
 def _judge_text(value: Any, where: str) -> None:
