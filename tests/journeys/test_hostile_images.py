@@ -14,12 +14,13 @@ from tests.live import LiveDaemon
 
 pytestmark = pytest.mark.root
 
-FIFO, LINK, DIRECTORY, REGULAR, CHARACTER = (
+FIFO, LINK, DIRECTORY, REGULAR, CHARACTER, BLOCK = (
     tarfile.FIFOTYPE,
     tarfile.SYMTYPE,
     tarfile.DIRTYPE,
     tarfile.REGTYPE,
     tarfile.CHRTYPE,
+    tarfile.BLKTYPE,
 )
 
 
@@ -41,6 +42,10 @@ class Image(NamedTuple):
 
 
 PROC_IS_A_LINK = "mount proc on /proc: /proc is, or lies behind, a symbolic link"
+NO_USER = "matching entries in passwd file"
+NO_DIRECTORY = 'chdir to cwd ("/work") set in config.json failed: no such file or directory'
+OVER_A_FILE = "cannot mount volume over existing file, file exists /data"
+WWW = ("-u", "www-data")
 IMAGES = {
     "passwd is a pipe": Image((Entry("etc/passwd", FIFO),), "", ("-u", "0")),
     "passwd is a device": Image((Entry("etc/passwd", CHARACTER, "", (1, 5)),), "", ("-u", "0")),
@@ -94,6 +99,63 @@ IMAGES = {
     "a volume is at a link to the host": Image(
         (Entry("data", LINK, "/etc/../../../etc"),), "", ("-v", "/data")
     ),
+    "passwd is huge": Image(
+        (Entry("etc/passwd", REGULAR, text=b"x:x:1:1::/:\n" * 1_500_000),), NO_USER, WWW
+    ),
+    "passwd has no line": Image((Entry("etc/passwd", REGULAR, text=b"x" * 10**6),), NO_USER, WWW),
+    "passwd is the host's": Image(
+        (Entry("etc/passwd", LINK, "../../../../etc/passwd"),), NO_USER, ("-u", "nobody")
+    ),
+    "passwd is a link into proc": Image(
+        (Entry("etc/passwd", LINK, "/proc/self/environ"),), NO_USER, WWW
+    ),
+    "passwd and group lead to each other": Image(
+        (Entry("etc/passwd", LINK, "group"), Entry("etc/group", LINK, "passwd")), NO_USER, WWW
+    ),
+    "a tmpfs is at a link": Image((Entry("data", LINK, "/etc"),), "", ("--tmpfs", "/data")),
+    "a tmpfs is at a link into proc": Image(
+        (Entry("data", LINK, "/proc/sys"),),
+        "mount tmpfs on /data: operation not permitted",
+        ("--tmpfs", "/data"),
+    ),
+    "a tmpfs is at a pipe": Image(
+        (Entry("data", FIFO),), "mount tmpfs on /data: not a directory", ("--tmpfs", "/data")
+    ),
+    "a volume is at a pipe": Image((Entry("data", FIFO),), OVER_A_FILE, ("-v", "/data")),
+    "a volume is at a device": Image(
+        (Entry("data", CHARACTER, "", (1, 5)),), OVER_A_FILE, ("-v", "/data")
+    ),
+    "a volume is at a link into proc": Image(
+        (Entry("data", LINK, "/proc/sys"),), "on /data: operation not permitted", ("-v", "/data")
+    ),
+    "a volume is at a link to itself": Image(
+        (Entry("data", LINK, "data"),),
+        "cannot mount volume at /data: too many levels of symbolic links",
+        ("-v", "/data"),
+    ),
+    "a bind is at a link to a descriptor": Image(
+        (Entry("data", LINK, "/proc/self/fd/5"),),
+        "mount /tmp on /data: too many levels of symbolic links",
+        ("-v", "/tmp:/data"),
+    ),
+    "a working directory is a link to a descriptor": Image(
+        (Entry("work", LINK, "/proc/self/fd/9"),), NO_DIRECTORY, ("-w", "/work")
+    ),
+    "a working directory is a link to nothing": Image(
+        (Entry("work", LINK, "/not/there"),), NO_DIRECTORY, ("-w", "/work")
+    ),
+    "a working directory is a link to itself": Image(
+        (Entry("work", LINK, "work"),), "too many levels of symbolic links", ("-w", "/work")
+    ),
+    "a working directory is a link outside": Image(
+        (Entry("work", LINK, "../../../../../etc"),), "", ("-w", "/work")
+    ),
+    "shm is a link": Image((Entry("dev/shm", LINK, "/etc"),), ""),
+    "pts is a link": Image((Entry("dev/pts", LINK, "/etc"),), ""),
+    "the cgroups' place is a link": Image((Entry("sys/fs/cgroup", LINK, "/etc"),), ""),
+    "the host's files are devices": Image(
+        (Entry("etc/hosts", CHARACTER, "", (1, 5)), Entry("etc/resolv.conf", FIFO)), ""
+    ),
 }
 
 
@@ -142,3 +204,21 @@ def test_a_hostile_image_runs_or_says_why_not(quiet: LiveDaemon, image: Image) -
         # A program that has started may well not like what it finds.
         assert finished.returncode in (0, 1), said
     assert run("ps", "-aq").stdout == ""
+
+
+def test_device_nodes_of_an_image_open_nothing(quiet: LiveDaemon) -> None:
+    """The host's memory, its kernel log, its first disk: the nodes are there, and are no use."""
+    nodes = (
+        Entry("nodes/mem", CHARACTER, "", (1, 1)),
+        Entry("nodes/kmsg", CHARACTER, "", (1, 11)),
+        Entry("nodes/loop", BLOCK, "", (7, 0)),
+        Entry("nodes/disk", BLOCK, "", (8, 0)),
+        Entry("nodes/fuse", CHARACTER, "", (10, 229)),
+    )
+    quiet.docker("import", "-", "hostile", input=archive(Image(nodes, "")), text=False)
+    script = (
+        "ls /nodes; for node in /nodes/*; do ( : < $node ) 2>/dev/null && echo open; done; true"
+    )
+    plain = quiet.docker("run", "--rm", "hostile", "sh", "-c", script).stdout
+    by_host_ids = quiet.docker("run", "--rm", "--userns=host", "hostile", "sh", "-c", script).stdout
+    assert plain.split() == by_host_ids.split() == ["disk", "fuse", "kmsg", "loop", "mem"]

@@ -255,3 +255,6 @@ def _open_image_path(root: int, destination: str) -> int:
         raise InvalidArgument(
             f"cannot mount volume over existing file, file exists {destination}"
         ) from error
+    except OSError as error:
+        words = os.strerror(error.errno or 0).lower()
+        raise InvalidArgument(f"cannot mount volume at {destination}: {words}") from error
