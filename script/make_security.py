@@ -85,6 +85,7 @@ TITLES = {
     "test_system_calls": "System calls",
     "test_ids": "Ranges of ids",
     "test_limits": "Limits",
+    "test_exhaustion": "Exhaustion of the engine",
     "test_networks": "Networks",
     "test_injection": "Names and lines",
     "test_reach": "Who reaches the engine",

@@ -11,10 +11,12 @@ from tiffin.kernel import mounts
 
 
 @contextlib.contextmanager
-def small_disk(directory: Path, size: str) -> Iterator[None]:
-    """A tmpfs of `size` ("4m") at `directory` while the context lasts."""
+def small_disk(directory: Path, size: str, *, inodes: int = 0) -> Iterator[None]:
+    """A tmpfs of `size` ("4m"), of so many inodes, at `directory` while the context lasts."""
     context = mounts.fsopen("tmpfs")
     mounts.fsconfig_string(context, "size", size)
+    if inodes:
+        mounts.fsconfig_string(context, "nr_inodes", str(inodes))
     mounts.fsconfig_create(context)
     mount = mounts.fsmount(context)
     os.close(context)

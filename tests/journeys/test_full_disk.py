@@ -101,3 +101,34 @@ def test_a_removal_gives_the_room_back_and_all_is_well(daemon: LiveDaemon) -> No
     assert daemon.docker("run", "--rm", "built", "cat", "/hi").stdout == "hi\n"
     daemon.docker("rmi", "other", "built")
     assert daemon.docker("ps", "-aq").stdout == ""
+
+
+@pytest.fixture
+def few() -> Iterator[LiveDaemon]:
+    """With room for bytes, and hardly for a file more."""
+    live = LiveDaemon()
+    Path(live.data_root).mkdir()
+    with small_disk(Path(live.data_root), "64m", inodes=1500), live:
+        live.load_busybox()
+        yield live
+    assert live.leaks() == []
+
+
+def test_a_disk_without_inodes_is_said_to_be_full_and_gives_them_back(few: LiveDaemon) -> None:
+    few.docker("create", "--name", "before", "busybox", "true")
+    script = "i=0; while true > /f$i; do i=$((i+1)); done; exit 3"
+    few.docker("run", "--name", "filler", "busybox", "sh", "-c", script, check=False)
+    assert os.statvfs(few.data_root).f_ffree == 0
+    assert state_of(few, "filler") == "exited 3"
+    for command in (("run", "--rm", "busybox", "true"), ("start", "before")):
+        refused = few.docker(*command, check=False)
+        assert refused.returncode in (1, 125)
+        assert FULL in refused.stderr.lower()
+    few.kill9()
+    few.start()
+    names = few.docker("ps", "-a", "--format", "{{.Names}}").stdout.split()
+    assert sorted(names) == ["before", "filler"]
+    few.docker("rm", "filler")
+    assert few.docker("run", "--rm", "busybox", "echo", "well").stdout == "well\n"
+    assert few.docker("start", "-a", "before").returncode == 0
+    few.docker("rm", "before")

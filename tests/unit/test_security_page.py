@@ -18,7 +18,7 @@ THREATS = frozenset(
     inert-labels volumes capabilities no-new-privileges devices masked-paths kernel-switches
     cgroup-escape sysctls root-is-nobody id-ranges system-calls fork-bombs memory rlimits disk
     limits-of-nonsense unasked-ipv6 own-network injected-lines names-as-paths reachable-sockets
-    browsers hostile-requests checkpoints slow-readers
+    browsers hostile-requests checkpoints slow-readers hung-files large-bodies deep-images want
     """.split()
 )
 

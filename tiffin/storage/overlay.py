@@ -40,7 +40,10 @@ def merged(
 
 
 def is_supported(directory: str) -> bool:
-    """Whether the kernel takes directories in `directory` for an overlay, whiteouts and all."""
+    """Whether the kernel takes directories in `directory` for an overlay, whiteouts and all.
+
+    Raises OSError where there is no room to find out.
+    """
     paths = [os.path.join(directory, name) for name in ("lower", "upper", "work")]
     try:
         for path in paths:
@@ -50,7 +53,9 @@ def is_supported(directory: str) -> bool:
         with merged([paths[0]], paths[1], paths[2]) as root:
             os.unlink("gone", dir_fd=root)
             return os.listdir(root) == []
-    except OSError:
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
         return False
 
 

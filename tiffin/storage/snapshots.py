@@ -523,7 +523,12 @@ class SnapshotStore:
         kind = self._database.meta("snapshots")
         probe = os.path.join(data_root, "probe")
         self._directories.throw_path(probe)  # a crash may have left one, half done
-        works = overlay.is_supported(probe)
+        try:
+            works = overlay.is_supported(probe)
+        except OSError as error:  # what gives room back needs us: as it was, it is believed to be
+            if kind is None:
+                raise EngineFailure(f"cannot prepare {data_root}: {error.strerror}") from error
+            works = kind == "overlay"
         self._directories.throw_path(probe)
         if kind is None:
             kind = "overlay" if works else "copy"
