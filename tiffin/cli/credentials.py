@@ -7,6 +7,7 @@ import posix
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.jsonlayout import indent
 from tiffin.cli.jsontext import decode, encode
+from tiffin.cli.output import complain
 from tiffin.cli.surroundings import config_directory, config_document, read_file
 
 TYPE_CHECKING = False
@@ -74,8 +75,7 @@ def find_login(server: str, config: dict[str, Any] | None = None) -> dict[str, s
     """What to send to the registry `server`: empty when nobody logged in there."""
     if config is None:
         config = config_document()
-    helper = (config.get("credHelpers") or {}).get(server) or config.get("credsStore")
-    if helper:
+    if helper := _helper_for(server, config):
         return _ask_helper(helper, server)
     logins = config.get("auths") or {}
     found = logins.get(server)
@@ -100,21 +100,29 @@ def _plain(entry: dict[str, str], server: str) -> dict[str, str]:
     return known | {"serveraddress": server}
 
 
-def _ask_helper(helper: str, server: str) -> dict[str, str]:
+def _helper_for(server: str, config: dict[str, Any]) -> str:
+    """The program that keeps secrets for `server`; "" where the configuration itself does."""
+    return (config.get("credHelpers") or {}).get(server) or config.get("credsStore") or ""
+
+
+def _run_helper(helper: str, verb: str, said: bytes) -> tuple[int, bytes]:
+    """Its exit code and what it wrote. OSError when there is no such program."""
     import subprocess
 
+    done = subprocess.run(
+        [f"docker-credential-{helper}", verb], input=said, stdout=subprocess.PIPE, check=False
+    )
+    return done.returncode, done.stdout
+
+
+def _ask_helper(helper: str, server: str) -> dict[str, str]:
     try:
-        done = subprocess.run(
-            [f"docker-credential-{helper}", "get"],
-            input=server.encode(),
-            capture_output=True,
-            check=False,
-        )
+        code, said = _run_helper(helper, "get", server.encode())
     except OSError:
         return {}
-    if done.returncode != 0:
+    if code != 0:
         return {}
-    found = decode(done.stdout)
+    found = decode(said)
     if found.get("Username") == "<token>":
         return {"identitytoken": found["Secret"], "serveraddress": server}
     return {
@@ -122,6 +130,59 @@ def _ask_helper(helper: str, server: str) -> dict[str, str]:
         "password": found["Secret"],
         "serveraddress": found.get("ServerURL") or server,
     }
+
+
+def keep_login(server: str, user: str, password: str, token: str) -> None:
+    """By the helper that the user chose, or else in the configuration, which is told."""
+    config = read_config()
+    logins = config.setdefault("auths", {})
+    if helper := _helper_for(server, config):
+        name, secret = ("<token>", token) if token else (user, password)
+        entry = {"ServerURL": server, "Username": name, "Secret": secret}
+        _tell_helper(helper, "store", encode(entry), "saving")
+        logins[server] = {}
+    else:
+        logins[server] = _entry(user, password, token)
+    write_config(config)
+    if not helper:
+        complain(f"WARNING! Your password is stored unencrypted in {config_path()}.")
+
+
+def _entry(user: str, password: str, token: str) -> dict[str, str]:
+    import binascii
+
+    text = binascii.b2a_base64(f"{user}:{'' if token else password}".encode(), newline=False)
+    entry = {"auth": text.decode()}
+    return entry | {"identitytoken": token} if token else entry
+
+
+def forget_login(server: str) -> bool:
+    """False when there was none."""
+    config = read_config()
+    logins = config.get("auths") or {}
+    known = [key for key in logins if key == server or hostname(key) == hostname(server)]
+    for key in known:
+        if helper := _helper_for(key, config):
+            _tell_helper(helper, "erase", key.encode(), "erasing")
+        del logins[key]
+    if known:
+        write_config(config)
+    return bool(known)
+
+
+def _tell_helper(helper: str, verb: str, said: bytes, doing: str) -> None:
+    try:
+        code, words = _run_helper(helper, verb, said)
+    except OSError as error:
+        problem = (error.strerror or "").lower()
+        raise CommandFailed(
+            f"Error {doing} credentials: docker-credential-{helper}: {problem}"
+        ) from error
+    if code:
+        text = words.decode("utf-8", "replace").strip()
+        raise CommandFailed(
+            f"Error {doing} credentials: docker-credential-{helper}: exit status {code}: {text}"
+        )
 
 
 def auth_header(domain: str) -> dict[str, str]:

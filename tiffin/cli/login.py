@@ -2,16 +2,7 @@
 
 from __future__ import annotations
 
-import binascii
-
-from tiffin.cli.credentials import (
-    HUB,
-    config_path,
-    find_login,
-    hostname,
-    read_config,
-    write_config,
-)
+from tiffin.cli.credentials import HUB, find_login, forget_login, hostname, keep_login
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.files import read_pieces
 from tiffin.cli.options import Arguments, Command
@@ -31,7 +22,8 @@ def login(client: Client, arguments: Arguments) -> None:
     server = _server(arguments)
     user, password = _given(arguments)
     if not user and not password and (known := find_login(server)):
-        complain(f"Authenticating with existing credentials... [Username: {known['username']}]")
+        user = known.get("username") or "<token>"
+        complain(f"Authenticating with existing credentials... [Username: {user}]")
         answer = client.post("/auth", None, known)
         say(answer.get("Status", "Login Succeeded"))
         return
@@ -45,7 +37,7 @@ def login(client: Client, arguments: Arguments) -> None:
         raise CommandFailed("Error: Password Required")
     entered = {"username": user, "password": password, "serveraddress": server}
     answer = client.post("/auth", None, entered) or {}
-    _store(server, user, password, answer.get("IdentityToken", ""))
+    keep_login(server, user, password, answer.get("IdentityToken", ""))
     say(answer.get("Status") or "Login Succeeded")
 
 
@@ -80,29 +72,12 @@ def _ask(question: str, *, hidden: bool = False) -> str:
             say("")
 
 
-def _store(server: str, user: str, password: str, token: str) -> None:
-    config = read_config()
-    auth = binascii.b2a_base64(f"{user}:{'' if token else password}".encode(), newline=False)
-    entry = {"auth": auth.decode()}
-    if token:
-        entry["identitytoken"] = token
-    config.setdefault("auths", {})[server] = entry
-    write_config(config)
-    complain(f"WARNING! Your password is stored unencrypted in {config_path()}.")
-
-
 def logout(_: Client, arguments: Arguments) -> None:
     server = _server(arguments)
-    config = read_config()
-    logins = config.get("auths") or {}
-    known = [key for key in logins if key == server or hostname(key) == hostname(server)]
-    if not known:
+    if forget_login(server):
+        say(f"Removing login credentials for {server}")
+    else:
         say(f"Not logged in to {server}")
-        return
-    say(f"Removing login credentials for {server}")
-    for key in known:
-        del logins[key]
-    write_config(config)
 
 
 LOGIN = Command(
