@@ -1,6 +1,6 @@
 """Containers after their start, against a real dockerd: `python -m bench.containers [--write]`.
 
-Exec, stop, rm, commit, cp. Needs root, Debian's docker.io and the docker CLI.
+Exec, stop, rm, commit, cp. Needs root, Debian's docker.io, crun and the docker CLI.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from bench.crun import bare_execs
 from bench.engines import Engine
 from bench.measure import Row, Unix, call, command, paired
 from bench.report import report
@@ -23,6 +24,7 @@ from bench.report import report
 NAME = "bench"
 BIG_BYTES = 1 << 30
 PIECE = 1 << 20
+CRUN_ALLOWANCE_MS = 10  # for the way there and back that a bare runtime does not have
 
 
 def quiet(argv: list[str]) -> None:
@@ -50,6 +52,10 @@ def execs(ours: Engine, theirs: Engine, runs: int) -> Iterator[Row]:
     yield paired("`tiffin exec` / `docker exec`", mine, peer, 1 / 3, runs=runs)
     yield paired("`docker exec`, our daemon / dockerd", by_docker, peer, 1 / 3, runs=runs)
     yield paired("API exec, to its end", exec_by_api(ours), exec_by_api(theirs), 1 / 3, runs=runs)
+    with bare_execs() as crun:
+        row = paired("", exec_by_api(ours), crun, 1, runs=runs)
+        what = f"API exec, to its end / bare `crun exec` and {CRUN_ALLOWANCE_MS} ms"
+        yield row._replace(what=what, theirs=row.theirs + CRUN_ALLOWANCE_MS)
     both(ours, theirs, remove)
 
 

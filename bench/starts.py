@@ -5,9 +5,7 @@ Needs root, Debian's docker.io, podman, crun and the docker CLI.
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
 import socket
 import statistics
 import subprocess
@@ -16,11 +14,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 
+from bench.crun import bare_runs
 from bench.engines import Engine, dockerd, tiffin, work_directory
 from bench.everyday import BODY, life_by_api
 from bench.measure import Row, Unix, call, command, paired
+from bench.namespaces import NETWORK, entered
 from bench.report import report
 
 TOGETHER = 50
@@ -29,9 +28,6 @@ STOPPED = 1000
 IDLE_BODY = json.dumps({"Image": "busybox", "Cmd": ["sleep", "100000"]})
 PODMAN_LIMITS = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024")  # it may raise none
 WEB = ["busybox", "httpd", "-f", "-p", "80", "-h", "/etc"]
-_CLONE_NEWNET = 0x40000000
-_CLONE_NEWNS = 0x00020000
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def one(ours: Engine, theirs: Engine, runs: int) -> Iterator[Row]:
@@ -39,7 +35,7 @@ def one(ours: Engine, theirs: Engine, runs: int) -> Iterator[Row]:
     mine = command(ours, ours.tiffin(*flags))
     peer = command(theirs, theirs.docker(*flags))
     yield paired("`tiffin run --rm busybox true` / dockerd", mine, peer, 1 / 8, runs=runs)
-    with bare_crun() as crun:
+    with bare_runs() as crun:
 
         def thrice_crun_and_an_interpreter() -> None:
             subprocess.run([sys.executable, "-I", "-S", "-c", ""], check=True)
@@ -81,7 +77,7 @@ def served(ours: Engine, theirs: Engine, runs: int) -> Iterator[Row]:
 def first_byte(engine: Engine, client: Callable[..., list[str]]) -> None:
     argv = client("run", "-d", "-p", "127.0.0.1:8099:80", "--name", "web", *WEB)
     subprocess.run(argv, stdout=subprocess.DEVNULL, check=True)
-    with entered(engine.namespace, _CLONE_NEWNET):
+    with entered(engine.namespace, NETWORK):
         for _ in range(10_000):
             try:
                 with socket.create_connection(("127.0.0.1", 8099), timeout=5) as connection:
@@ -186,65 +182,6 @@ def remove_all(engine: Engine) -> None:
     found = json.loads(call(connection, "GET", "/containers/json?all=1"))
     for container in found:
         call(connection, "DELETE", f"/containers/{container['Id']}?force=1")
-
-
-@contextmanager
-def entered(namespace: str, kind: int) -> Iterator[None]:
-    """This thread in another namespace."""
-    name = {_CLONE_NEWNET: "net", _CLONE_NEWNS: "mnt"}[kind]
-    back = os.open(f"/proc/thread-self/ns/{name}", os.O_RDONLY)
-    there = os.open(namespace, os.O_RDONLY)
-    try:
-        _setns(there, kind)
-        yield
-    finally:
-        _setns(back, kind)
-        os.close(there)
-        os.close(back)
-
-
-def _setns(fd: int, kind: int) -> None:
-    if _libc.setns(fd, kind):
-        raise OSError(ctypes.get_errno(), "setns")
-
-
-@contextmanager
-def bare_crun() -> Iterator[Callable[[], None]]:
-    """crun on a ready bundle, out of sight of the unified hierarchy, which it refuses here."""
-    from tests.busybox import busybox_rootfs  # noqa: PLC0415
-
-    with work_directory() as bundle:
-        rootfs = Path(bundle, "rootfs")
-        rootfs.mkdir()
-        busybox_rootfs(str(rootfs))
-        subprocess.run(["crun", "spec"], cwd=bundle, check=True)
-        path = Path(bundle, "config.json")
-        config = json.loads(path.read_text())
-        config["process"] |= {"terminal": False, "args": ["true"]}
-        path.write_text(json.dumps(config))
-        hide = "mount --make-rprivate /; umount /sys/fs/cgroup/unified 2>/dev/null; echo; read _"
-        keeper = subprocess.Popen(
-            ["unshare", "-m", "sh", "-c", hide], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        assert keeper.stdout is not None
-        keeper.stdout.readline()
-        fd = os.open(f"/proc/{keeper.pid}/ns/mnt", os.O_RDONLY)
-        numbers = iter(range(1_000_000))
-
-        def run() -> None:
-            name = f"bench-{os.getpid()}-{next(numbers)}"
-            subprocess.run(
-                ["crun", "--cgroup-manager", "cgroupfs", "run", "-b", bundle, name],
-                check=True,
-                preexec_fn=lambda: _setns(fd, _CLONE_NEWNS),
-            )
-
-        try:
-            run()
-            yield run
-        finally:
-            os.close(fd)
-            keeper.communicate(b"\n")
 
 
 @contextmanager
