@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Awaitable, Callable, Collection
 
 QUIET_SECONDS = 0.2  # since the last connection
 LONGEST_SECONDS = 2.0  # however busy it is
 MOST = 32  # that wait at a time
+HELD_AT_MOST = 128  # descriptors: of the youngest, who most of those that end soon are
 KERNEL_SECONDS = 1.0  # a link that is there for longer is in a namespace that others live in
 
 Delete = Callable[[list[str]], Awaitable[None]]
@@ -25,7 +27,8 @@ class Burials:
 
     def __init__(self, delete: Delete) -> None:
         self._delete = delete
-        self._held: dict[str, int] = {}  # namespaces of those that run
+        self._held: dict[str, int] = {}  # namespaces of those that run, the oldest first
+        self._guard = threading.Lock()  # of those
         self._ended: dict[str, int] = {}  # and of those that wait; -1 where we do not hold it
         self._buried: set[str] = set()  # whose links the kernel takes away now
         self._last_connection = 0.0
@@ -43,18 +46,27 @@ class Burials:
 
     def hold(self, container_id: str, namespace: int) -> None:
         """Of a container that runs now; `namespace` belongs to us. May be called in a thread."""
-        _close(self._held.get(container_id, -1))
-        self._held[container_id] = namespace
+        with self._guard:
+            released = [self._held.pop(container_id, -1)]
+            self._held[container_id] = namespace
+            if len(self._held) > HELD_AT_MOST:
+                released.append(self._held.pop(next(iter(self._held))))
+        for one in released:
+            _close(one)
 
     def begin_all_but(self, living: Collection[str]) -> None:
-        for container_id in [one for one in self._held if one not in living]:
+        with self._guard:
+            ended = [one for one in self._held if one not in living]
+        for container_id in ended:
             self.begin(container_id)
 
     def begin(self, container_id: str) -> None:
         """It has ended."""
         if not self._ended:
             self._first_end = asyncio.get_running_loop().time()
-        self._ended[container_id] = self._held.pop(container_id, self._ended.get(container_id, -1))
+        with self._guard:
+            namespace = self._held.pop(container_id, self._ended.get(container_id, -1))
+        self._ended[container_id] = namespace
         if len(self._ended) >= MOST:
             self._many.set()
         if self._task is None or self._task.done():

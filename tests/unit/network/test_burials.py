@@ -112,6 +112,21 @@ def test_the_end_takes_away_all_that_waits_and_lets_the_others_be() -> None:
     play(scene)
 
 
+def test_only_the_youngest_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(yard: Yard) -> None:
+        monkeypatch.setattr(burials, "HELD_AT_MOST", 1)
+        first, writing = os.pipe()
+        yard.burials.hold("first", writing)
+        second, writing = os.pipe()
+        yard.burials.hold("second", writing)
+        assert (is_let_go(first), is_let_go(second)) == (True, False)
+        yard.burials.begin("first")
+        await yard.burials.at_once("first")
+        assert yard.deleted == [["first"]]
+
+    play(scene)
+
+
 def test_namespaces_of_whom_nobody_knows_are_let_go() -> None:
     async def scene(yard: Yard) -> None:
         for name in ("known", "lost"):
