@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import re
+import tarfile
 from typing import Any
 
 import pytest
@@ -343,3 +346,41 @@ def test_stdin_ends_with_its_first_client(asked: Asked, daemon: LiveDaemon) -> N
     assert shown["State"]["Status"] == "exited"
     assert (shown["Config"]["OpenStdin"], shown["Config"]["StdinOnce"]) == (True, True)
     asked.remove(container)
+
+
+def test_a_missing_working_directory_is_there_before_the_first_start(
+    daemon: LiveDaemon, client: str
+) -> None:
+    run = daemon.client(client)
+    run("create", "--name", "made", "-u", "5", "-w", "/new//in/../dir/", "busybox", "ls")
+    shown = json.loads(daemon.docker("inspect", "made").stdout)[0]["Config"]
+    assert shown["WorkingDir"] == "/new/dir"
+    run("cp", "-", "made:/new/dir", input=tar_of("file"), text=False)
+    with tarfile.open(fileobj=io.BytesIO(run("export", "made", text=False).stdout)) as exported:
+        found = {m.name: m for m in exported if m.name.startswith("new")}
+    assert sorted(found) == ["new", "new/dir", "new/dir/file"]
+    made = [found["new"], found["new/dir"]]
+    assert [(m.mode & 0o7777, m.uid, m.gid) for m in made] == [(0o755, 0, 0)] * 2
+    assert run("start", "-a", "made").stdout == "file\n"
+    run("rm", "made")
+
+
+def test_a_working_directory_is_made_behind_links_but_never_outside(daemon: LiveDaemon) -> None:
+    outside = f"{daemon.root}/outside"
+    dockerfile = f"FROM busybox\nRUN ln -s {outside} /way && ln -s /etc/passwd /file\n"
+    daemon.docker("build", "-q", "-t", "linked", "-", input=dockerfile)
+    daemon.docker("create", "--name", "made", "-w", "/way/in", "linked", "pwd")
+    assert not os.path.exists(outside)
+    assert daemon.docker("start", "-a", "made").stdout == f"{outside}/in\n"
+    daemon.docker("rm", "made")
+    for path in ("/file", "/etc/passwd"):
+        refused = daemon.docker("create", "-w", path, "linked", "pwd", check=False)
+        assert f"Cannot mkdir: {path} is not a directory" in refused.stderr
+    assert daemon.docker("ps", "-aq").stdout == ""
+
+
+def tar_of(name: str) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        archive.addfile(tarfile.TarInfo(name))
+    return out.getvalue()

@@ -94,7 +94,10 @@ IMAGES = {
         (Entry("bin/run", LINK, "/proc/self/exe"),), "no such file", (), ("/bin/run",)
     ),
     "a working directory is a pipe": Image(
-        (Entry("work", FIFO),), 'chdir to cwd ("/work") set in config.json failed', ("-w", "/work")
+        (Entry("work", FIFO),), "Cannot mkdir: /work is not a directory", ("-w", "/work")
+    ),
+    "a working directory is in a pipe": Image(
+        (Entry("work", FIFO),), "mkdir /work/in: not a directory", ("-w", "/work/in")
     ),
     "a volume is at a link to the host": Image(
         (Entry("data", LINK, "/etc/../../../etc"),), "", ("-v", "/data")
@@ -141,8 +144,8 @@ IMAGES = {
     "a working directory is a link to a descriptor": Image(
         (Entry("work", LINK, "/proc/self/fd/9"),), NO_DIRECTORY, ("-w", "/work")
     ),
-    "a working directory is a link to nothing": Image(
-        (Entry("work", LINK, "/not/there"),), NO_DIRECTORY, ("-w", "/work")
+    "a working directory is a link to nothing": Image(  # which is made, inside
+        (Entry("work", LINK, "/not/there"),), "", ("-w", "/work")
     ),
     "a working directory is a link to itself": Image(
         (Entry("work", LINK, "work"),), "too many levels of symbolic links", ("-w", "/work")

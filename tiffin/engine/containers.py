@@ -51,6 +51,7 @@ from tiffin.engine.statistics import Gauges
 from tiffin.engine.supervisor import Supervisor
 from tiffin.engine.top import Table, process_table
 from tiffin.engine.waiting import ExitResult
+from tiffin.engine.workingdir import cleaned, ensure_working_dir
 from tiffin.errors import (
     Conflict,
     EngineFailure,
@@ -174,6 +175,7 @@ class Containers:
         spec.validate(config, host_config, self._facts)
         image = await self._images.get(config.image)
         merged = merge(config, image.config.config)
+        merged = msgspec.structs.replace(merged, working_dir=cleaned(merged.working_dir))
         if not ((merged.entrypoint or ()) + (merged.cmd or ())):
             raise InvalidArgument("no command specified")
         spec.validate_merged(merged, host_config)
@@ -195,6 +197,10 @@ class Containers:
             if limit := size_limit(host_config.storage_opt):
                 await asyncio.to_thread(self._snapshots.limit, snapshot, limit)
             failpoints.reach("create-snapshot")
+            if merged.working_dir.strip("/"):
+                await asyncio.to_thread(
+                    ensure_working_dir, self._snapshots, snapshot, merged.working_dir
+                )
             mounts = await self._mounting.resolve(wanted, host_config, snapshot, undo, container_id)
             failpoints.reach("create-mounts")
             container = Container(
