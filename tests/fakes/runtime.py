@@ -62,6 +62,9 @@ class FakeRuntime:
     def on_exit(self, callback: Callable[[Exit], None]) -> None:
         self._callbacks.append(callback)
 
+    def on_detached(self, callback: Callable[[str, str], None]) -> None:
+        self.detach = callback
+
     def end(self, container_id: str, exit_code: int = 0, signal: int = 0) -> None:
         """The program ends now."""
         if self.alive.pop(container_id, None) is None:

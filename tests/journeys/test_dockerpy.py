@@ -15,6 +15,7 @@ import pytest
 from docker.types import LogConfig, Mount, Ulimit
 
 from tests.live import LiveDaemon
+from tests.patience import patient
 from tests.registry_server import RegistryServer, registry_fixture  # noqa: F401
 
 pytestmark = pytest.mark.root
@@ -167,3 +168,26 @@ def _context() -> io.BytesIO:
         archive.addfile(entry, io.BytesIO(DOCKERFILE))
     out.seek(0)
     return out
+
+
+def test_events_tell_who_detaches_by_the_keys(api: docker.DockerClient) -> None:
+    since = int(time.time())
+    kept = api.containers.run("busybox", "cat", detach=True, tty=True, stdin_open=True)
+    exec_id = api.api.exec_create(kept.id, "cat", stdin=True, tty=True)["Id"]
+    for joined in (
+        api.api.exec_start(exec_id, socket=True, tty=True),
+        kept.attach_socket(params={"stdin": 1, "stdout": 1, "stream": 1}),
+    ):
+        with joined._sock as connection:
+            connection.settimeout(patient(30))
+            connection.sendall(b"\x10\x11never seen")
+            assert connection.recv(100) == b""
+    wanted = ["exec_start", "exec_detach", "attach", "detach"]
+    filters = {"container": kept.id, "event": wanted}
+    events = api.events(since=since, filters=filters, decode=True)
+    seen = [next(events) for _ in wanted]
+    events.close()
+    assert [one["Action"].partition(":")[0] for one in seen] == wanted
+    assert [one["Actor"]["Attributes"].get("execID") for one in seen] == [exec_id] * 2 + [None] * 2
+    assert seen[3]["Actor"]["Attributes"]["name"] == kept.name
+    kept.remove(force=True)

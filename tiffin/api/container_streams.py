@@ -105,12 +105,14 @@ class ContainerStreamRoutes:
                 early = EarlyClient(client.descriptor, attachment, client.early)
                 give = _writer(client.descriptor, framed=attachment.framed)
                 await self._containers.attach_with_logs(container.id, early, give)
-            elif logs:
-                await self._replay(container, client.descriptor, attachment)
             elif streaming:
                 await self._containers.attach(
                     container.id, client.descriptor, attachment, early=client.early
                 )
+            else:
+                if logs and (attachment.stdout or attachment.stderr):
+                    await self._replay(container, client.descriptor, attachment)
+                self._containers.note_attach(container.id)
         except TiffinError as error:
             await write_failure(client.descriptor, error, framed=attachment.framed)
         finally:

@@ -475,6 +475,10 @@ class Containers:
             await replay.run(container.id, log)
         self._emit(container, "attach")
 
+    def note_attach(self, reference: str) -> None:
+        """One that joins no stream, and has had the log at most: events tell of it as well."""
+        self._emit(self._catalog.get(reference), "attach")
+
     async def resize(self, reference: str, rows: int, columns: int) -> None:
         container = self._catalog.get(reference)
         if container.state.status not in lifecycle.LIVE:

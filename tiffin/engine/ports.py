@@ -151,6 +151,10 @@ class ContainerRuntime(Protocol):
         """Called on the loop for each container and exec that ends, its output all logged."""
         ...
 
+    def on_detached(self, callback: Callable[[str, str], None]) -> None:
+        """Called with container and exec ("": none) when a client has typed its detach keys."""
+        ...
+
 
 class Links(Protocol):
     """The default bridge and what hangs on it."""

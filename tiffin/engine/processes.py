@@ -14,7 +14,7 @@ from tiffin.core.lifecycle import Action
 from tiffin.core.merge import check_environment, merge_environment
 from tiffin.core.workload import Attachment, ExecProcess, Exit, KnownExec
 from tiffin.engine.catalog import Catalog
-from tiffin.engine.containerevents import container_attributes
+from tiffin.engine.containerevents import container_attributes, emit_container
 from tiffin.engine.events import Events
 from tiffin.engine.linking import linked_environment
 from tiffin.engine.naming import new_id
@@ -67,6 +67,7 @@ class Processes:
         self._events = events
         self._records: dict[str, ExecRecord] = {}
         self._endings: dict[str, asyncio.Future[int]] = {}
+        runtime.on_detached(self._on_detached)
         supervisor.watch_processes(self._on_exit, self._on_container_end, self._on_found)
 
     async def create(self, reference: str, request: ExecRequest) -> str:
@@ -187,6 +188,15 @@ class Processes:
         if container is not None:
             self._emit(container, record, "exec_die", exitCode=str(ended.exit_code))
 
+    def _on_detached(self, container_id: str, exec_id: str) -> None:
+        container, record = self._catalog.find_id(container_id), self._records.get(exec_id)
+        if container is None:
+            return
+        if not exec_id:
+            emit_container(self._events, container, "detach")
+        elif record is not None:
+            self._emit(container, record, "exec_detach")
+
     def _on_container_end(self, container_id: str) -> None:
         """What still ran in it was killed with it."""
         for record in self._records.values():
@@ -222,7 +232,9 @@ class Processes:
         self, container: Container, record: ExecRecord, action: str, **attributes: str
     ) -> None:
         program, *arguments = record.request.cmd
-        words = "" if action == "exec_die" else f": {program} {' '.join(arguments)}"
+        words = (
+            "" if action in ("exec_die", "exec_detach") else f": {program} {' '.join(arguments)}"
+        )
         self._events.emit(
             "container",
             action + words,

@@ -114,6 +114,9 @@ class Runtime:
     def on_exit(self, callback: Callable[[Exit], None]) -> None:
         self._shims.on_exit(callback)
 
+    def on_detached(self, callback: Callable[[str, str], None]) -> None:
+        self._shims.on_detached = callback
+
     # -- create, start, remove -------------------------------------------------------------------
 
     async def create(self, workload: Workload, *, hold: Sequence[int] = ()) -> Created:

@@ -95,6 +95,7 @@ class Execs:
         config["process"] = process
         # As the container's stdin with StdinOnce: a client's end of input is the process's.
         streams = Streams(self._loop, stdin_once=True)
+        streams.on_detached = lambda: self._shim.tell_detached(message["exec_id"])
         running = Exec(message["exec_id"], message.get("record") or "", streams)
         running.reply = (control, message["id"])
         client = client_of(message, descriptors) if descriptors else None

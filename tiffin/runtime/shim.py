@@ -7,7 +7,7 @@ exit.json, by rename, before anybody is told. It leaves once that is done and ev
 has its output.
 
 Requests (see runtime.messages): start, attach, replayed, wait, exec, resize, kill, widen, hold,
-state and remove; news from the daemon: tell, serving. Events: exit, released.
+state and remove; news from the daemon: tell, serving. Events: exit, released, detached.
 """
 
 from __future__ import annotations
@@ -116,6 +116,7 @@ class Shim:
                 compress=log["compress"],
             )
         streams = Streams(self.loop, stdin_once=bool(self._made["stdin"].get("once")), log=writer)
+        streams.on_detached = lambda: self.tell_detached("")
         if log.get("sink"):
             sink = logsinks.Sink(self.loop, log["sink"], streams.regulate)
             streams.log_to(logsinks.Log(writer, sink))
@@ -577,6 +578,9 @@ class Shim:
                 os.write(2, f"write {path}: {error}\n".encode())
             else:
                 return
+
+    def tell_detached(self, exec_id: str) -> None:
+        self.broadcast({"event": "detached", "exec_id": exec_id})
 
     def broadcast(self, event: Message) -> None:
         for control in list(self._controls):

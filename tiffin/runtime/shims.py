@@ -37,6 +37,7 @@ class Shims:
         self._parted: list[Shim] = []  # of containers let go of, which owe their clients a word
         self._serving = False
         self._callbacks: list[Callable[[Exit], None]] = []
+        self.on_detached: Callable[[str, str], None] = lambda _container_id, _exec_id: None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __contains__(self, container_id: str) -> bool:
@@ -126,6 +127,8 @@ class Shims:
             ended = exit_of(shim.container_id, message)
             if ended is not None:
                 self._note_exit(shim, ended)
+        elif message.get("event") == "detached":
+            self.on_detached(shim.container_id, message["exec_id"])
         elif message.get("event") == "released":
             settle(shim.released, None)
         elif "hello" in message:

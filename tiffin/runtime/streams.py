@@ -35,6 +35,8 @@ from tiffin.runtime.messages import Message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tiffin.runtime.logsinks import Log
 
 STDOUT, STDERR = 1, 2
@@ -145,6 +147,10 @@ class Client:
         return True
 
 
+def _nobody() -> None:
+    """Wants to know."""
+
+
 def client_of(message: Message, descriptors: list[int]) -> Client:
     """Takes the first descriptor. Raises Failure."""
     if not descriptors:
@@ -174,6 +180,7 @@ class Streams:
         self._ended = False
         self._held: dict[int, Client] = {}  # by the number that the daemon knows them by
         self._held_count = 0
+        self.on_detached: Callable[[], None] = _nobody  # somebody has typed the detach keys
 
     def log_to(self, log: Log) -> None:
         self._log = log
@@ -468,6 +475,7 @@ class Streams:
         if detached:
             client.reads = False
             client.ending = True
+            self.on_detached()
             self._settle(client)
 
     def _stop_reading(self, client: Client) -> None:
