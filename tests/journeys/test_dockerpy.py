@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import subprocess
 import tarfile
 import time
 import urllib.request
@@ -17,6 +18,7 @@ from docker.types import LogConfig, Mount, Ulimit
 from tests.live import LiveDaemon
 from tests.patience import patient
 from tests.registry_server import RegistryServer, registry_fixture  # noqa: F401
+from tiffin.kernel.filesystems import name_of_magic
 
 pytestmark = pytest.mark.root
 
@@ -41,7 +43,10 @@ def test_build_run_commit_ship_and_prune(
     since = int(time.time())
     assert api.ping()
     assert api.version()["Version"]
-    assert api.info()["OSType"] == "linux"
+    info = api.info()
+    assert info["OSType"] == "linux"
+    backing = subprocess.check_output(["stat", "-f", "-c", "%t", daemon.data_root], text=True)
+    assert name_of_magic(int(backing, 16)) == dict(info["DriverStatus"])["Backing Filesystem"]
 
     image, said = api.images.build(fileobj=_context(), custom_context=True, tag="site:one", rm=True)
     assert any("Successfully built" in line.get("stream", "") for line in said)
@@ -174,11 +179,12 @@ def test_events_tell_who_detaches_by_the_keys(api: docker.DockerClient) -> None:
     since = int(time.time())
     kept = api.containers.run("busybox", "cat", detach=True, tty=True, stdin_open=True)
     exec_id = api.api.exec_create(kept.id, "cat", stdin=True, tty=True)["Id"]
-    for joined in (
-        api.api.exec_start(exec_id, socket=True, tty=True),
-        kept.attach_socket(params={"stdin": 1, "stdout": 1, "stream": 1}),
+    params = {"stdin": 1, "stdout": 1, "stream": 1}
+    for join in (
+        lambda: api.api.exec_start(exec_id, socket=True, tty=True),
+        lambda: kept.attach_socket(params=params),
     ):
-        with joined._sock as connection:
+        with join()._sock as connection:
             connection.settimeout(patient(30))
             connection.sendall(b"\x10\x11never seen")
             assert connection.recv(100) == b""

@@ -20,7 +20,6 @@ from tiffin.core.timestamps import rfc3339
 from tiffin.core.verdict import Verdict
 
 DEFAULT_RUNTIME = "tiffin"
-STORAGE_DRIVER = "overlay2"
 DEFAULT_SHM_BYTES = 64 * 1024 * 1024
 
 _MASKED = (
@@ -110,13 +109,15 @@ def inspect_json(
     directory: str,
     log_path: str,
     exec_ids: list[str],
+    driver: str = "overlay2",
     sizes: Sizes | None = None,
     apparmor_profile: str = "",
     links: list[str] | None = None,
 ) -> dict[str, Any]:
     """GET /containers/{id}/json. `directory` holds its hosts, hostname, resolv.conf.
 
-    `links`: those of it that lead somewhere, "/db:/web/alias".
+    `driver`: how its layers lie on one another. `links`: those of it that lead somewhere,
+    "/db:/web/alias".
     """
     argv = container.argv
     value: dict[str, Any] = {
@@ -132,14 +133,14 @@ def inspect_json(
         "LogPath": log_path,
         "Name": "/" + container.name,
         "RestartCount": container.state.restart_count,
-        "Driver": STORAGE_DRIVER,
+        "Driver": driver,
         "Platform": container.platform or "linux",
         "MountLabel": container.labels.mount,
         "ProcessLabel": container.labels.process,
         "AppArmorProfile": apparmor_profile,
         "ExecIDs": exec_ids or None,
         "HostConfig": host_config_json(container.host_config),
-        "GraphDriver": {"Name": STORAGE_DRIVER, "Data": {}},
+        "GraphDriver": {"Name": driver, "Data": {}},
         "Mounts": [mount_json(mount) for mount in container.mounts],
         "Config": config_json(container.config),
         "NetworkSettings": network_settings_json(container, version),

@@ -130,6 +130,7 @@ class ContainerRoutes:
             directory=os.path.join(self._engine.settings.data_root, "containers", container.id),
             log_path=containers.log_path(container),
             exec_ids=containers.execs(container),
+            driver=self._engine.storage_facts.driver,
             apparmor_profile=containers.apparmor_profile(container),
             sizes=sizes,
             links=containers.shown_links(container),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from tiffin.api.container_json import STORAGE_DRIVER, image_config_json
+from tiffin.api.container_json import image_config_json
 from tiffin.api.versions import Version
 from tiffin.core.timestamps import NEVER, parse_time
 from tiffin.errors import InvalidArgument
@@ -41,8 +41,10 @@ def summary_json(
     return value
 
 
-def inspect_json(image: Image, version: Version, *, parent: str = "") -> dict[str, Any]:
-    """GET /images/{name}/json. `parent` as in a list."""
+def inspect_json(
+    image: Image, version: Version, *, parent: str = "", driver: str = "overlay2"
+) -> dict[str, Any]:
+    """GET /images/{name}/json. `parent` as in a list; `driver`: how layers lie on one another."""
     config = image.config
     value: dict[str, Any] = {
         "Id": image.id,
@@ -55,7 +57,7 @@ def inspect_json(image: Image, version: Version, *, parent: str = "") -> dict[st
         "Architecture": config.architecture,
         "Os": config.os,
         "Size": image.size,
-        "GraphDriver": {"Name": STORAGE_DRIVER, "Data": {}},
+        "GraphDriver": {"Name": driver, "Data": {}},
         "RootFS": {"Type": "layers", "Layers": list(config.rootfs.diff_ids)},
         "Metadata": {"LastTagTime": NEVER},
     }

@@ -89,7 +89,8 @@ class ImageRoutes:
         image = await self._images.get(name)
         check_platform(name, image.config, wanted)
         parent = await self._parent(image)
-        return json_response(inspect_json(image, request.version, parent=parent))
+        driver = self._engine.storage_facts.driver
+        return json_response(inspect_json(image, request.version, parent=parent, driver=driver))
 
     async def _parent(self, image: Image) -> str:
         try:

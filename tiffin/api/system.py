@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tiffin import __version__
-from tiffin.api.container_json import DEFAULT_RUNTIME, STORAGE_DRIVER, summary_json
+from tiffin.api.container_json import DEFAULT_RUNTIME, summary_json
 from tiffin.api.decode import decode, read_json
 from tiffin.api.diskuse import disk_use_json
 from tiffin.api.event_json import event_json, event_matcher
@@ -194,8 +194,8 @@ async def info_json(engine: Engine) -> dict[str, Any]:
             one in (Status.CREATED, Status.EXITED, Status.DEAD, Status.REMOVING) for one in statuses
         ),
         "Images": len(images),
-        "Driver": STORAGE_DRIVER,
-        "DriverStatus": [["Userxattr", "false"], ["Native Overlay Diff", "true"]],
+        "Driver": engine.storage_facts.driver,
+        "DriverStatus": engine.storage_facts.status,
         "Plugins": {
             "Volume": ["local"],
             "Network": ["bridge", "host", "null"],

@@ -448,12 +448,12 @@ class Containers:
         if not container.config.open_stdin:
             attachment = msgspec.structs.replace(attachment, stdin=False)
         async with self._catalog.lock(container.id):
+            self._emit(container, "attach")  # before it can detach
             if self._catalog.get(container.id).state.status in lifecycle.LIVE:
                 await self._runtime.attach(container.id, connection, attachment, early=early)
             else:
                 waiting = EarlyClient(os.dup(connection), attachment, early)
                 self._supervisor.clients.hold_for_start(container.id, waiting)
-        self._emit(container, "attach")
 
     async def attach_with_logs(
         self, reference: str, client: EarlyClient, give: Callable[[LogBatch], Awaitable[None]]
@@ -471,9 +471,9 @@ class Containers:
                 await give(batch)
 
         replay = Replay(self._catalog, self._supervisor.clients, self._runtime, client, give_chosen)
+        self._emit(container, "attach")
         with closing(LogCursor(self.log_path(container), kept.kind)) as log:
             await replay.run(container.id, log)
-        self._emit(container, "attach")
 
     def note_attach(self, reference: str) -> None:
         """One that joins no stream, and has had the log at most: events tell of it as well."""

@@ -32,6 +32,7 @@ from tiffin.engine.processes import Processes
 from tiffin.engine.publishing import Publisher
 from tiffin.engine.settings import Settings
 from tiffin.engine.stepnetwork import AttachedSteps
+from tiffin.engine.storagefacts import StorageFacts, read_storage
 from tiffin.engine.supervisor import Supervisor
 from tiffin.engine.system import HostInfo, boot_id, read_host
 from tiffin.engine.unhealthy import UnhealthyRestarts
@@ -72,6 +73,7 @@ class Engine:
     volumes: Volumes
     runtime: Runtime
     check: Check
+    storage_facts: StorageFacts
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -108,6 +110,9 @@ class Engine:
         layers = os.path.join(settings.data_root, "snapshots")
         await asyncio.to_thread(label_layers, layers, self.runtime.facts)
         self._storage = storage
+        self.storage_facts = read_storage(
+            settings.data_root, overlay=storage.snapshots.uses_overlay
+        )
         rows = Rows(storage.database)
         self._closing.callback(rows.close)
         await self._assemble(storage, rows)

@@ -32,6 +32,7 @@ from tiffin.engine.images import HistoryEntry, Image
 from tiffin.engine.networks import Networks
 from tiffin.engine.processes import ExecRecord, ExecRequest
 from tiffin.engine.settings import Settings
+from tiffin.engine.storagefacts import StorageFacts
 from tiffin.engine.system import HostInfo
 from tiffin.engine.waiting import ExitResult
 from tiffin.errors import NotFound
@@ -244,6 +245,7 @@ class FakeEngine:
         self.images = FakeImages()
         self.volumes = FakeVolumes()
         self.processes = FakeProcesses()
+        self.storage_facts = StorageFacts("overlay2", (("Backing Filesystem", "extfs"),))
         self.networks = Networks("172.17.0.0/16", "172.17.0.1", bridge="tiffin0", created_ns=NOW)
         self.runtime = SimpleNamespace(
             facts=HostFacts(controllers=frozenset({"memory", "cpu", "cpuset", "pids"})), programs={}
