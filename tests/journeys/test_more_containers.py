@@ -11,12 +11,14 @@ import struct
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
 from tests.live import LiveDaemon
+from tests.patience import patient
 
 pytestmark = pytest.mark.root
 
@@ -448,11 +450,38 @@ def test_logs_with_details_say_labels_and_environment(daemon: LiveDaemon, client
 
 def test_a_websocket_carries_both_directions(daemon: LiveDaemon) -> None:
     daemon.docker("run", "-di", "--name", "socketed", "busybox", "cat")
+    with websocket(daemon, "socketed", "stream=1&stdin=1&stdout=1") as (connection, stream):
+        connection.sendall(b"\x82\x86\0\0\0\0hello\n")
+        assert stream.read(8) == b"\x82\x06hello\n"
+        connection.sendall(b"\x88\x80\0\0\0\0")
+        assert stream.read() == b"\x88\x02\x03\xe8"
+    assert inspect(daemon, "socketed")["State"]["Running"]
+    daemon.docker("rm", "-f", "socketed")
+
+
+def test_a_websocket_has_the_log_first_and_only_what_it_asks_for(daemon: LiveDaemon) -> None:
+    script = "echo before; echo err >&2; read x; echo $x"
+    daemon.docker("run", "-di", "--name", "socketed", "busybox", "sh", "-c", script)
+    wait_for_log(daemon, "socketed", "before\nerr\n")
+    with websocket(daemon, "socketed", "logs=1&stdout=1") as (_, stream):
+        assert stream.read() == b"\x82\x07before\n\x88\x02\x03\xe8"
+    with websocket(daemon, "socketed", "logs=1&stream=1&stdin=1&stdout=1") as (connection, stream):
+        assert stream.read(9) == b"\x82\x07before\n"
+        connection.sendall(b"\x82\x86\0\0\0\0after\n")
+        assert stream.read() == b"\x82\x06after\n\x88\x02\x03\xe8"
+    daemon.docker("rm", "-f", "socketed")
+
+
+@contextmanager
+def websocket(
+    daemon: LiveDaemon, name: str, query: str
+) -> Iterator[tuple[socket.socket, BinaryIO]]:
+    """A connection that has become one, and a file to read from it."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(30)
+        connection.settimeout(patient(30))
         connection.connect(daemon.socket)
         request = (
-            "GET /containers/socketed/attach/ws?stream=1&stdin=1&stdout=1 HTTP/1.1\r\n"
+            f"GET /containers/{name}/attach/ws?{query} HTTP/1.1\r\n"
             "Host: d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )
@@ -461,9 +490,10 @@ def test_a_websocket_carries_both_directions(daemon: LiveDaemon) -> None:
         head = b"".join(iter(stream.readline, b"\r\n"))
         assert head.startswith(b"HTTP/1.1 101 ")
         assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in head
-        connection.sendall(b"\x82\x86\0\0\0\0hello\n")
-        assert stream.read(8) == b"\x82\x06hello\n"
-        connection.sendall(b"\x88\x80\0\0\0\0")
-        assert stream.read() == b"\x88\x02\x03\xe8"
-    assert inspect(daemon, "socketed")["State"]["Running"]
-    daemon.docker("rm", "-f", "socketed")
+        yield connection, stream
+
+
+def wait_for_log(daemon: LiveDaemon, name: str, text: str) -> None:
+    deadline = time.monotonic() + patient(30)
+    while (finished := daemon.docker("logs", name)).stdout + finished.stderr != text:
+        assert time.monotonic() < deadline

@@ -21,6 +21,7 @@ from tiffin.api.messages import (
     RAW_STREAM,
     Answer,
     Hijacked,
+    Query,
     Request,
     Response,
     Stream,
@@ -40,6 +41,7 @@ from tiffin.engine.waiting import ExitResult
 from tiffin.errors import InvalidArgument, TiffinError
 
 if TYPE_CHECKING:
+    from tiffin.engine.containers import Containers
     from tiffin.engine.engine import Engine
 
 _HEAD_LOOKS, _HEAD_LOOK_SECONDS = 1000, 0.005
@@ -96,34 +98,15 @@ class ContainerStreamRoutes:
             framed=not container.config.tty,
             detach_keys=parse_detach_keys(query.get("detachKeys")),
         )
-        streaming, logs = query.boolean("stream"), query.boolean("logs")
         client = await request.hijack(stream_type(request, tty=container.config.tty))
         try:
-            if logs:
+            if query.boolean("logs"):
                 await _until_head_is_read(client.descriptor)
-            if logs and streaming:
-                early = EarlyClient(client.descriptor, attachment, client.early)
-                give = _writer(client.descriptor, framed=attachment.framed)
-                await self._containers.attach_with_logs(container.id, early, give)
-            elif streaming:
-                await self._containers.attach(
-                    container.id, client.descriptor, attachment, early=client.early
-                )
-            else:
-                if logs and (attachment.stdout or attachment.stderr):
-                    await self._replay(container, client.descriptor, attachment)
-                self._containers.note_attach(container.id)
-        except TiffinError as error:
-            await write_failure(client.descriptor, error, framed=attachment.framed)
+            early = EarlyClient(client.descriptor, attachment, client.early)
+            await join(self._containers, container, early, query)
         finally:
             os.close(client.descriptor)
         return Hijacked()
-
-    async def _replay(self, container: Container, descriptor: int, attachment: Attachment) -> None:
-        options = LogOptions(stdout=attachment.stdout, stderr=attachment.stderr)
-        give = _writer(descriptor, framed=attachment.framed)
-        async for batch in self._containers.logs(container.id, options):
-            await give(batch)
 
     async def logs(self, request: Request) -> Answer:
         query = request.query
@@ -165,6 +148,28 @@ def _writer(descriptor: int, *, framed: bool) -> Callable[[LogBatch], Awaitable[
         await write_all(descriptor, data)
 
     return give
+
+
+async def join(
+    containers: Containers, container: Container, client: EarlyClient, query: Query
+) -> None:
+    """Give a client the log, the stream, or both, as its query says; a failure is said there."""
+    descriptor, attachment, early = client
+    streaming, logs = query.boolean("stream"), query.boolean("logs")
+    give = _writer(descriptor, framed=attachment.framed)
+    try:
+        if logs and streaming:
+            await containers.attach_with_logs(container.id, client, give)
+        elif streaming:
+            await containers.attach(container.id, descriptor, attachment, early=early)
+        else:
+            if logs and (attachment.stdout or attachment.stderr):
+                options = LogOptions(stdout=attachment.stdout, stderr=attachment.stderr)
+                async for batch in containers.logs(container.id, options):
+                    await give(batch)
+            containers.note_attach(container.id)
+    except TiffinError as error:
+        await write_failure(descriptor, error, framed=attachment.framed)
 
 
 def _waiting_head() -> tuple[str, ...]:

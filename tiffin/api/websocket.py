@@ -14,10 +14,12 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from tiffin.api.container_streams import join
 from tiffin.api.messages import RAW_STREAM, Answer, Hijacked, Request
 from tiffin.api.router import Route
 from tiffin.api.terminal import parse_detach_keys
 from tiffin.core.workload import Attachment
+from tiffin.engine.clients import EarlyClient
 from tiffin.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -52,11 +54,13 @@ class WebsocketRoutes:
         )
         client = await request.hijack(RAW_STREAM, _handshake(request, key))
         ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
         with theirs:
             bridge = asyncio.create_task(_bridge(client.descriptor, client.early, ours))
             self._bridges.add(bridge)
             bridge.add_done_callback(self._bridges.discard)
-            await self._containers.attach(container.id, theirs.fileno(), attachment)
+            joining = EarlyClient(theirs.fileno(), attachment, b"")
+            await join(self._containers, container, joining, query)
         return Hijacked()
 
 
