@@ -7,6 +7,8 @@ after it: llhttp does not tell where it stopped. Bytes go in as they arrive, at 
 
 from __future__ import annotations
 
+import re
+
 import httptools
 import msgspec
 
@@ -18,6 +20,7 @@ MAX_LENGTH_DIGITS = 18
 LAST_CHUNK = b"0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+_FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*")  # RFC 9110, 5.1
 _HEX = frozenset(b"0123456789abcdefABCDEF")
 
 
@@ -71,8 +74,6 @@ class RequestReader:
 
     def head(self) -> Head | None:
         buffer = self._buffer
-        if buffer.startswith((b"\r", b"\n")):  # RFC 9112, 2.2: empty lines before a request
-            del buffer[: len(buffer) - len(buffer.lstrip(b"\r\n"))]
         if buffer and not 0x41 <= buffer[0] <= 0x5A:
             raise MalformedRequest("invalid method")
         end = buffer.find(b"\r\n\r\n", max(0, self._searched - 3))
@@ -168,6 +169,8 @@ class _Chunked:
             if not self._left:
                 self._trailer = 0
         elif line:
+            if not _FIELD.fullmatch(line):
+                raise MalformedRequest("invalid trailer")
             self._trailer += len(line)
             if self._trailer > MAX_HEAD_BYTES:
                 raise MalformedRequest("the request's trailers are too long", 431)

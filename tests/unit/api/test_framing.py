@@ -66,7 +66,7 @@ def cuts(data: bytes) -> st.SearchStrategy[list[bytes]]:
 CONVERSATION = (
     CHUNKED
     + b"5\r\nhello\r\n3;a=b\r\n\r\n!\r\n00\r\nTrailer: x\r\n\r\n"
-    + b"\r\nGET /a HTTP/1.1\r\nHost: docker\r\n\r\n"
+    + b"GET /a HTTP/1.1\r\nHost: docker\r\n\r\n"
     + POST
     + b"Content-Length: 4\r\n\r\n\r\n\r\n"
     + POST
@@ -127,6 +127,7 @@ def test_what_follows_an_upgrade_is_for_who_takes_the_connection() -> None:
         (POST + b"Transfer-Encoding: identity\r\n\r\n", 400),
         (POST + b"X: " + b"x" * MAX_HEAD_BYTES, 431),
         (POST + b"X: " + b"x" * MAX_HEAD_BYTES + b"\r\n\r\n", 431),
+        (b"\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         (b"\x16\x03\x01", 400),
         (b"get / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ],
@@ -157,6 +158,8 @@ def test_a_method_that_nobody_knows_has_no_page() -> None:
         b"5;" + b"x" * MAX_CHUNK_LINE,
         b"5;a\n0\r\nhello\r\n",
         b"0\r\n" + b"x" * (MAX_HEAD_BYTES + 1),
+        b"0\r\nno field\r\n\r\n",
+        b"0\r\n folded: x\r\n\r\n",
         b"0\r\n" + b"X: y\r\n" * MAX_HEAD_BYTES,
     ],
 )
