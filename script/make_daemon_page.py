@@ -46,11 +46,12 @@ host itself: no page in a browser reaches the API. Everybody who may connect own
 
 `tiffin system install` writes `tiffin.service` and `tiffin.socket` to `/etc/systemd/system` (or
 `--directory`) and says which files and what to do next; what follows `--` are options of the
-daemon. systemd opens the socket, starts the daemon with the machine (where the service is enabled:
-containers with a restart policy need that) or at the first request, and leaves containers alone
-when it stops or restarts it. Their cgroups lie beside the service's own, so neither its limits nor
-its end are theirs. `tiffin system uninstall` takes the two files away. Neither starts or stops
-anything, and neither touches a file that somebody else wrote.
+daemon. systemd opens the socket, starts the daemon with the machine (where the service is
+enabled: containers with a restart policy need that) or at the first request, and leaves
+containers alone when it stops or restarts it. Their cgroups lie beside the service's own, so
+neither its limits nor its end are theirs. When the machine goes down the daemon ends them, each
+by its stop signal and stop time-out (60 seconds at most). `tiffin system uninstall` takes the two
+files away. Neither starts or stops anything, and neither touches a file that somebody else wrote.
 
 ```sh
 tiffin system install -- --log-level warn

@@ -25,7 +25,8 @@ from tiffin.cli.failures import WrongUsage
 from tiffin.configuration.hosts import InheritedDoor, TcpDoor, UnixDoor, check_tcp
 from tiffin.configuration.options import Asked, DaemonOptions, parse_options
 from tiffin.configuration.reload import Reloading
-from tiffin.engine import exhaustion, stacks
+from tiffin.core.container import Container
+from tiffin.engine import exhaustion, goodbye, stacks
 from tiffin.engine.engine import Engine
 from tiffin.errors import EngineFailure, InvalidArgument, TiffinError
 from tiffin.logs import set_level, set_up_logging
@@ -50,6 +51,7 @@ async def run(options: DaemonOptions, argv: Sequence[str] = ()) -> None:
     _show_stacks_on_request(loop)
     exhaustion.prepare(loop)
     context = _tls_context(options)
+    left: list[Container] = []  # that nobody will find again
     async with AsyncExitStack() as stack:
         engine = await Engine.open(options.settings)
         stack.push_async_callback(engine.close)
@@ -66,7 +68,11 @@ async def run(options: DaemonOptions, argv: Sequence[str] = ()) -> None:
         _tell_ready()
         await stopping.wait()
         activation.notify(os.environ, "STOPPING=1")
-        log.info("stopping: containers go on")
+        if await asyncio.to_thread(goodbye.machine_goes_down):
+            left = engine.running()
+        log.info("stopping: containers %s", "end with the machine" if left else "go on")
+    # Last of all: by now no restart policy has them come back.
+    await asyncio.to_thread(goodbye.end, left)
 
 
 def _show_stacks_on_request(loop: asyncio.AbstractEventLoop) -> None:

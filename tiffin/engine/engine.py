@@ -264,6 +264,10 @@ class Engine:
         """Clients can ask from now on: those that shims kept waiting for that are let go."""
         await self.runtime.serving()
 
+    def running(self) -> list[Container]:
+        """Those whose processes are there, paused ones too."""
+        return self._catalog.live()
+
     async def close(self) -> None:
         self.events.close()
         await self._closing.aclose()
