@@ -32,6 +32,8 @@ Requires={socket}
 [Service]
 Type=notify
 ExecStart={command} daemon -H fd://{options}
+# What runs or is to run is found first, however much it is.
+TimeoutStartSec=0
 ExecReload=/bin/sh -c 'kill -s HUP $MAINPID'
 Restart=always
 RestartSec=2
