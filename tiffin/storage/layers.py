@@ -92,7 +92,7 @@ def differences(upper_fd: int, lower_fd: int = -1) -> Iterator[Difference]:
                 yield Difference(path, None)
         elif stat.S_ISDIR(status.st_mode):
             # Overlayfs marks each directory that it makes; it only matters over another one.
-            opaque = is_opaque(upper_fd, path) and _is_directory(lower_fd, path)
+            opaque = _is_opaque(upper_fd, path) and _is_directory(lower_fd, path)
             yield Difference(path, status, opaque)
         else:
             yield Difference(path, status)
@@ -212,7 +212,7 @@ def remove_mount_points(upper_fd: int, lower_fd: int, *, drop_copied_up: bool) -
             before = os.fstat(parent)
             rootpath.remove_tree(parent, name)
             os.utime(parent, ns=(before.st_atime_ns, before.st_mtime_ns))
-            copied_up = drop_copied_up and not os.listdir(parent) and not is_opaque(parent, b"")
+            copied_up = drop_copied_up and not os.listdir(parent) and not _is_opaque(parent, b"")
         finally:
             os.close(parent)
         below = _lower_status(lower_fd, head) if head and copied_up else None
@@ -497,7 +497,7 @@ def _is_whiteout(status: os.stat_result) -> bool:
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
-def is_opaque(upper_fd: int, path: bytes) -> bool:
+def _is_opaque(upper_fd: int, path: bytes) -> bool:
     try:
         fd = rootpath.open_beneath(upper_fd, path, _DIRECTORY_FLAGS)
     except OSError as error:

@@ -2,47 +2,43 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Sequence
 
-from tiffin.kernel import rootpath
-from tiffin.storage.layers import is_opaque
-
-_DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+from tiffin.storage.unpack import OPAQUE
 
 
 def surely_has_directory(layers: Sequence[str], path: str) -> bool:
     """Whether a directory is there with no link on the way; False where that takes a mount to say.
 
-    `layers` lie over one another, the first on top.
+    `layers` lie over one another, the first on top, and nobody changes them. No link is followed:
+    each name is looked up in what was seen to be a directory.
     """
-    name = os.fsencode(path.strip("/"))
-    for index, layer in enumerate(layers):
-        root = os.open(layer, _DIRECTORY)
-        try:
-            os.close(rootpath.open_beneath(root, name, _DIRECTORY))
-        except OSError:
-            continue
-        finally:
-            os.close(root)
-        return not any(_hides(above, name) for above in layers[:index])
+    names = path.strip("/").split("/")
+    for layer in layers:
+        seen, place = [], layer
+        for name in names:
+            place = f"{place}/{name}"
+            try:
+                status = os.lstat(place)
+            except FileNotFoundError:
+                break
+            if not stat.S_ISDIR(status.st_mode):
+                return False
+            seen.append(place)
+        else:
+            return True
+        if any(map(_is_opaque, seen)):
+            return False
     return False
 
 
-def _hides(layer: str, name: bytes) -> bool:
-    """Whether a layer says something of the way to `name` that keeps what is beneath from view."""
-    root = os.open(layer, _DIRECTORY)
+def _is_opaque(directory: str) -> bool:
     try:
-        parts = name.split(b"/")
-        for count in range(1, len(parts) + 1):
-            prefix = b"/".join(parts[:count])
-            try:
-                status = os.stat(prefix, dir_fd=root, follow_symlinks=False)
-            except FileNotFoundError:
-                return False
-            if not stat.S_ISDIR(status.st_mode) or is_opaque(root, prefix):
-                return True
-        return False
-    finally:
-        os.close(root)
+        return os.getxattr(directory, OPAQUE, follow_symlinks=False) == b"y"
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.ENOTSUP):
+            return False
+        raise
