@@ -25,11 +25,6 @@ esac
 """
 
 
-@pytest.fixture(params=["docker", "tiffin"])
-def program(request: pytest.FixtureRequest) -> list[str]:
-    return ["docker"] if request.param == "docker" else TIFFIN
-
-
 @pytest.fixture
 def daemon() -> Iterator[FakeDaemon]:
     with FakeDaemon() as found:

@@ -46,11 +46,6 @@ def run(
     )
 
 
-@pytest.fixture(params=["docker", "tiffin"])
-def program(request: pytest.FixtureRequest) -> list[str]:
-    return ["docker"] if request.param == "docker" else TIFFIN
-
-
 def configure(home: Path, document: object) -> None:
     (home / "config.json").write_text(json.dumps(document))
 
