@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -37,6 +38,8 @@ from tiffin.runtime.shims import Shims
 from tiffin.runtime.survivors import Process, Survivors
 from tiffin.runtime.wording import CREATE_FAILED, cannot_limit, cannot_start
 from tiffin.runtime.zygoteclient import ZygoteClient
+
+log = logging.getLogger(__name__)
 
 CREATE_DEADLINE_SECONDS = 30.0
 CREATE_ATTEMPTS = 3  # each on a zygote that was there when it began
@@ -156,7 +159,7 @@ class Runtime:
         except BaseException as error:
             if isinstance(error, TimeoutError):
                 self._zygote.end()  # it may be that which hangs: the next create has a new one
-            await self._abandon(shim)
+            await self._abandon(shim, error)
             if isinstance(error, ShimGone):
                 raise
             _raise(error, "create")
@@ -169,7 +172,12 @@ class Runtime:
             return None
         return cgroup.Cgroup(layout, path, tuple(config["tiffin"]["cgroup"]["controllers"]))
 
-    async def _abandon(self, shim: Shim) -> None:
+    async def _abandon(self, shim: Shim, error: BaseException) -> None:
+        if isinstance(error, ShimGone):  # before its directory goes, and its words with it
+            words = self.survivors.last_words(shim.container_id)
+            log.error(
+                "shim died container=%s before its container ran %s", shim.container_id, words
+            )
         await self._shims.abandon(shim)
         await asyncio.to_thread(self._cleanups.clean, shim.container_id, shim.group)
 
@@ -180,7 +188,7 @@ class Runtime:
             await shim.connection.request("start", deadline=START_DEADLINE_SECONDS)
         except BaseException as error:  # noqa: BLE001 (raised again, in words)
             shim.running = False
-            await self._abandon(shim)
+            await self._abandon(shim, error)
             _raise(error, "start")
         with contextlib.suppress(ShimGone):
             # Now, while the program runs: the next start may be soon.
