@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import io
 import json
-import resource
 import socket
 import tarfile
 from collections.abc import Iterator
@@ -157,32 +156,3 @@ def test_an_image_of_more_layers_than_there_can_be_is_refused_at_once(daemon: Li
     assert loaded.returncode == 1
     assert b"max depth exceeded" in loaded.stderr
     assert len(layers) > MAX_LAYERS
-
-
-def test_without_further_memory_requests_are_refused_by_name_and_nothing_is_lost(
-    daemon: LiveDaemon,
-) -> None:
-    """With a little more each time, until there is enough."""
-    body = json.dumps({"Image": "busybox", "Env": [f"K{n}=v" for n in range(400_000)]}).encode()
-    size = resident(daemon, "VmSize")
-    before = resource.prlimit(daemon.pid, resource.RLIMIT_AS)
-    answers = []
-    try:
-        for more in (0, 8, 16, 32, 64, 128, 256, 512):
-            limit = (size + more * MIB, before[1])
-            resource.prlimit(daemon.pid, resource.RLIMIT_AS, limit)
-            with clients(daemon, 1) as (client,):
-                client.begin("POST", "/containers/create", len(body), body)
-                answers.append(client.answer())
-            if answers[-1][0] == 201:
-                break
-    finally:
-        resource.prlimit(daemon.pid, resource.RLIMIT_AS, before)
-    *refused, (status, made) = answers
-    assert status == 201
-    assert refused
-    words = "cannot POST /containers/create: Cannot allocate memory"
-    assert {(status, message(text)) for status, text in refused} == {(500, words)}
-    daemon.docker("rm", json.loads(made)["Id"])
-    assert daemon.docker("ps", "-a", "--format", "{{.Names}}").stdout == "well\n"
-    assert daemon.docker("run", "--rm", "busybox", "echo", "new").stdout == "new\n"
