@@ -44,12 +44,20 @@ class Catalog:
         self._rows = rows
         self._by_id: dict[str, Container] = {}
         self._id_by_name: dict[str, str] = {}
+        self._with_links: set[str] = set()
         self._locks = Locks("container")
 
     async def load(self) -> None:
         for container in await self._rows.run(self._rows.database.containers):
-            self._by_id[container.id] = container
+            self._show(container)
             self._id_by_name[container.name] = container.id
+
+    def _show(self, container: Container) -> None:
+        self._by_id[container.id] = container
+        if container.links:
+            self._with_links.add(container.id)
+        else:
+            self._with_links.discard(container.id)
 
     def all(self) -> list[Container]:
         """Newest first."""
@@ -100,7 +108,7 @@ class Catalog:
     async def put(self, container: Container) -> Container:
         """Row first, then memory: what a reader sees has been kept."""
         await self._rows.run(self._rows.database.put_container, container)
-        self._by_id[container.id] = container
+        self._show(container)
         self._id_by_name[container.name] = container.id
         return container
 
@@ -116,7 +124,12 @@ class Catalog:
     async def delete(self, container: Container) -> None:
         await self._rows.run(self._rows.database.delete_container, container.id)
         self._by_id.pop(container.id, None)
+        self._with_links.discard(container.id)
         self.release_name(container.name, container.id)
+
+    def with_links(self) -> list[Container]:
+        """Those that link others: few, however many there are."""
+        return [self._by_id[container_id] for container_id in self._with_links]
 
     def live(self) -> list[Container]:
         return [

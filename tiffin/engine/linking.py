@@ -113,8 +113,8 @@ def _address(container: Container) -> str:
 def linking(child: Container, catalog: Catalog) -> Iterator[tuple[Container, str, str]]:
     """(container, alias, address) of the running ones that link `child`, which has just started."""
     address = _address(child)
-    for container in catalog.live():
-        for link in container.links:
+    for container in catalog.with_links():
+        for link in container.links if container.state.status in LIVE else ():
             if link.container_id == child.id and address:
                 yield container, link.alias, address
 
