@@ -100,7 +100,7 @@ def test_of_a_log_that_is_thrown_away_meanwhile_the_rest_is_seen_without_a_gap(
 
 
 def test_of_one_that_has_ended_the_next_run_follows_its_log(client: docker.DockerClient) -> None:
-    script = "echo 1; printf 2; read x; echo; echo 3"
+    script = r"printf '1\n2'; read x; echo; echo 3"  # what is printed is written at once
     asking = container(client, script)
     asking.start()
     running = Attached(asking)
