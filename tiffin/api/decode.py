@@ -14,11 +14,12 @@ from typing import Any, TypeVar, cast
 import msgspec
 from msgspec import inspect
 
-from tiffin.api.bodies import whole
+from tiffin.api.bodies import SMALL_BYTES, whole
 from tiffin.api.messages import MAX_JSON_BYTES, Request
 from tiffin.errors import InvalidArgument
 
 _T = TypeVar("_T")
+_MOST_GROWTH = 40  # of a body to its objects: {"a":1} is eight bytes of a list, and a dict
 
 # Docker's strslice: a plain string is a list of one.
 _STRING_OR_LIST = frozenset({"Cmd", "Entrypoint", "CapAdd", "CapDrop", "Shell"})
@@ -46,6 +47,9 @@ def check_content_type(request: Request) -> None:
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
+    if len(data) > SMALL_BYTES:
+        # The decoder ends the process where memory fails it: MemoryError comes before, or not.
+        bytearray(_MOST_GROWTH * len(data))
     try:
         value = msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:

@@ -1,4 +1,7 @@
 import contextlib
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -63,3 +66,28 @@ NAMES = [field.encode_name for field in msgspec.structs.fields(HostConfig)]
 def test_any_document_is_a_host_config_or_refused(document: dict[str, Any]) -> None:
     with contextlib.suppress(InvalidArgument):
         assert isinstance(decode(document, HostConfig), HostConfig)
+
+
+def test_a_body_that_there_is_no_memory_for_is_an_error_and_not_the_end() -> None:
+    """The decoder alone ends the process at some of these limits: they are tried on others."""
+    script = """
+import os, pathlib, resource
+from tiffin.api.decode import parse_object
+body = b'{"Env": [' + b",".join(b'"K%d=v"' % number for number in range(400_000)) + b"]}"
+lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+size = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmSize"))
+for more in range(1, 32):
+    child = os.fork()
+    if child == 0:
+        resource.setrlimit(resource.RLIMIT_AS, (size + (more << 20), resource.RLIM_INFINITY))
+        try:
+            parse_object(body)
+        except MemoryError:
+            os._exit(1)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    checkout = Path(__file__).resolve().parents[3]
+    command = [sys.executable, "-c", script]
+    finished = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=True)
+    assert set(finished.stdout.split()) == {"1"}
