@@ -96,6 +96,23 @@ def test_who_is_held_gets_nothing_and_is_waited_for_at_the_end() -> None:
     on_bench(act)
 
 
+def test_a_log_that_is_open_rotates_however_long_who_is_held_takes() -> None:
+    async def act(bench: Bench) -> None:
+        target = LogTarget(f"{bench.directory}/log", max_size_bytes=10_000, max_files=2)
+        workload = bench.workload("sh", "-c", "read x; seq 1 5000", open_stdin=True, log=target)
+        await bench.start(workload)
+        peer, held = await hold(bench, workload, Attachment(stdin=True, stderr=True))
+        assert await held.taken()
+        await peer.write(b"\n")
+        await bench.ended(workload)
+        assert os.stat(target.path).st_size <= 10_000
+        assert os.path.exists(target.path + ".1")
+        await held.end(joined=True)
+        assert await peer.read() == b""
+
+    on_bench(act)
+
+
 def test_who_is_held_and_left_is_let_go_of() -> None:
     async def act(bench: Bench) -> None:
         workload = bench.workload("sleep", "100")
@@ -152,6 +169,8 @@ async def replayed(bench: Bench, workload: Workload, kind: str) -> bytes:
     """What the log has, and then the stream."""
     peer, held = await hold(bench, workload)
     with closing(LogCursor(workload.log.path, kind)) as cursor:
+        await cursor.open()
+        assert await held.taken()
         lines = [line async for b in cursor.read_to(held.log) for line in b.lines]
     assert await held.taken()
     await held.end(joined=True)

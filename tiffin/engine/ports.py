@@ -29,7 +29,7 @@ class HeldClient(Protocol):
     log: LogPosition | None  # None: all that there is
 
     async def taken(self) -> bool:
-        """It has taken some of the log. Whether it is still there."""
+        """The log is open, or it has taken some more of it. Whether it is still there."""
         ...
 
     async def end(self, *, joined: bool) -> None:

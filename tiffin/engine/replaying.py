@@ -82,6 +82,9 @@ class Replay:
     async def _pass_on_up_to(self, held: HeldClient, log: LogCursor) -> None:
         joined = False
         try:
+            await log.open()
+            if not await held.taken():
+                return
             async for batch in log.read_to(held.log):
                 await self._give(batch)
                 if not await held.taken():

@@ -74,11 +74,16 @@ class LogCursor:
         self._format = FORMATS[kind]
         self._reader: _Reader | None = None
 
-    async def read_to(self, end: LogPosition | None) -> AsyncIterator[LogBatch]:
-        """What comes next; rotations that happened since the last step are followed."""
+    async def open(self) -> _Reader:
+        """From then on no rotation takes away what is there. Idempotent."""
         if self._reader is None:
             self._reader = await asyncio.to_thread(_Reader.open, self._path, self._format, None)
-        while batch := await asyncio.to_thread(self._reader.read, end):
+        return self._reader
+
+    async def read_to(self, end: LogPosition | None) -> AsyncIterator[LogBatch]:
+        """What comes next; rotations that happened since the last step are followed."""
+        reader = await self.open()
+        while batch := await asyncio.to_thread(reader.read, end):
             yield batch
 
     def is_at_end(self) -> bool:

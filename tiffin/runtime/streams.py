@@ -12,8 +12,8 @@ clients as fast as they take it.
 
 Clients that are to see the log first are held: the daemon reads them the log up to where it ended
 when they came, and what comes after that waits in their queue until the daemon lets them go on. The
-log does not rotate meanwhile, and the daemon says how it gets on: who takes of the log is not too
-slow.
+log does not rotate until the daemon has opened it, and the daemon says how it gets on: who takes of
+the log is not too slow.
 """
 
 from __future__ import annotations
@@ -180,6 +180,7 @@ class Streams:
         self._ended = False
         self._held: dict[int, Client] = {}  # by the number that the daemon knows them by
         self._held_count = 0
+        self._unopened: set[int] = set()  # of them, those whose log the daemon has not opened yet
         self.on_detached: Callable[[], None] = _nobody  # somebody has typed the detach keys
 
     def log_to(self, log: Log) -> None:
@@ -345,10 +346,9 @@ class Streams:
         client.holder = holder
         self._held_count += 1
         self._held[self._held_count] = client
-        position = None
-        if self._log is not None:
-            self._log.keep(kept=True)
-            position = self._log.position()
+        self._unopened.add(self._held_count)
+        self._keep_log()
+        position = self._log.position() if self._log is not None else None
         for fd, lines in self._lines.items():
             stream = self._outputs[fd]
             if lines.unfinished and client.wants[stream]:
@@ -357,10 +357,14 @@ class Streams:
         return {"client": self._held_count, "log": position}
 
     def replayed(self, number: int, end: str) -> None:
-        """Of a held client: it has taken some of the log, or all ("join"), or no more ("drop")."""
+        """Of a held client: the log is open for it, or it has taken some more, or all ("join"), or
+        gets no more ("drop").
+        """
         client = self._held.get(number)
         if client is None:
             raise Failure("no such client is held", "replayed", errno.ENOENT)
+        self._unopened.discard(number)
+        self._keep_log()
         if client.behind_since:
             client.behind_since = time.monotonic()
         if end == "drop":
@@ -379,8 +383,12 @@ class Streams:
     def _let_go(self, client: Client) -> None:
         client.holder = None
         self._held = {number: held for number, held in self._held.items() if held is not client}
+        self._unopened &= self._held.keys()
+        self._keep_log()
+
+    def _keep_log(self) -> None:
         if self._log is not None:
-            self._log.keep(kept=bool(self._held))
+            self._log.keep(kept=bool(self._unopened))
 
     def _events(self, client: Client) -> int:
         reads = READ if client.reads and client.waiting else 0
