@@ -208,6 +208,10 @@ class Runtime:
             self._shims.let_go(shim)
         self._cleanups.begin(container_id, shim)
 
+    async def cleaned_up(self, container_id: str) -> None:
+        """Until what `remove` left to be done is done."""
+        await self._cleanups.settled(container_id)
+
     # -- streams, execs, clients that wait -------------------------------------------------------
 
     async def attach(

@@ -77,10 +77,15 @@ class RunningState:
 
     async def run_directories(self) -> list[Leftover]:
         return [
-            Leftover("run directory", key, _NOBODYS, partial(self._recoveries.forget_run, key))
+            Leftover("run directory", key, _NOBODYS, partial(self._forget_run, key))
             for key in await asyncio.to_thread(self._survivors.known)
             if not self._is_alive(key)
         ]
+
+    async def _forget_run(self, key: str) -> None:
+        await self._recoveries.forget_run(key)
+        # What is being cleaned up counts as alive: those who look next would not see its cgroup.
+        await self._runtime.cleaned_up(key)
 
     async def shims(self) -> list[Leftover]:
         shims = await asyncio.to_thread(self._survivors.shims)
