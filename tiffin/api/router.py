@@ -13,6 +13,7 @@ import posixpath
 import re
 import secrets
 from collections.abc import Iterable
+from functools import cache
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -43,14 +44,17 @@ class Route(msgspec.Struct, frozen=True):
     dies_with_client: bool = False
     limits: str = ""
 
-    def matcher(self) -> re.Pattern[str]:
-        parts, position = [], 0
-        for found in _PLACEHOLDER.finditer(self.pattern):
-            parts.append(re.escape(self.pattern[position : found.start()]))
-            parts.append(f"(?P<{found[1]}>{'.+' if found[2] else '[^/]+'})")
-            position = found.end()
-        parts.append(re.escape(self.pattern[position:]))
-        return re.compile("".join(parts), re.DOTALL)
+
+@cache
+def _matcher(pattern: str) -> re.Pattern[str]:
+    """Made when a request first comes near it: all of them at once take longer than the rest."""
+    parts, position = [], 0
+    for found in _PLACEHOLDER.finditer(pattern):
+        parts.append(re.escape(pattern[position : found.start()]))
+        parts.append(f"(?P<{found[1]}>{'.+' if found[2] else '[^/]+'})")
+        position = found.end()
+    parts.append(re.escape(pattern[position:]))
+    return re.compile("".join(parts), re.DOTALL)
 
 
 class Router:
@@ -59,10 +63,10 @@ class Router:
     def __init__(self, routes: Iterable[Route], *, debug: bool = False) -> None:
         self.routes = tuple(routes)
         self._debug = debug
-        self._table: dict[tuple[str, str], list[tuple[re.Pattern[str], Route]]] = {}
+        self._table: dict[tuple[str, str], list[Route]] = {}
         for route in self.routes:
             key = (route.method, _first_segment(route.pattern))
-            self._table.setdefault(key, []).append((route.matcher(), route))
+            self._table.setdefault(key, []).append(route)
 
     def identity(self, request: Request) -> list[tuple[str, str]]:
         del request
@@ -111,8 +115,8 @@ class Router:
         return await route.handler(request)
 
     def _find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
-        for matcher, route in self._table.get((method, _first_segment(path)), ()):
-            match = matcher.fullmatch(path)
+        for route in self._table.get((method, _first_segment(path)), ()):
+            match = _matcher(route.pattern).fullmatch(path)
             if match is not None:
                 return route, match.groupdict()
         return None

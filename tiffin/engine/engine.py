@@ -103,10 +103,12 @@ class Engine:
             others=settings.runtimes,
             labelled=settings.selinux,
         )
-        await self.runtime.open()
         self._closing.push_async_callback(self.runtime.close)
+        self.runtime.launch()
+        # While it gets ready.
         storage = await asyncio.to_thread(Storage.open, settings.data_root)
         self._closing.callback(storage.close)
+        await self.runtime.open()
         layers = os.path.join(settings.data_root, "snapshots")
         await asyncio.to_thread(label_layers, layers, self.runtime.facts)
         self._storage = storage

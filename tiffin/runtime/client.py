@@ -74,8 +74,13 @@ class Runtime:
 
     # -- opening and closing ---------------------------------------------------------------------
 
+    def launch(self) -> None:
+        """Start the zygote, which then gets ready by itself. Raises Unavailable."""
+        os.makedirs(self._run_root, 0o711, exist_ok=True)
+        self._zygote.launch()
+
     async def open(self) -> None:
-        """Start the zygote and find out what this host allows."""
+        """Find out what this host allows. Starts the zygote, if nobody has launched it before."""
         os.makedirs(self._run_root, 0o711, exist_ok=True)
         answer = await self._probe()
         self.user_namespaces_refusal = answer["reason"]

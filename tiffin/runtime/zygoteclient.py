@@ -27,6 +27,7 @@ class ZygoteClient:
     def __init__(self, interpreter: str) -> None:
         self._interpreter = interpreter
         self._starting = asyncio.Lock()
+        self._launched: tuple[Connection, asyncio.Future[Message]] | None = None
         self._spare: int | None = None
         self.connection: Connection | None = None
         self.process: subprocess.Popen[bytes] | None = None
@@ -69,6 +70,8 @@ class ZygoteClient:
 
     async def close(self) -> None:
         """It ends when nobody can ask it any more."""
+        if self._launched is not None:
+            self._launched[0].close()
         if self.connection is not None:
             self.connection.close()
         if self.process is not None:
@@ -81,15 +84,27 @@ class ZygoteClient:
                 await self.keep_spare()
             return self.connection
 
-    async def _start(self) -> Connection:
+    def launch(self) -> None:
+        """Execute one. Whoever asks first waits until it is ready; much can be done meanwhile."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             if self.process is not None:
                 self.process.poll()  # bury the one that died
-            self._execute(theirs.fileno())
+            try:
+                self._execute(theirs.fileno())
+            except BaseException:
+                ours.close()
+                raise
         connection = Connection(ours)
         ready: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         connection.on_event = lambda message: settle(ready, message)
+        self._launched = connection, ready
+
+    async def _start(self) -> Connection:
+        if self._launched is None:
+            self.launch()
+        assert self._launched is not None
+        (connection, ready), self._launched = self._launched, None
         try:
             async with asyncio.timeout(ANSWER_DEADLINE_SECONDS):
                 await asyncio.wait((ready, connection.ended), return_when=asyncio.FIRST_COMPLETED)
