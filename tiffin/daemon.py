@@ -33,7 +33,8 @@ from tiffin.logs import set_level, set_up_logging
 
 if TYPE_CHECKING:
     import socket
-    import ssl
+
+    from tiffin.api.doorkeeper import Doorkeeper
 
 log = logging.getLogger("tiffin")
 
@@ -50,15 +51,18 @@ async def run(options: DaemonOptions, argv: Sequence[str] = ()) -> None:
         loop.add_signal_handler(number, stopping.set)
     _show_stacks_on_request(loop)
     exhaustion.prepare(loop)
-    context = _tls_context(options)
+    keeper = _tls_door(options)
     left: list[Container] = []  # that nobody will find again
     async with AsyncExitStack() as stack:
+        if keeper is not None:
+            keeper.attend()
+            stack.push_async_callback(keeper.close)
         engine = await Engine.open(options.settings)
         stack.push_async_callback(engine.close)
         server = Server(engine)
         reloading = Reloading(options, argv, engine.reload, set_level)
         stack.push_async_callback(lambda: server.close(reloading.shutdown_seconds))
-        await _open_doors(server, options, context)
+        await _open_doors(server, options, keeper)
         loop.add_signal_handler(signal.SIGHUP, reloading.reload)
         log.info(
             "serving hosts=%s data_root=%s", ",".join(options.hosts), options.settings.data_root
@@ -81,28 +85,22 @@ def _show_stacks_on_request(loop: asyncio.AbstractEventLoop) -> None:
     faulthandler.register(signal.SIGUSR1, all_threads=True, chain=True)
 
 
-def _tls_context(options: DaemonOptions) -> ssl.SSLContext | None:
+def _tls_door(options: DaemonOptions) -> Doorkeeper | None:
     """Raises InvalidArgument: a wrong certificate is found before anything is made."""
     tls = options.tls
     if not tls.enabled or all(isinstance(door, UnixDoor) for door in options.doors):
         return None
-    from tiffin.api.tlsdoor import server_context  # noqa: PLC0415 - only who needs it pays for it
+    from tiffin.api.doorkeeper import Doorkeeper  # noqa: PLC0415 - only who needs it pays for it
 
     for path, what in ((tls.ca, "CA certificate"), (tls.certificate, "certificate")):
         if not os.path.exists(path):
             raise InvalidArgument(f"could not read {what} {path!r}: no such file or directory")
-    try:
-        return server_context(tls.certificate, tls.key, tls.ca)
-    except OSError as error:
-        raise InvalidArgument(
-            f'could not load X509 key pair (cert: "{tls.certificate}", key: "{tls.key}", '
-            f'ca: "{tls.ca}"): {error.strerror or error}'
-        ) from error
+    keeper = Doorkeeper(tls.certificate, tls.key, tls.ca)
+    keeper.start()
+    return keeper
 
 
-async def _open_doors(
-    server: Server, options: DaemonOptions, context: ssl.SSLContext | None
-) -> None:
+async def _open_doors(server: Server, options: DaemonOptions, keeper: Doorkeeper | None) -> None:
     inherited = activation.inherited_sockets(os.environ)
     for door in options.doors:
         if isinstance(door, UnixDoor):
@@ -111,24 +109,24 @@ async def _open_doors(
         elif isinstance(door, TcpDoor):
             if not door.tls:
                 log.warning("clear text on %s: every user here owns this machine", door.address)
-            for address, port in await server.listen_tcp(door.address, door.port, context):
+            for address, port in await server.listen_tcp(door.address, door.port, keeper):
                 log.info("API listen on %s port %d", address, port)
         else:
-            await _open_inherited(server, options, door, context, inherited)
+            await _open_inherited(server, options, door, keeper, inherited)
 
 
 async def _open_inherited(
     server: Server,
     options: DaemonOptions,
     door: InheritedDoor,
-    context: ssl.SSLContext | None,
+    keeper: Doorkeeper | None,
     inherited: dict[str, socket.socket],
 ) -> None:
     for each in activation.choose(inherited, door.name):
         place = each.getsockname()
         if not isinstance(place, str):
             check_tcp(place[0], f"{place[0]}:{place[1]}", options.tls)
-        await server.serve(each, context)
+        await server.serve(each, keeper)
         log.info("API listen on inherited %s", place)
 
 
@@ -182,7 +180,9 @@ def _answer_without_a_daemon(options: DaemonOptions | Asked) -> bool:
         print(f"tiffin version {__version__}" if options.what == "version" else words.rstrip())
         return True
     if options.validate:
-        _tls_context(options)
+        keeper = _tls_door(options)
+        if keeper is not None:
+            keeper.abandon()
         print("configuration OK", file=sys.stderr)
     return options.validate
 

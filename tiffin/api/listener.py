@@ -1,7 +1,7 @@
 """HTTP on sockets: binding, accepting, and an orderly end.
 
 Whoever may connect owns the machine. So a unix socket has mode 0660 and the group docker; TCP asks
-for a client certificate (tlsdoor), and clear text is the loopback's alone (the caller sees to it)
+for a client certificate (doorkeeper), clear text is the loopback's alone (the caller sees to it)
 and guarded against browsers that were talked into connecting (guard).
 """
 
@@ -15,6 +15,7 @@ import os
 import socket
 import stat
 import struct
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn
 
 from tiffin.api.connection import Application, Connection
@@ -22,7 +23,7 @@ from tiffin.api.guard import Guard
 from tiffin.engine.unkillable import has_ended
 
 if TYPE_CHECKING:
-    import ssl
+    from tiffin.api.doorkeeper import Doorkeeper
 
 MAX_CONNECTIONS = 4096
 _PEER = struct.Struct("=iII")
@@ -36,6 +37,7 @@ class Listener:
         self._listeners: list[asyncio.AbstractServer] = []
         self._paths: list[str] = []
         self._connections: set[Connection] = set()
+        self._admissions: set[asyncio.Task[object]] = set()
         self._closing = False
 
     async def listen_unix(self, path: str, group: str = "docker") -> None:
@@ -44,42 +46,45 @@ class Listener:
         self._paths.append(path)
 
     async def listen_tcp(
-        self, address: str, port: int, context: ssl.SSLContext | None
+        self, address: str, port: int, keeper: Doorkeeper | None
     ) -> list[tuple[str, int]]:
         """Serve on each address that `address` stands for; where that is, ports chosen."""
         bound = await asyncio.to_thread(bind_tcp, address, port)
         for listener in bound:
-            await self.serve(listener, context)
+            await self.serve(listener, keeper)
         return [listener.getsockname()[:2] for listener in bound]
 
-    async def serve(self, listener: socket.socket, context: ssl.SSLContext | None = None) -> None:
-        """Serve on a bound socket. TCP without a `context` is clear text, guarded."""
+    async def serve(self, listener: socket.socket, keeper: Doorkeeper | None = None) -> None:
+        """Serve on a bound socket. TCP without a `keeper` is clear text, guarded."""
         loop = asyncio.get_running_loop()
         server: asyncio.AbstractServer
         if listener.family == socket.AF_UNIX:
             server = await loop.create_unix_server(self._connection, sock=listener, backlog=512)
-        elif context is None:
+        elif keeper is None:
             guard = Guard(self._application, any_name=False)
             server = await loop.create_server(
                 lambda: self._connection(guard), sock=listener, backlog=512
             )
         else:
-            server = await self._serve_tls(listener, context)
+            server = await self._serve_tls(listener, keeper)
         self._listeners.append(server)
 
     async def _serve_tls(
-        self, listener: socket.socket, context: ssl.SSLContext
+        self, listener: socket.socket, keeper: Doorkeeper
     ) -> asyncio.AbstractServer:
-        # Only a daemon with a TLS door pays for loading TLS.
-        from tiffin.api.tlsdoor import TlsDoor  # noqa: PLC0415
-
         guard = Guard(self._application, any_name=True)
         loop = asyncio.get_running_loop()
 
-        async def admit(inner: socket.socket) -> None:
-            await loop.connect_accepted_socket(lambda: self._connection(guard), inner)
+        def arrive(client: int) -> None:
+            inner = keeper.admit(client)
+            if inner is not None:
+                task: asyncio.Task[object] = loop.create_task(
+                    loop.connect_accepted_socket(lambda: self._connection(guard), inner)
+                )
+                self._admissions.add(task)
+                task.add_done_callback(self._admissions.discard)
 
-        return await asyncio.start_server(TlsDoor(context, admit).admit, sock=listener, backlog=512)
+        return await loop.create_server(lambda: Arrival(arrive), sock=listener, backlog=512)
 
     async def close(self, grace_seconds: float = 5.0) -> None:
         """Stop accepting; idle connections end now, requests under way get `grace_seconds`."""
@@ -104,6 +109,18 @@ class Listener:
         else:
             self._connections.add(connection)
         return connection
+
+
+class Arrival(asyncio.Protocol):
+    """A client who is somebody else's to serve: `give` is told its descriptor, to duplicate."""
+
+    def __init__(self, give: Callable[[int], None]) -> None:
+        self._give = give
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._give(transport.get_extra_info("socket").fileno())
+        transport.abort()  # closes our descriptor alone, and before a byte was read
 
 
 def bind_tcp(address: str, port: int) -> list[socket.socket]:
