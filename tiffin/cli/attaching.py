@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.output import complain
-from tiffin.cli.streams import DETACH_KEYS, Escape, Frames, Plain, copy_streams, parse_keys
+from tiffin.cli.streams import (
+    DETACH_KEYS,
+    Escape,
+    Frames,
+    Plain,
+    copy_streams,
+    parse_keys,
+    wait_for_answer,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,6 +78,7 @@ class Waiting:
     def exit_code(self) -> int:
         """Blocks until the container has ended. 125 when the daemon could not tell."""
         try:
+            wait_for_answer(self.connection)
             answer: Response = self.client.answer(self.connection, "POST")
             document = answer.document()
         except CommandFailed as error:

@@ -144,6 +144,37 @@ def copy_streams(
         copy.close()
 
 
+class Wakeups:
+    """A signal that comes just before poll blocks would wait for the next byte to be handled."""
+
+    def __init__(self, poll: select.poll) -> None:
+        self.descriptor, self._waking = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
+        _signal.set_wakeup_fd(self._waking, warn_on_full_buffer=False)
+        poll.register(self.descriptor, select.POLLIN)
+
+    def taken(self) -> None:
+        posix.read(self.descriptor, PIECE)
+
+    def close(self) -> None:
+        _signal.set_wakeup_fd(-1)
+        posix.close(self.descriptor)
+        posix.close(self._waking)
+
+
+def wait_for_answer(connection: Connection) -> None:
+    """Until something can be read of it; signals are handled as they come."""
+    if connection.received:
+        return
+    poll = select.poll()
+    poll.register(connection.socket.fileno(), select.POLLIN)
+    wakeups = Wakeups(poll)
+    try:
+        while [descriptor for descriptor, _ in poll.poll()] == [wakeups.descriptor]:
+            wakeups.taken()
+    finally:
+        wakeups.close()
+
+
 class _Copy:
     def __init__(
         self,
@@ -161,15 +192,10 @@ class _Copy:
         self.unsent = b""
         self.input_open = take_input
         self.poll = select.poll()
-        # A signal that comes just before poll blocks would wait for the next byte to be handled.
-        self.woken, self._waking = posix.pipe2(posix.O_NONBLOCK | posix.O_CLOEXEC)
-        _signal.set_wakeup_fd(self._waking, warn_on_full_buffer=False)
-        self.poll.register(self.woken, select.POLLIN)
+        self.wakeups = Wakeups(self.poll)
 
     def close(self) -> None:
-        _signal.set_wakeup_fd(-1)
-        posix.close(self.woken)
-        posix.close(self._waking)
+        self.wakeups.close()
 
     def run(self) -> None:
         if self.connection.received and self.output is not None:
@@ -182,8 +208,8 @@ class _Copy:
         self.watch()
         while True:
             for descriptor, events in self.poll.poll():
-                if descriptor == self.woken:
-                    posix.read(self.woken, PIECE)
+                if descriptor == self.wakeups.descriptor:
+                    self.wakeups.taken()
                 elif descriptor == STDIN and self.input_open:
                     self.read_input()
                 elif descriptor == self.socket.fileno():
