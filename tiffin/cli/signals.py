@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
+import posix
 
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.output import complain
@@ -31,7 +32,7 @@ def forward_signals(client: Client, container: str) -> None:
             asked += 1
             if asked == _PATIENCE:  # the container does not care: its user has said so often enough
                 complain("\ngot 3 SIGTERM/SIGINTs, forcefully exiting")
-                raise SystemExit(1)
+                posix._exit(1)  # noqa: SLF001 - whatever we are in the middle of
         try:
             path = f"/containers/{container}/kill"
             client.again().request("POST", path, {"signal": names[number]}).read()
