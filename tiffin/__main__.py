@@ -4,8 +4,10 @@ import posix
 import sys
 
 _ROOT = __file__.rpartition("/")[0].rpartition("/")[0]
-if _ROOT not in sys.path:
-    sys.path.append(_ROOT)
+if sys.flags.no_site:
+    sys.path.append(_ROOT)  # what we load most is not there, but in the standard library
+else:
+    sys.path.insert(0, _ROOT)  # before another tiffin that may be installed
 
 
 def _main() -> int:
