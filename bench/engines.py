@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
+CGROUPS = "/sys/fs/cgroup"
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 
@@ -70,6 +71,13 @@ class CpuAccount:
         remove_cgroup(self.own)
 
 
+def remove_containers(engine: Engine) -> None:
+    listed = subprocess.run(engine.docker("ps", "-aq"), capture_output=True, text=True, check=True)
+    if ids := listed.stdout.split():
+        command = engine.docker("rm", "-f", "-v", *ids)
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+
+
 def remove_cgroup(root: str) -> None:
     """What was in it may take a moment to be gone."""
     for path, _, _ in os.walk(root, topdown=False):
@@ -84,10 +92,10 @@ def remove_cgroup(root: str) -> None:
 
 
 def _cpu_root() -> str:
-    for path in ("/sys/fs/cgroup/cpuacct", "/sys/fs/cgroup/cpu,cpuacct"):
+    for path in (f"{CGROUPS}/cpuacct", f"{CGROUPS}/cpu,cpuacct"):
         if os.path.isdir(path):
             return path
-    return "/sys/fs/cgroup"
+    return CGROUPS
 
 
 def _usage(group: str) -> float:
@@ -171,7 +179,8 @@ def dockerd(directory: str = "") -> Iterator[Engine]:
         command += ["--cgroup-parent", f"/{group}-containers"]
         with _daemon("dockerd", command, work, cpu) as engine:
             yield engine
-        remove_cgroup(f"{cpu.own}-containers")
+        for hierarchy in ("", *os.listdir(CGROUPS)):  # on v1 it is in each
+            remove_cgroup(os.path.join(CGROUPS, hierarchy, f"{group}-containers"))
         cpu.close()
 
 
@@ -186,5 +195,9 @@ def tiffin(directory: str = "", *flags: str) -> Iterator[Engine]:
         command = [str(tiffin_command()), "daemon", "--data-root", f"{work}/data"]
         command += ["--exec-root", f"{work}/run", "-H", f"unix://{work}/d.sock", *flags]
         with _daemon("tiffin", command, work, cpu) as engine:
-            yield engine
+            try:
+                yield engine
+            finally:
+                if not directory:
+                    remove_containers(engine)  # they would outlive the daemon
         cpu.close()

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.engines import CHECKOUT, Engine
+from bench.engines import CHECKOUT, Engine, remove_containers
 from bench.measure import (
     Row,
     Unix,
@@ -108,10 +108,7 @@ def memory(ours: Engine, theirs: Engine, _runs: int) -> Iterator[Row]:
         busy.append(proportional_memory(in_group(engine.cpu.own)) / IDLE)
     yield Row(f"per idle container of {IDLE}, daemon included, PSS", busy[0], busy[1], "MB", 0.5)
     for engine in (ours, theirs):
-        ids = subprocess.run(engine.docker("ps", "-aq"), capture_output=True, text=True, check=True)
-        subprocess.run(
-            engine.docker("rm", "-f", *ids.stdout.split()), stdout=subprocess.DEVNULL, check=True
-        )
+        remove_containers(engine)
 
 
 PARTS = {"memory": memory, "starts": starts, "clients": clients, "builds": builds}

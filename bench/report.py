@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import compileall
 import platform
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +24,7 @@ def report(about: str | None, name: str, parts: Mapping[str, Part], *, runs: int
     parser.add_argument("--only", choices=parts, default="", help="one part of it")
     parser.add_argument("--write", action="store_true", help="record it in docs/performance.md")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # nothing is left then
     sys.path.insert(0, str(CHECKOUT))
     from tests.busybox import busybox_image_tar  # noqa: PLC0415 - the tests' image serves here too
 

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ class LiveDaemon:
         self.log_path = f"{self.root}/daemon.log"
         self.settings = Settings(data_root=self.data_root, exec_root=self.run_root)
         self.subnet = f"10.213.{next(_subnets) % 250}"
+        self.beneath = ExitStack()  # disks that its directories lie on: they go after it
         self._flags = flags
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -152,6 +153,7 @@ class LiveDaemon:
             self.kill9()
         for pid in self.processes():
             os.kill(pid, signal.SIGKILL)
+        self.beneath.close()
         shutil.rmtree(self.root, ignore_errors=True)
 
     # -- clients -----------------------------------------------------------------------------
@@ -218,7 +220,7 @@ class LiveDaemon:
         return mine
 
     def leaks(self) -> list[str]:
-        """What is left of mounts, links, tables, cgroups and processes; call it after `stop`."""
+        """What is left of files, mounts, links, tables, cgroups and processes, after its end."""
         found = [f"process {pid}" for pid in self.processes()]
         mounts = Path("/proc/self/mountinfo").read_text().splitlines()
         found += [f"mount {line}" for line in mounts if self.root in line]
@@ -236,4 +238,4 @@ class LiveDaemon:
             found += [
                 f"cgroup {folder}/{name}" for name in names if name == self.settings.cgroup_name
             ]
-        return found
+        return found + [f"directory {name}" for name in (self.root,) if os.path.exists(name)]

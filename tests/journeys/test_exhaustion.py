@@ -18,6 +18,7 @@ import docker
 import pytest
 
 from tests.cycles import zygotes
+from tests.disks import small_disk
 from tests.live import LiveDaemon
 from tests.patience import patient
 from tiffin.kernel import cgroup
@@ -165,15 +166,11 @@ def cramped() -> Iterator[LiveDaemon]:
     """A daemon whose run root is a tmpfs of one megabyte."""
     live = LiveDaemon()
     Path(live.run_root).mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", live.run_root]
-    subprocess.run(command, check=True)
-    try:
-        with live:
-            live.load_busybox()
-            yield live
-            Path(live.run_root, "fill").unlink(missing_ok=True)
-    finally:
-        subprocess.run(["umount", "-l", live.run_root], check=True)
+    live.beneath.enter_context(small_disk(Path(live.run_root), "1m"))
+    with live:
+        live.load_busybox()
+        yield live
+        Path(live.run_root, "fill").unlink(missing_ok=True)
     assert live.leaks() == []
 
 

@@ -25,7 +25,8 @@ FULL = "no space left on device"
 def daemon() -> Iterator[LiveDaemon]:
     live = LiveDaemon()
     Path(live.data_root).mkdir()
-    with small_disk(Path(live.data_root), "24m"), live:
+    live.beneath.enter_context(small_disk(Path(live.data_root), "24m"))
+    with live:
         live.load_busybox()
         yield live
     assert live.leaks() == []
@@ -108,7 +109,8 @@ def few() -> Iterator[LiveDaemon]:
     """With room for bytes, and hardly for a file more."""
     live = LiveDaemon()
     Path(live.data_root).mkdir()
-    with small_disk(Path(live.data_root), "64m", inodes=1500), live:
+    live.beneath.enter_context(small_disk(Path(live.data_root), "64m", inodes=1500))
+    with live:
         live.load_busybox()
         yield live
     assert live.leaks() == []
