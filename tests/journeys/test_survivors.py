@@ -107,7 +107,8 @@ def test_run_outlives_a_killed_daemon(daemon: LiveDaemon, client: str) -> None:
     assert daemon.docker("logs", "lives").stdout == "up\ngot word\n"
 
 
-def test_run_rm_on_a_terminal_outlives_it_and_is_removed(daemon: LiveDaemon, client: str) -> None:
+def ends_on_a_terminal_meanwhile(daemon: LiveDaemon, client: str) -> None:
+    """`run --rm -it`, whose container ends while no daemon serves, and is removed by the next."""
     script = "echo up; read x; echo got $x; exit 5"
     arguments = ("run", "--rm", "-it", "--name", "passes", "busybox", "sh", "-c", script)
     with Terminal(daemon.argv(client, *arguments), daemon.environment()) as terminal:
@@ -119,6 +120,10 @@ def test_run_rm_on_a_terminal_outlives_it_and_is_removed(daemon: LiveDaemon, cli
         assert terminal.exit_code() == 5
     daemon.start()
     assert gone(daemon, "passes")
+
+
+def test_run_rm_on_a_terminal_outlives_it_and_is_removed(daemon: LiveDaemon, client: str) -> None:
+    ends_on_a_terminal_meanwhile(daemon, client)
 
 
 def test_run_rm_over_a_restart_ends_with_the_next_daemon(daemon: LiveDaemon, client: str) -> None:

@@ -15,7 +15,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.certificates import make_certificates
-from tests.journeys.test_survivors import Foreground, gone, pid_handle, started
+from tests.journeys.test_survivors import (
+    Foreground,
+    ends_on_a_terminal_meanwhile,
+    pid_handle,
+    started,
+)
 from tests.live import LiveDaemon
 from tests.patience import patient
 from tests.terminal import Terminal
@@ -126,17 +131,7 @@ def test_run_outlives_a_killed_daemon(daemon: TlsDaemon, client: str) -> None:
 
 
 def test_run_ends_while_no_daemon_serves(daemon: TlsDaemon, client: str) -> None:
-    script = "echo up; read x; echo got $x; exit 5"
-    arguments = ("run", "--rm", "-it", "--name", "passes", "busybox", "sh", "-c", script)
-    with Terminal(daemon.argv(client, *arguments), daemon.environment()) as terminal:
-        terminal.expect("up")
-        started(daemon, "passes")
-        daemon.kill9()
-        terminal.send("word\r")
-        terminal.expect("got word")
-        assert terminal.exit_code() == 5
-    daemon.start()
-    assert gone(daemon, "passes")
+    ends_on_a_terminal_meanwhile(daemon, client)
 
 
 def test_attach_and_wait_outlive_a_stopped_daemon(daemon: TlsDaemon, client: str) -> None:
