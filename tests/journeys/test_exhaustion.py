@@ -88,7 +88,30 @@ def test_without_further_processes_in_a_container_an_exec_fails_by_name(
     assert finished.returncode == 126
     assert AGAIN in finished.stdout.lower()  # as Docker: in the stream
     assert daemon.docker("top", "few").stdout.count("sleep") == 1
+    daemon.docker("update", "--pids-limit", "2", "few")
+    daemon.docker("exec", "few", "true")  # one is all that it takes
     daemon.docker("rm", "-f", "few")
+
+
+def test_a_shim_that_may_not_fork_says_so_to_an_exec_and_goes_on(daemon: LiveDaemon) -> None:
+    with counted(daemon) as group:
+        daemon.docker("run", "-d", "--name", "kept", "busybox", "sleep", "1000")
+        daemon.docker("exec", "kept", "true")  # threads that the daemon needs for one are there
+        group.add(_shim_of(daemon, "kept"))
+        group.limit({"pids": {"limit": 1}})
+        finished = daemon.docker("exec", "kept", "true", check=False)
+        assert finished.returncode == 126
+        assert AGAIN in (finished.stdout + finished.stderr).lower()
+        group.limit({"pids": {"limit": -1}})
+        daemon.docker("exec", "kept", "true")
+        daemon.remove_containers()
+        is_whole(daemon)
+
+
+def _shim_of(daemon: LiveDaemon, name: str) -> int:
+    pid = daemon.docker("inspect", "--format", "{{.State.Pid}}", name).stdout.strip()
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("PPid:")[1].split()[0])
 
 
 def test_without_further_descriptors_starts_fail_by_name_until_there_are_more(

@@ -428,6 +428,15 @@ class Cgroup:
 
     # --- numbers ---
 
+    def is_crowded(self) -> bool:
+        """More processes and threads than the limit allows: one has joined that may not be there.
+
+        The kernel asks when one is cloned into a cgroup, not when one moves in.
+        """
+        directory = self.directory("pids")
+        limit = read_or(f"{directory}/pids.max").strip()
+        return limit.isdigit() and _number(f"{directory}/pids.current") > int(limit)
+
     def memory_limit(self) -> int:
         """In bytes; 0 is none."""
         directory = self.directory("memory")

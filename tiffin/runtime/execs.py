@@ -12,7 +12,8 @@ import os
 import time
 from _socket import socket
 
-from tiffin.runtime import hired, init, launch, messages, rootfs
+from tiffin.runtime import hired, launch, messages
+from tiffin.runtime.birth import report_of
 from tiffin.runtime.control import Control
 from tiffin.runtime.hired import Hired
 from tiffin.runtime.init import ExecBirth, Failure, Program
@@ -24,12 +25,9 @@ from tiffin.runtime.streams import Streams, client_of, make_pipes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import signal as signals
     from typing import Any
 
     from tiffin.runtime.shim import Shim
-else:
-    import _signal as signals
 
 _REMEMBERED = 64  # ended execs, and
 _REMEMBERED_BYTES = 256 * 1024  # of their records
@@ -45,7 +43,6 @@ class Exec:
         self.streams = streams
         self.child_ends: list[int] = []
         self.pid = 0
-        self.between = 0  # the process that cloned it
         self.executing = False
         self.failure: dict[str, Any] | None = None
         self.reply: tuple[Control, int] | None = None  # who asked for it
@@ -57,7 +54,7 @@ class Execs:
         self._loop = shim.loop
         self._running: dict[str, Exec] = {}
         self._ended: list[Message] = []
-        self._launching = 0  # processes in between whose children's pids are not known yet
+        self._launching = 0  # that the hired runtime is making, their pids not known yet
         self._leaving: list[Streams] = []  # of ended ones, that clients have not taken all of
         self._withheld: list[Streams] = []  # of those, the ones whose clients wait for a daemon
 
@@ -106,8 +103,15 @@ class Execs:
             owner = self._shim.ids.on_host(0) if self._shim.ids.extents else -1
             ours, running.child_ends = make_pipes(stdin=stdin, owner=owner)
             streams.take(*ours)
+        self._running[running.id] = running
         launch_it = self._launch if self._shim.hired is None else self._hire
-        launch_it(running, config, message.get("user") or "", stdin=stdin)
+        try:
+            launch_it(running, config, message.get("user") or "", stdin=stdin)
+        except (Failure, OSError) as error:
+            running.failure = report_of(error)
+            self._settled(running)
+        finally:
+            messages.close_all(running.child_ends)
 
     def _read_config(self) -> Config:
         """The container's. It is not kept in memory: most containers see no exec."""
@@ -122,40 +126,37 @@ class Execs:
 
     def _launch(self, running: Exec, config: Config, user: str, *, stdin: bool) -> None:
         ours, theirs = messages.pair()
-        process: Config = config["process"]
         shim = self._shim
         program = Program(config, shim.host.last_capability, user)
         program.makes_working_dir = False
-        size = process.get("consoleSize") or {}
+        size = config["process"].get("consoleSize") or {}
         birth = ExecBirth(
-            theirs, running.child_ends, program, (size.get("height") or 0, size.get("width") or 0)
+            theirs,
+            running.child_ends,
+            program,
+            (size.get("height") or 0, size.get("width") or 0),
+            shim.host.oom_score,
         )
-        joins = shim.open_joins()
+        joins: list[int] = []
         try:
-            running.between = launch.further_process(birth, shim.pidfd, shim.kinds, joins)
+            joins = shim.open_joins()
+            running.pid = launch.further_process(birth, shim.pidfd, shim.kinds, joins, shim.cgroup)
+        except OSError:
+            ours.close()
+            raise
         finally:
             theirs.close()
             messages.close_all(joins)
-            messages.close_all(running.child_ends)
-        self._launching += 1
-        self._running[running.id] = running
         ours.setblocking(False)
-        self._loop.add(ours.fileno(), READ, lambda _e: self._on_said(running, ours, process, stdin))
+        self._loop.add(ours.fileno(), READ, lambda _e: self._on_said(running, ours, stdin))
 
     def _hire(self, running: Exec, config: Config, user: str, *, stdin: bool) -> None:
         """As `_launch`, by the runtime that has made the container."""
         runtime = self._shim.hired
         assert runtime is not None
-        self._launching += 1
-        self._running[running.id] = running
         root = os.open(f"/proc/{self._shim.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             identity = hired.identify(root, config.get("tiffin") or {}, user)
-        except Failure as failure:
-            running.failure = failure.report
-            messages.close_all(running.child_ends)
-            self._settled(running)
-            return
         finally:
             os.close(root)
         process = hired.plain_process(config["process"], identity)
@@ -172,7 +173,7 @@ class Execs:
             self._on_hired(running, runtime, listener, process, status, stdin=stdin)
 
         self._shim.help(runtime.spawn("exec", words, running.child_ends or None), ended)
-        messages.close_all(running.child_ends)
+        self._launching += 1
 
     def _on_hired(
         self,
@@ -184,11 +185,11 @@ class Execs:
         *,
         stdin: bool,
     ) -> None:
+        self._launching -= 1
         try:
             if status:
                 raise runtime.failure("exec")
             running.pid = runtime.read_pid(f"exec-{running.id}.pid")
-            self._launching -= 1
             if listener is not None:
                 master = runtime.take_console(listener, process.get("consoleSize") or {})
                 running.streams.set_terminal(master, stdin=stdin)
@@ -199,7 +200,7 @@ class Execs:
                 listener.close()
         self._settled(running)
 
-    def _on_said(self, running: Exec, channel: socket, process: Config, stdin: bool) -> None:
+    def _on_said(self, running: Exec, channel: socket, stdin: bool) -> None:
         while True:
             try:
                 message, descriptors = messages.receive(channel)
@@ -210,30 +211,19 @@ class Execs:
                 channel.close()
                 self._settled(running)
                 return
-            self._on_message(running, channel, process, message, descriptors, stdin=stdin)
+            self._on_message(running, channel, message, descriptors, stdin=stdin)
             messages.close_all(descriptors)
 
     def _on_message(
         self,
         running: Exec,
         channel: socket,
-        process: Config,
         message: Message,
         descriptors: list[int],
         *,
         stdin: bool,
     ) -> None:
-        if "pid" in message:
-            running.pid = message["pid"]
-            self._launching -= 1
-            answer: Message = {"mapped": True}
-            try:
-                launch.set_limits(running.pid, process, self._shim.host.oom_score)
-            except rootfs.Failed as failed:
-                running.failure = init.failure_of(failed.operation, failed.error).report
-                os.kill(running.pid, signals.SIGKILL)
-            _answer(channel, answer)
-        elif "console" in message and descriptors:
+        if "console" in message and descriptors:
             running.streams.set_terminal(descriptors.pop(), stdin=stdin)
         elif "chown" in message:
             running.streams.give_to(self._shim.ids.on_host(message["chown"]))
@@ -250,10 +240,8 @@ class Execs:
         if running.failure is None and running.executing:
             control.send({"id": request_id, "pid": running.pid})
         else:
-            if not running.pid:
-                self._launching -= 1
             died = Failure("process died before it was executed", "exec").report
-            self._bury(running)
+            self._bury(running.pid)
             self._running.pop(running.id, None)
             running.streams.forget_clients()  # the caller has its own copy to say why
             running.streams.process_ended()
@@ -261,14 +249,13 @@ class Execs:
             control.send({"id": request_id, "failed": running.failure or died})
         self._shim.claim()
 
-    def _bury(self, running: Exec) -> None:
-        """Both processes of an exec that has failed; they are past their last words."""
-        for pid in (running.between, running.pid):
-            try:
-                if pid and self._shim.unclaimed.pop(pid, None) is None:
-                    os.waitpid(pid, 0)
-            except ChildProcessError:
-                continue
+    def _bury(self, pid: int) -> None:
+        """The process of an exec that has failed; it is past its last words."""
+        try:
+            if pid and self._shim.unclaimed.pop(pid, None) is None:
+                os.waitpid(pid, 0)
+        except ChildProcessError:
+            return
 
     # -- to its end ---
 

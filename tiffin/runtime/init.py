@@ -217,22 +217,28 @@ class ExecBirth:
     """What a further process is born with, in the namespaces already."""
 
     def __init__(
-        self, channel: socket, stdio: list[int], program: Program, size: tuple[int, int]
+        self,
+        channel: socket,
+        stdio: list[int],
+        program: Program,
+        size: tuple[int, int],
+        own_score: str,
     ) -> None:
+        """`own_score` is the oom_score_adj of who clones it."""
         self.channel = channel
         self.stdio = stdio
         self.program = program
         self.size = size
+        self.own_score = own_score
 
 
 def further_process(birth: ExecBirth) -> None:
-    """An exec, from the clone on. Ends in an exec; raises Failure."""
+    """An exec, in its namespaces. Ends in an exec; raises Failure."""
     channel = birth.channel
     for number, fd in enumerate(birth.stdio):
         os.dup2(fd, number)
     syscalls.close_all_but([channel.fileno(), birth.program.proc], birth.program.kept)
     os.setsid()
-    _expect(channel, "mapped")
     become_root()
     os.chdir("/")
     console = -1

@@ -1,9 +1,11 @@
 """Forking into namespaces: a container's first process, and further ones.
 
-New namespaces come with the clone itself. To join another's, a short-lived process in between
-enters them first and clones from there, and tells the pid of the result. The maker is the shim's
-child, and so is, by CLONE_PARENT, whatever it clones, and whatever that clones. The command line,
-which is nobody's maker, keeps its children (`adopter` 0).
+New namespaces come with the clone itself. To be the first process in another's, a short-lived
+process in between enters them first and clones from there, and tells the pid of the result. An exec
+needs none: who clones it names the process ids' namespace for its next child, and the child enters
+the others itself. The maker is the shim's child, and so is, by CLONE_PARENT, whatever it clones,
+and whatever that clones. The command line, which is nobody's maker, keeps its children (`adopter`
+0).
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import resource
 from _socket import socket
 
 from tiffin.kernel import syscalls
+from tiffin.kernel.cgroup import Cgroup
 from tiffin.runtime import init, labels, messages, operations
 from tiffin.runtime.init import ExecBirth
 from tiffin.runtime.operations import Config
@@ -123,26 +126,62 @@ def _tell_pid(channel: socket, pid: int) -> None:
     os._exit(0)
 
 
-def further_process(birth: ExecBirth, target: int, kinds: int, joins: list[int]) -> int:
-    """Clone an exec into the namespaces of the process behind the pidfd `target`.
+def further_process(
+    birth: ExecBirth, target: int, kinds: int, joins: list[int], group: Cgroup | None
+) -> int:
+    """Clone an exec into the namespaces of the process behind the pidfd `target`: its pid.
 
-    Returns the pid of the process in between; the channel tells the exec's.
+    It is to be in the cgroups that `joins` opens, those of `group`. Raises OSError: ESRCH where the
+    process has ended, ENOMEM where the namespace has no init any more.
     """
-    pid = syscalls.clone3(0)
-    if pid == 0:
-        init.guarded(birth.channel, lambda: _exec_in(birth, target, kinds, joins))
+    with _children_in(target, kinds & syscalls.CLONE_NEWPID):
+        pid = syscalls.clone3(0)
+        if pid == 0:
+            act = lambda: _exec_in(birth, target, kinds, joins, group)  # noqa: E731
+            init.guarded(birth.channel, act)
     return pid
 
 
-def _exec_in(birth: ExecBirth, target: int, kinds: int, joins: list[int]) -> None:
+class _children_in:  # noqa: N801
+    """The next children of this process get their ids in the namespace of another."""
+
+    def __init__(self, target: int, kind: int) -> None:
+        self._target = target
+        self._kind = kind
+        self._own = -1
+
+    def __enter__(self) -> None:
+        if self._kind:
+            self._own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                syscalls.setns(self._target, self._kind)
+            except OSError:
+                os.close(self._own)
+                raise
+
+    def __exit__(self, *_raised: object) -> None:
+        if self._kind:
+            syscalls.setns(self._own, self._kind)
+            os.close(self._own)
+
+
+def _exec_in(
+    birth: ExecBirth, target: int, kinds: int, joins: list[int], group: Cgroup | None
+) -> None:
+    """Of the host still, but for its pid, which nobody in there may signal or look into."""
     init.join_cgroups(joins)
-    birth.program.proc = labels.opened(birth.program.process)
+    if group is not None and group.is_crowded():  # which the kernel asks at a clone, not at a join
+        raise OSError(errno.EAGAIN, f"clone: {os.strerror(errno.EAGAIN)}")
+    process = birth.program.process
+    birth.program.proc = labels.opened(process)
+    try:
+        set_limits(0, process, birth.own_score)
+    except Failed as failed:
+        raise init.failure_of(failed.operation, failed.error) from failed
+    kinds &= ~syscalls.CLONE_NEWPID
     if kinds:
         syscalls.setns(target, kinds)
-    pid = syscalls.clone3(syscalls.CLONE_PARENT)
-    if pid == 0:
-        init.further_process(birth)
-    _tell_pid(birth.channel, pid)
+    init.further_process(birth)
 
 
 # --- what only the host may give a process ------------------------------------------------------
@@ -168,7 +207,10 @@ def write_time_offsets(pid: int, offsets: Config) -> None:
 
 
 def set_limits(pid: int, process: Config, own_score: str) -> None:
-    """rlimits and oom_score_adj: the container's user namespace has no right to raise them."""
+    """rlimits and oom_score_adj: the container's user namespace has no right to raise them.
+
+    `pid` 0 is the caller.
+    """
     for limit in process.get("rlimits") or []:
         number = RLIMITS.get(limit["type"], -1)
         try:
@@ -179,7 +221,7 @@ def set_limits(pid: int, process: Config, own_score: str) -> None:
     score = process.get("oomScoreAdj")
     if score is not None and str(score) != own_score:
         try:
-            _write(f"/proc/{pid}/oom_score_adj", str(score))
+            _write(f"/proc/{pid or 'self'}/oom_score_adj", str(score))
         except OSError as error:
             raise Failed(f"set oom_score_adj to {score}", error) from error
 

@@ -64,7 +64,7 @@ class Shim:
         self.pidfd = given.get("pidfd", -1)
         self._mount_namespace = given.get("mount_namespace", -1)
         self.ids = rootfs.Ids(made["ids"], given.get("user_namespace", -1))
-        self._cgroup = self._find_cgroup()
+        self.cgroup = self._find_cgroup()
         self._status = "created"  # starting, running, exited, failed
         self._failure: dict[str, Any] | None = None
         self._executing = False
@@ -193,7 +193,7 @@ class Shim:
         return self._made["kinds"]
 
     def open_joins(self) -> list[int]:
-        return self._cgroup.open_join() if self._cgroup is not None else []
+        return self.cgroup.open_join() if self.cgroup is not None else []
 
     def _tell_init(self, message: Message, descriptors: list[int] | None = None) -> None:
         if self._channel is not None:
@@ -314,12 +314,12 @@ class Shim:
         if self.hired is not None:
             self.hired.delete()
             self.hired = None
-        if self._cgroup is not None:
+        if self.cgroup is not None:
             try:
-                self._cgroup.remove()
+                self.cgroup.remove()
             except OSError as error:
                 os.write(2, f"remove cgroup: {error}\n".encode())
-            self._cgroup = None
+            self.cgroup = None
 
     # -- requests ----------------------------------------------------------------------------------
 
@@ -440,7 +440,7 @@ class Shim:
     def _widen(self, control: Control, message: Message, _descriptors: list[int]) -> None:
         """The container is in more cgroups than at its start: execs are to join them as well."""
         self._made["controllers"] = message["controllers"]
-        self._cgroup = self._find_cgroup()
+        self.cgroup = self._find_cgroup()
         control.send({"id": message["id"]})
 
     def _hold_ports(self, control: Control, message: Message, descriptors: list[int]) -> None:
@@ -483,7 +483,7 @@ class Shim:
         self.claim()
 
     def claim(self) -> None:
-        """Match ended children with what we know. Others are orphans, or between us and an exec."""
+        """Match ended children with what we know. Others are orphans, or an exec's yet."""
         for pid in [pid for pid in self._helpers if pid in self.unclaimed]:
             self._helpers.pop(pid)(self.unclaimed.pop(pid))
         self._execs.claim(self.unclaimed)
@@ -513,7 +513,7 @@ class Shim:
             "exec_id": "",
             "exit_code": code,
             "signal": signal,
-            "oom_killed": self._cgroup is not None and self._cgroup.oom_kills() > 0,
+            "oom_killed": self.cgroup is not None and self.cgroup.oom_kills() > 0,
             "finished_ns": time.time_ns(),
         }
         self._status = "exited"
@@ -545,15 +545,15 @@ class Shim:
     def _died_early(self, status: int) -> None:
         code, signal = exit_of(status)
         what = f"signal {signal}" if signal else f"exit status {code}"
-        if self._cgroup is not None and self._cgroup.oom_kills():
+        if self.cgroup is not None and self.cgroup.oom_kills():
             what = "container init was OOM-killed (memory limit too low?)"
         self._fail(self._failure or Failure(f"init died: {what}", "init").report)
 
     def _end_the_rest(self) -> None:
         """Without a pid namespace of its own, nothing has ended with the first process."""
-        if not self._made["own_pids"] and self._cgroup is not None:
+        if not self._made["own_pids"] and self.cgroup is not None:
             try:
-                self._cgroup.kill()
+                self.cgroup.kill()
             except OSError as error:
                 os.write(2, f"kill cgroup: {error}\n".encode())
             self._reap()

@@ -7,7 +7,7 @@ import select
 from _socket import socket
 
 from tiffin.kernel import syscalls
-from tiffin.runtime import init, launch, messages, operations, rootfs, traits
+from tiffin.runtime import launch, messages, operations, rootfs, traits
 from tiffin.runtime.birth import Host
 from tiffin.runtime.failure import Failure
 from tiffin.runtime.init import ExecBirth, Program
@@ -156,22 +156,21 @@ class Execution:
             [],
             Program(config, self._host.last_capability),
             (size.get("height") or 0, size.get("width") or 0),
+            self._host.oom_score,
         )
         if not self._process.get("terminal"):
             ids = rootfs.Ids(self._container.record["extents"], -1)
             create.give_away_stdio(ids, self._process)
         traits.set_affinity(self._process, "initial")
-        between = self._clone(birth, config)
+        self.pid = self._clone(birth, config)
         theirs.close()
         try:
             self._serve(ours)
         except BaseException:
-            if self.pid:
-                create.end(self.pid)
+            create.end(self.pid)
             raise
         finally:
             ours.close()
-            os.waitpid(between, 0)
 
     def _clone(self, birth: ExecBirth, config: Config) -> int:
         kinds = [n["type"] for n in (config.get("linux") or {}).get("namespaces") or []]
@@ -181,7 +180,8 @@ class Execution:
         if self._container.status() not in ("running", "paused", "created"):
             raise Refused("cannot exec in a stopped container")
         try:
-            return launch.further_process(birth, target, operations.clone_flags(kinds), joins)
+            flags = operations.clone_flags(kinds)
+            return launch.further_process(birth, target, flags, joins, group)
         finally:
             messages.close_all([target, *joins])
 
@@ -210,14 +210,7 @@ class Execution:
             raise Failure("the process died before it executed its program", "exec")
 
     def _answer(self, channel: socket, message: Message) -> None:
-        if "pid" in message:
-            self.pid = message["pid"]
-            try:
-                launch.set_limits(self.pid, self._process, self._host.oom_score)
-            except rootfs.Failed as failed:
-                raise init.failure_of(failed.operation, failed.error) from failed
-            messages.send(channel, {"mapped": True})
-        elif "chown" in message:
+        if "chown" in message:
             messages.send(channel, {"done": True})
         elif "failed" in message:
             report = message["failed"]
