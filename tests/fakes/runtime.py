@@ -104,6 +104,9 @@ class FakeRuntime:
         await self.attach(container_id, connection, attachment, early=early)
         return FakeHeldClient()
 
+    def ready_exec(self, container_id: str, process: ExecProcess, *, stdin: bool) -> None:
+        pass
+
     async def exec(
         self,
         container_id: str,

@@ -162,7 +162,7 @@ class ExecProbes:
     async def run(self, container: Container, command: tuple[str, ...], timeout_ns: int) -> Result:
         """Its exit code and output, -1 when it took too long. Raises TiffinError."""
         request = ExecRequest(attach_stdout=True, attach_stderr=True, cmd=command)
-        exec_id = await self._processes.create(container.id, request)
+        exec_id = await self._processes.create(container.id, request, started_soon=False)
         ended = self._processes.ended(exec_id)
         ours, theirs = socket.socketpair()
         ours.setblocking(False)

@@ -74,6 +74,10 @@ class ContainerRuntime(Protocol):
         """
         ...
 
+    def ready_exec(self, container_id: str, process: ExecProcess, *, stdin: bool) -> None:
+        """The process is likely to be asked for soon, by a client with or without input."""
+        ...
+
     async def exec(
         self,
         container_id: str,

@@ -70,10 +70,13 @@ class Processes:
         runtime.on_detached(self._on_detached)
         supervisor.watch_processes(self._on_exit, self._on_container_end, self._on_found)
 
-    async def create(self, reference: str, request: ExecRequest) -> str:
+    async def create(
+        self, reference: str, request: ExecRequest, *, started_soon: bool = True
+    ) -> str:
         """The new exec's id. Raises NotFound, Conflict (not running, paused), InvalidArgument.
 
-        Waits for a start under way: its output may be ahead of it.
+        Waits for a start under way: its output may be ahead of it. `started_soon`: its process may
+        get ready meanwhile.
         """
         container = await self._catalog.settled(reference)
         lifecycle.transition(container, Action.EXEC)
@@ -83,6 +86,9 @@ class Processes:
         record = ExecRecord(new_id(), container.id, request)
         self._forget_old()
         self._records[record.id] = record
+        if started_soon:
+            process = self._process(container, record, None, kept=False)
+            self._runtime.ready_exec(container.id, process, stdin=request.attach_stdin)
         self._emit(container, record, "exec_create")
         return record.id
 

@@ -233,6 +233,19 @@ class Runtime:
         fields = {"exec_id": exec_id, "rows": rows, "columns": columns}
         await self._shims.get(container_id).ask("resize", fields)
 
+    def ready_exec(self, container_id: str, process: ExecProcess, *, stdin: bool) -> None:
+        shim = self._shims.find(container_id)
+        if shim is not None and shim.knows("ready"):
+            asked = {"op": "ready", "stdin": stdin, **self._exec_fields(process)}
+            shim.connection.mention(asked)
+
+    def _exec_fields(self, process: ExecProcess) -> Message:
+        return {
+            "exec_id": process.exec_id,
+            "user": process.user,
+            "process": planning.exec_process(process, self.facts),
+        }
+
     async def exec(
         self,
         container_id: str,
@@ -242,12 +255,7 @@ class Runtime:
         *,
         early: bytes = b"",
     ) -> int:
-        fields: Message = {
-            "exec_id": process.exec_id,
-            "user": process.user,
-            "process": planning.exec_process(process, self.facts),
-            "record": process.record,
-        }
+        fields = {"record": process.record, **self._exec_fields(process)}
         return await self._shims.get(container_id).exec(fields, connection, attachment, early)
 
     async def wait(self, container_id: str, connection: int, answer: ExitAnswer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -121,6 +122,12 @@ class Connection:
                     raise ShimGone from error
                 else:
                     return
+
+    def mention(self, message: Message) -> None:
+        """Send it if that can be done at once; it does not matter much."""
+        if not self._sending.locked() and not self.ended.done():
+            with contextlib.suppress(BlockingIOError, messages.ConnectionEnded, OSError):
+                messages.send(self.socket, message)
 
     async def _writable(self) -> None:
         loop = asyncio.get_running_loop()

@@ -3,6 +3,10 @@
 What is known of an exec outlives the daemon here: those that run, and the last that have ended with
 their exit codes, each with the record that the daemon gave of it. A client asks the daemon for the
 exit code when its stream ends, so while no daemon serves the end is withheld, for a while.
+
+A client creates an exec and starts it a millisecond or two later. Meanwhile its process gets ready
+to execute its program, one at a time in a container; if the start does not come soon, or wants
+something else, or the process did not get that far, it is forgotten, and the start begins anew.
 """
 
 from __future__ import annotations
@@ -31,21 +35,24 @@ if TYPE_CHECKING:
 
 _REMEMBERED = 64  # ended execs, and
 _REMEMBERED_BYTES = 256 * 1024  # of their records
+_READY_SECONDS = 0.5  # that the process of an exec waits for its start
 _WITHHELD_SECONDS = 60.0  # a daemon that is not back by then is not waited for
 
 
 class Exec:
     """One further process."""
 
-    def __init__(self, exec_id: str, record: str, streams: Streams) -> None:
+    def __init__(self, exec_id: str, streams: Streams) -> None:
         self.id = exec_id
-        self.record = record
+        self.record = ""
         self.streams = streams
         self.child_ends: list[int] = []
+        self.channel: socket | None = None
         self.pid = 0
         self.executing = False
         self.failure: dict[str, Any] | None = None
         self.reply: tuple[Control, int] | None = None  # who asked for it
+        self.wish: tuple[Any, ...] = ()  # what a start has to ask for to have one that is ready
 
 
 class Execs:
@@ -53,6 +60,7 @@ class Execs:
         self._shim = shim
         self._loop = shim.loop
         self._running: dict[str, Exec] = {}
+        self._ready: Exec | None = None  # it waits for its start
         self._ended: list[Message] = []
         self._launching = 0  # that the hired runtime is making, their pids not known yet
         self._leaving: list[Streams] = []  # of ended ones, that clients have not taken all of
@@ -84,32 +92,82 @@ class Execs:
 
     # -- to its start ---
 
+    def ready(self, message: Message) -> None:
+        """Have the process of an exec that is likely to be started soon. Nobody is answered."""
+        if self._ready is not None or self._shim.hired is not None:
+            return
+        running = self._new(message["exec_id"])
+        running.wish = _wish(message, stdin=message["stdin"])
+        try:
+            self._begin(running, message, stdin=message["stdin"], waits=True)
+        except (Failure, OSError):
+            running.streams.close()  # its start will say why
+            return
+        self._ready = running
+        self._loop.later(_READY_SECONDS, lambda: self._forget(running))
+
+    def _forget(self, running: Exec) -> None:
+        """It has ended, or ends when its channel does; frozen, once it is thawed."""
+        if self._ready is running:
+            self._ready = None
+            self._close(running)
+            running.streams.close()
+
+    def _take_ready(self, message: Message, *, stdin: bool) -> Exec | None:
+        """The exec whose process waits for just this start, told to go on."""
+        running = self._ready
+        if running is None or running.wish != _wish(message, stdin=stdin):
+            return None
+        assert running.channel is not None
+        try:
+            messages.send(running.channel, {"go": True})
+        except (messages.ConnectionEnded, OSError):
+            self._forget(running)
+            return None
+        self._ready = None
+        return running
+
     def start(self, control: Control, message: Message, descriptors: list[int]) -> None:
+        client = client_of(message, descriptors) if descriptors else None
+        stdin = client is not None and client.reads
+        ready = self._take_ready(message, stdin=stdin)
+        running = ready or self._new(message["exec_id"])
+        running.record = message.get("record") or ""
+        running.reply = (control, message["id"])
+        self._running[running.id] = running
+        if client is not None:  # before any output is read
+            running.streams.attach(client, binascii.a2b_base64(message.get("early") or ""))
+        if ready is not None:
+            return
+        try:
+            self._begin(running, message, stdin=stdin, waits=False)
+        except (Failure, OSError) as error:
+            running.failure = report_of(error)
+            self._settled(running)
+
+    def _new(self, exec_id: str) -> Exec:
+        # As the container's stdin with StdinOnce: a client's end of input is the process's.
+        streams = Streams(self._loop, stdin_once=True)
+        streams.on_detached = lambda: self._shim.tell_detached(exec_id)
+        return Exec(exec_id, streams)
+
+    def _begin(self, running: Exec, message: Message, *, stdin: bool, waits: bool) -> None:
+        """Raises Failure, OSError."""
         config = self._read_config()
         of_container = config["process"]
         process = {**of_container, **message["process"]}
         process["env"] = _with_hostname(process.get("env") or [], of_container.get("env") or [])
         config["process"] = process
-        # As the container's stdin with StdinOnce: a client's end of input is the process's.
-        streams = Streams(self._loop, stdin_once=True)
-        streams.on_detached = lambda: self._shim.tell_detached(message["exec_id"])
-        running = Exec(message["exec_id"], message.get("record") or "", streams)
-        running.reply = (control, message["id"])
-        client = client_of(message, descriptors) if descriptors else None
-        stdin = client is not None and client.reads
-        if client is not None:  # before there can be any output
-            streams.attach(client, binascii.a2b_base64(message.get("early") or ""))
-        if not process.get("terminal"):
-            owner = self._shim.ids.on_host(0) if self._shim.ids.extents else -1
-            ours, running.child_ends = make_pipes(stdin=stdin, owner=owner)
-            streams.take(*ours)
-        self._running[running.id] = running
-        launch_it = self._launch if self._shim.hired is None else self._hire
+        user = message.get("user") or ""
         try:
-            launch_it(running, config, message.get("user") or "", stdin=stdin)
-        except (Failure, OSError) as error:
-            running.failure = report_of(error)
-            self._settled(running)
+            if not process.get("terminal"):
+                owner = self._shim.ids.on_host(0) if self._shim.ids.extents else -1
+                ours, running.child_ends = make_pipes(stdin=stdin, owner=owner)
+                running.streams.take(*ours)
+            if self._shim.hired is None:
+                self._launch(running, config, user, stdin=stdin, waits=waits)
+            else:
+                self._hire(running, config, user, stdin=stdin)
         finally:
             messages.close_all(running.child_ends)
 
@@ -124,11 +182,14 @@ class Execs:
         config: Config = request["config"]
         return config
 
-    def _launch(self, running: Exec, config: Config, user: str, *, stdin: bool) -> None:
+    def _launch(
+        self, running: Exec, config: Config, user: str, *, stdin: bool, waits: bool
+    ) -> None:
         ours, theirs = messages.pair()
         shim = self._shim
         program = Program(config, shim.host.last_capability, user)
         program.makes_working_dir = False
+        program.waits = waits
         size = config["process"].get("consoleSize") or {}
         birth = ExecBirth(
             theirs,
@@ -148,6 +209,7 @@ class Execs:
             theirs.close()
             messages.close_all(joins)
         ours.setblocking(False)
+        running.channel = ours
         self._loop.add(ours.fileno(), READ, lambda _e: self._on_said(running, ours, stdin))
 
     def _hire(self, running: Exec, config: Config, user: str, *, stdin: bool) -> None:
@@ -207,9 +269,11 @@ class Execs:
             except BlockingIOError:
                 return
             except (messages.ConnectionEnded, ValueError, OSError):
-                self._loop.remove(channel.fileno())
-                channel.close()
-                self._settled(running)
+                if running.reply is None:
+                    self._forget(running)
+                else:
+                    self._close(running)
+                    self._settled(running)
                 return
             self._on_message(running, channel, message, descriptors, stdin=stdin)
             messages.close_all(descriptors)
@@ -232,6 +296,12 @@ class Execs:
             running.executing = True
         elif "failed" in message and running.failure is None:
             running.failure = message["failed"]
+
+    def _close(self, running: Exec) -> None:
+        if running.channel is not None:
+            self._loop.remove(running.channel.fileno())
+            running.channel.close()
+            running.channel = None
 
     def _settled(self, running: Exec) -> None:
         """The exec runs, or has failed: answer."""
@@ -312,6 +382,10 @@ class Execs:
 
 def _description(running: Exec) -> Message:
     return {"exec_id": running.id, "pid": running.pid, "record": running.record}
+
+
+def _wish(message: Message, *, stdin: bool) -> tuple[Any, ...]:
+    return message["exec_id"], message["process"], message.get("user"), stdin
 
 
 def _with_hostname(env: list[str], of_container: list[str]) -> list[str]:

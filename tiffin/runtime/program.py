@@ -69,6 +69,7 @@ class Program:
         self.arguments: list[str] = process.get("args") or []
         self.working_dir: str = process.get("cwd") or "/"
         self.makes_working_dir = True  # an exec's has to be there
+        self.waits = False  # for a word, when it is ready to execute
         self.user: str = user or extra.get("user") or ""
         self.groups: list[str] = extra.get("groups") or []
         self.seccomp = binascii.a2b_base64(extra.get("seccomp_program") or "")
@@ -131,6 +132,8 @@ def become(program: Program, channel: socket, console: int) -> None:
     if program.no_new_privileges:
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
         _load_seccomp(program)
+    if program.waits:
+        messages.close_all(messages.receive(channel)[1])
     _enter_working_dir(program.working_dir)
     path = find_executable(program.arguments[0], program.environment)
     messages.send(channel, {"executing": True})

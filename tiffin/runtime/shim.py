@@ -7,7 +7,7 @@ exit.json, by rename, before anybody is told. It leaves once that is done and ev
 has its output.
 
 Requests (see runtime.messages): start, attach, replayed, wait, exec, resize, kill, widen, hold,
-state and remove; news from the daemon: tell, serving. Events: exit, released, detached.
+state and remove; news from the daemon: ready, tell, serving. Events: exit, released, detached.
 """
 
 from __future__ import annotations
@@ -398,6 +398,11 @@ class Shim:
             raise Failure("nobody waits for the exec any more", "exec", errno.ETIMEDOUT)
         self._execs.start(control, message, descriptors)
 
+    def _ready(self, _control: Control, message: Message, _descriptors: list[int]) -> None:
+        """An exec has been created. That nothing comes of it is no failure."""
+        if self._status == "running":
+            self._execs.ready(message)
+
     def _wait(self, control: Control, message: Message, descriptors: list[int]) -> None:
         """Keep a client that waits for the end; the answer says that it is ours from now on."""
         if not descriptors:
@@ -601,6 +606,7 @@ class Shim:
         "start": _start,
         "attach": _attach,
         "replayed": _replayed,
+        "ready": _ready,
         "exec": _exec,
         "wait": _wait,
         "tell": _tell,
