@@ -101,8 +101,8 @@ def test_shared_memory_has_a_size() -> None:
 def test_an_rlimit_holds_and_cannot_be_raised_inside(by_exec: bool) -> None:
     """--ulimit that is set by the program itself is the program's to lift.
 
-    Defence: set from outside, before the program is executed; raising needs a right that no user
-    namespace gives. An exec has the same.
+    Defence: set with the host's rights, before the program is executed; raising needs one that no
+    user namespace gives. An exec has the same.
     Seen to fail: a zygote that forgets them leaves the engine's own.
     """
     host = HostConfig(ulimits=(Ulimit("nofile", 40, 60),))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 from tests.kernel import oci_bundle
 from tests.kernel.oci_bundle import Bundle
 from tests.kernel.runtime_bench import Bench, bind
+from tests.kernel.test_runtime_ready import Case
 from tests.threats.arena import CHECKOUT, libraries, outcome
 from tests.threats.weakened import LEAKED
 from tiffin.core.container import HostConfig
@@ -98,6 +100,33 @@ def test_a_first_process_that_is_still_the_engines_cannot_be_looked_at() -> None
             join_pids={"pid": created.pid, "user": created.pid},
         )  # fmt: skip
         return code == 0
+
+    assert outcome(attack) is False
+    assert outcome(attack, without="dumpable") is True
+
+
+@pytest.mark.threat("own-program")
+def test_an_exec_that_waits_for_its_start_cannot_be_looked_at() -> None:
+    """The process of a created exec waits inside, the engine's program still, with all of the
+    container's processes beside it (CVE-2016-9962).
+
+    Defence: as for a first process.
+    Seen to fail: with a zygote that leaves PR_SET_DUMPABLE at 1 the link to its program is read.
+    """
+    look = "for pid in /proc/[0-9]*; do readlink $pid/exe || echo hidden; done"
+
+    async def attack(bench: Bench) -> bool:
+        case = await Case.open(bench, host=HostConfig(cap_add=("SYS_PTRACE",)))
+        for number in range(30):
+            waiting = os.pidfd_open(await case.ready("true"))
+            _pid, peer = await bench.exec(case.workload, "sh", "-c", look, exec_id=f"a{number}")
+            assert peer
+            seen = (await peer.frames())[1]
+            if not select.select([waiting], [], [], 0)[0]:  # it was there all the time
+                os.close(waiting)
+                return b"hidden" not in seen
+            os.close(waiting)
+        raise AssertionError("none has waited long enough")
 
     assert outcome(attack) is False
     assert outcome(attack, without="dumpable") is True
