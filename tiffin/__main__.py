@@ -10,8 +10,17 @@ else:
     sys.path.insert(0, _ROOT)  # before another tiffin that may be installed
 
 
+def _load_asyncio() -> None:
+    """Without TLS: nobody has asyncio do it, and to load it takes a megabyte and milliseconds."""
+    sys.modules["ssl"] = None  # type: ignore[assignment] # how an import is refused
+    import asyncio  # noqa: F401, PLC0415
+
+    del sys.modules["ssl"]  # for who talks to registries
+
+
 def _main() -> int:
     if sys.argv[1:2] == ["daemon"] and not sys.flags.no_site:
+        _load_asyncio()
         from tiffin.daemon import main as serve  # noqa: PLC0415
 
         code = serve(sys.argv[2:])

@@ -29,6 +29,7 @@ from tiffin.core.container import Container
 from tiffin.engine import exhaustion, goodbye, stacks
 from tiffin.engine.engine import Engine
 from tiffin.errors import EngineFailure, InvalidArgument, TiffinError
+from tiffin.kernel import allocator
 from tiffin.logs import set_level, set_up_logging
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ async def run(options: DaemonOptions, argv: Sequence[str] = ()) -> None:
         )
         await engine.serving()
         gc.freeze()  # what is here now stays: no collection need look at it again
+        allocator.give_back()
         _tell_ready()
         await stopping.wait()
         activation.notify(os.environ, "STOPPING=1")
@@ -191,6 +193,7 @@ def serve(options: DaemonOptions, argv: Sequence[str]) -> None:
     """All of the daemon's life. Raises TiffinError, OSError."""
     if os.geteuid() != 0:
         raise EngineFailure("the daemon needs root: it makes namespaces, mounts and links")
+    allocator.share_one_arena()
     set_up_logging(options.log_level, options.log_format)
     os.umask(0o022)
     os.environ.update(options.proxies)

@@ -74,6 +74,17 @@ TOO_HEAVY_TO_FORK = {
     "collections",
     "contextlib",
 }
+TOO_RARE_TO_LOAD = {  # megabytes that a daemon does without until somebody wants them
+    "ssl",
+    "httpcore",
+    "http",
+    "email",
+    "tarfile",
+    "xml",
+    "zstandard",
+    "tiffin.build.solver",
+    "tiffin.registry.transport",
+}
 
 
 def imports_of(path: Path) -> set[str]:
@@ -129,3 +140,21 @@ def test_a_forked_module_stays_small(module: str) -> None:
         check=True,
     ).stdout.split()
     assert not set(loaded) & TOO_HEAVY_TO_FORK
+
+
+def test_a_daemon_loads_what_is_rare_when_it_is_wanted() -> None:
+    code = "import sys, tiffin.__main__ as m; m._load_asyncio(); import tiffin.daemon; "
+    loaded = subprocess.run(
+        [sys.executable, "-c", code + "print(*sys.modules)"],
+        cwd=PACKAGE.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    assert not set(loaded) & TOO_RARE_TO_LOAD
+
+
+def test_who_talks_to_registries_has_tls_all_the_same() -> None:
+    code = "import tiffin.__main__ as m; m._load_asyncio(); import tiffin.registry.transport as t; "
+    command = [sys.executable, "-c", code + "t.ssl.create_default_context()"]
+    subprocess.run(command, cwd=PACKAGE.parent, check=True)

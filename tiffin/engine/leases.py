@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
+from tiffin.kernel import allocator
+
 
 class Leases:
     """Thread-safe. Taking one may wait for a running collection: do it in a thread. Giving back
@@ -32,6 +34,8 @@ class Leases:
             with self._counting:
                 self._held.subtract(names)
                 self._held = +self._held
+            if not self._held:
+                allocator.give_back()  # layers have gone through our memory
 
     @contextmanager
     def collecting(self) -> Iterator[frozenset[str]]:
