@@ -130,7 +130,8 @@ def read_database_from(fd: int) -> bytes:
             return b""
         chunks = []
         left = MAX_FILE_BYTES
-        while left > 0 and (chunk := os.read(fd, min(left, 1 << 20))):
+        piece = max(status.st_size, 4096)  # no more memory than there is to read
+        while left > 0 and (chunk := os.read(fd, min(left, piece))):
             chunks.append(chunk)
             left -= len(chunk)
         return b"".join(chunks)
