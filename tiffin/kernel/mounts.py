@@ -77,6 +77,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _long = ctypes.c_long
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
+for _name in ("mount", "umount2", "unshare"):  # looked up before there is a fork
+    getattr(_libc, _name)
 
 
 class _OpenHow(ctypes.Structure):

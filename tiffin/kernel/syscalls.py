@@ -108,6 +108,9 @@ _syscall.restype = ctypes.c_long
 _before_fork = ctypes.pythonapi.PyOS_BeforeFork
 _after_fork_in_parent = ctypes.pythonapi.PyOS_AfterFork_Parent
 _after_fork_in_child = ctypes.pythonapi.PyOS_AfterFork_Child
+# Looked up before there is a fork: each child would do it anew, and write to what it shares.
+for _name in "unshare setns prctl capset capget sethostname setdomainname fstatfs".split():
+    getattr(_libc, _name)
 for _hook in (_before_fork, _after_fork_in_parent, _after_fork_in_child):
     _hook.restype = None
 _clone_arguments = struct.Struct("11Q")

@@ -129,6 +129,7 @@ class ZygoteClient:
                 [*command, package_parent, str(channel)],
                 executable=f"/proc/self/fd/{program}",
                 pass_fds=[channel, program],
+                env={**os.environ, "LD_BIND_NOW": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # shims would hold the daemon's open, for years
                 start_new_session=True,
