@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import socket
 
     from tiffin.api.doorkeeper import Doorkeeper
+    from tiffin.api.tlskeeper import TlsKeeper
 
 log = logging.getLogger("tiffin")
 
@@ -87,17 +88,17 @@ def _show_stacks_on_request(loop: asyncio.AbstractEventLoop) -> None:
     faulthandler.register(signal.SIGUSR1, all_threads=True, chain=True)
 
 
-def _tls_door(options: DaemonOptions) -> Doorkeeper | None:
+def _tls_door(options: DaemonOptions) -> TlsKeeper | None:
     """Raises InvalidArgument: a wrong certificate is found before anything is made."""
     tls = options.tls
     if not tls.enabled or all(isinstance(door, UnixDoor) for door in options.doors):
         return None
-    from tiffin.api.doorkeeper import Doorkeeper  # noqa: PLC0415 - only who needs it pays for it
+    from tiffin.api.tlskeeper import TlsKeeper  # noqa: PLC0415 - only who needs it pays for it
 
     for path, what in ((tls.ca, "CA certificate"), (tls.certificate, "certificate")):
         if not os.path.exists(path):
             raise InvalidArgument(f"could not read {what} {path!r}: no such file or directory")
-    keeper = Doorkeeper(tls.certificate, tls.key, tls.ca)
+    keeper = TlsKeeper(tls.certificate, tls.key, tls.ca)
     keeper.start()
     return keeper
 

@@ -11,14 +11,14 @@ import struct
 import tarfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
 
 from tests.live import LiveDaemon
 from tests.patience import patient
+from tests.websockets import websocket
 
 pytestmark = pytest.mark.root
 
@@ -470,27 +470,6 @@ def test_a_websocket_has_the_log_first_and_only_what_it_asks_for(daemon: LiveDae
         connection.sendall(b"\x82\x86\0\0\0\0after\n")
         assert stream.read() == b"\x82\x06after\n\x88\x02\x03\xe8"
     daemon.docker("rm", "-f", "socketed")
-
-
-@contextmanager
-def websocket(
-    daemon: LiveDaemon, name: str, query: str
-) -> Iterator[tuple[socket.socket, BinaryIO]]:
-    """A connection that has become one, and a file to read from it."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(patient(30))
-        connection.connect(daemon.socket)
-        request = (
-            f"GET /containers/{name}/attach/ws?{query} HTTP/1.1\r\n"
-            "Host: d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )
-        connection.sendall(request.encode())
-        stream = connection.makefile("rb")
-        head = b"".join(iter(stream.readline, b"\r\n"))
-        assert head.startswith(b"HTTP/1.1 101 ")
-        assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in head
-        yield connection, stream
 
 
 def wait_for_log(daemon: LiveDaemon, name: str, text: str) -> None:

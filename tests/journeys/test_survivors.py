@@ -69,6 +69,21 @@ def daemon(daemon: LiveDaemon) -> Iterator[LiveDaemon]:
     daemon.remove_containers()
 
 
+def door_of(daemon: LiveDaemon, name: str) -> int:
+    """The pid of a helper that the daemon has started, by what ps shows of it."""
+    found = []
+    for entry in filter(str.isdecimal, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{entry}/stat", encoding="utf-8") as file:
+                shown, _, rest = file.read().partition("(")[2].rpartition(")")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if shown == name and int(rest.split()[1]) == daemon.pid:
+            found.append(int(entry))
+    assert len(found) == 1
+    return found[0]
+
+
 def gone(daemon: LiveDaemon, name: str) -> bool:
     """An auto-removal is part of the recovery, but not of what the daemon waits for to serve."""
     deadline = time.monotonic() + SECONDS

@@ -17,6 +17,7 @@ import pytest
 from tests.certificates import make_certificates
 from tests.journeys.test_survivors import (
     Foreground,
+    door_of,
     ends_on_a_terminal_meanwhile,
     pid_handle,
     started,
@@ -56,17 +57,7 @@ class TlsDaemon(LiveDaemon):
 
     def door(self) -> int:
         """Its process id."""
-        found = []
-        for entry in filter(str.isdecimal, os.listdir("/proc")):
-            try:
-                with open(f"/proc/{entry}/stat", encoding="utf-8") as file:
-                    name, _, rest = file.read().partition("(")[2].rpartition(")")
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if name == "tiffin-tlsdoor" and int(rest.split()[1]) == self.pid:
-                found.append(int(entry))
-        assert len(found) == 1
-        return found[0]
+        return door_of(self, "tiffin-tlsdoor")
 
 
 def free_port() -> int:

@@ -1,7 +1,7 @@
-"""The daemon's side of the TLS door: starts it, and gives it the clients that connect.
+"""The daemon's side of a door (api.door): starts it, and gives it clients.
 
-The door (tlsdoor) is a process of its own, with the keys; the listening sockets stay the daemon's
-and end with it, so that the next daemon finds its ports free while the door still serves.
+A door is a process of its own; listening sockets stay the daemon's and end with it, so that the
+next daemon finds its ports free while the door still serves.
 """
 
 from __future__ import annotations
@@ -14,46 +14,31 @@ import socket
 import subprocess
 import sys
 
-from tiffin.errors import EngineFailure, InvalidArgument
-
 log = logging.getLogger(__name__)
 
-PATIENCE_SECONDS = 30.0
 GOODBYE_SECONDS = 5.0
-_PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "tlsdoor.py")
-_HEARD = 4096
+MAX_EARLY_BYTES = 32768  # of a client, that go to the door with it
+_PACKAGE_PARENT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_BOOT = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from tiffin.api.{} import main; main(*sys.argv[2:])"
+)
+HEARD_BYTES = 4096
 
 
 class Doorkeeper:
-    """One door at a time: where it ends, another one is started."""
+    """One door at a time: where it ends, the next client has another one."""
 
-    def __init__(self, certificate: str, key: str, ca: str) -> None:
-        self._files = (certificate, key, ca)
+    def __init__(self, what: str, module: str, *words: str) -> None:
+        """`what` the log calls it; `words` go to the main of its module in tiffin.api."""
+        self.what = what
+        self._module = module
+        self._words = words
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
-        self._ready = False
+        self.ready = False
         self._leaving = False
         self._let_go = asyncio.Event()
-
-    def start(self) -> None:
-        """Returns when it stands. Blocks; raises InvalidArgument for wrong certificates."""
-        control = self._spawn()
-        control.settimeout(PATIENCE_SECONDS)
-        try:
-            said = control.recv(_HEARD).decode(errors="replace")
-        except OSError as error:
-            self.abandon()
-            raise EngineFailure(f"the TLS door does not answer: {error.strerror}") from error
-        if said != "ready":
-            self.abandon()
-            certificate, key, ca = self._files
-            if not said:
-                raise EngineFailure("the TLS door did not start")
-            raise InvalidArgument(
-                f'could not load X509 key pair (cert: "{certificate}", key: "{key}", '
-                f'ca: "{ca}"): {said.removeprefix("wrong: ")}'
-            )
-        self._ready = True
 
     def attend(self) -> None:
         """From here on the running loop hears of it."""
@@ -61,23 +46,32 @@ class Doorkeeper:
             self._control.setblocking(False)
             asyncio.get_running_loop().add_reader(self._control, self._hear)
 
-    def admit(self, client: int) -> socket.socket | None:
+    def admit(self, client: int, early: bytes = b"") -> socket.socket | None:
         """By what to serve the client of this descriptor; None where the door takes no more."""
         try:
-            if self._control is None:
-                self._spawn()
-                self.attend()
-            assert self._control is not None
-            ours, theirs = socket.socketpair()
-        except OSError as error:
-            log.warning("a client at the TLS door was refused: %s", error)
+            try:
+                return self._give(client, early)
+            except (BrokenPipeError, ConnectionResetError):
+                self._ended()  # we know before the loop has seen it
+                return self._give(client, early)
+        except BlockingIOError:  # it has as many before it as the kernel lets wait
             return None
+        except OSError as error:
+            log.warning("a client at the %s was refused: %s", self.what, error)
+            return None
+
+    def _give(self, client: int, early: bytes) -> socket.socket:
+        if self._control is None:
+            self.spawn()
+            self.attend()
+        assert self._control is not None
+        ours, theirs = socket.socketpair()
         with theirs:
             try:
-                socket.send_fds(self._control, [b"+"], [client, theirs.fileno()])
-            except OSError:  # it has as many before it as the kernel lets wait, or has just ended
+                socket.send_fds(self._control, [b"+" + early], [client, theirs.fileno()])
+            except BaseException:
                 ours.close()
-                return None
+                raise
         return ours
 
     async def close(self) -> None:
@@ -96,15 +90,16 @@ class Doorkeeper:
         self._part()
         self._bury()
 
-    def _spawn(self) -> socket.socket:
+    def spawn(self) -> socket.socket:
         """What is sent to it before it is there waits for it."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             number = theirs.fileno()
-            command = [sys.executable, "-I", "-S", "-X", "utf8", _PROGRAM, str(number)]
+            boot = _BOOT.format(self._module)
+            command = [sys.executable, "-I", "-S", "-X", "utf8", "-c", boot, _PACKAGE_PARENT]
             try:
                 self._process = subprocess.Popen(
-                    [*command, *self._files],
+                    [*command, str(number), *self._words],
                     pass_fds=[number],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
@@ -114,36 +109,37 @@ class Doorkeeper:
                 ours.close()
                 raise
         self._control = ours
-        self._ready = False
+        self.ready = False
         return ours
 
     def _hear(self) -> None:
         assert self._control is not None
         try:
-            said = self._control.recv(_HEARD).decode(errors="replace")
+            said = self._control.recv(HEARD_BYTES).decode(errors="replace")
         except BlockingIOError:
             return
         except OSError:
             said = ""
         if said == "ready":
-            self._ready = True
+            self.ready = True
         elif said:
             log.info("%s", said)
         else:
             self._ended()
 
     def _ended(self) -> None:
-        stood = self._ready
+        stood = self.ready
         self._part()
         self._let_go.set()
         if self._leaving:
             return
         self._bury()
-        log.error("the TLS door ended, and the connections through it")
-        if stood:  # one that cannot start is tried again by the next client
-            with contextlib.suppress(OSError):
-                self._spawn()
-                self.attend()
+        log.error("the %s ended, and the connections through it", self.what)
+        if stood:
+            self.after_its_end()
+
+    def after_its_end(self) -> None:
+        """Of one that stood. One that cannot start is tried again by the next client."""
 
     def _part(self) -> None:
         if self._control is not None:

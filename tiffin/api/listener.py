@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tiffin.api.doorkeeper import Doorkeeper
 
 MAX_CONNECTIONS = 4096
+GRACE_SECONDS = 5.0  # for requests under way when we close
 _PEER = struct.Struct("=iII")
 
 
@@ -86,7 +87,7 @@ class Listener:
 
         return await loop.create_server(lambda: Arrival(arrive), sock=listener, backlog=512)
 
-    async def close(self, grace_seconds: float = 5.0) -> None:
+    async def close(self, grace_seconds: float = GRACE_SECONDS) -> None:
         """Stop accepting; idle connections end now, requests under way get `grace_seconds`."""
         self._closing = True
         for listener in self._listeners:

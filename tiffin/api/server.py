@@ -10,7 +10,7 @@ from tiffin.api.container_streams import ContainerStreamRoutes
 from tiffin.api.containers import ContainerRoutes
 from tiffin.api.execs import ExecRoutes
 from tiffin.api.images import ImageRoutes
-from tiffin.api.listener import Listener
+from tiffin.api.listener import GRACE_SECONDS, Listener
 from tiffin.api.networks import NetworkRoutes
 from tiffin.api.refusals import refusals
 from tiffin.api.router import Route, Router
@@ -24,15 +24,16 @@ if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
 
 
-def routes(engine: Engine) -> list[Route]:
+def routes(engine: Engine, websockets: WebsocketRoutes | None = None) -> list[Route]:
     """The whole table, in the order in which it is searched."""
+    websockets = websockets or WebsocketRoutes(engine)
     return [
         *SystemRoutes(engine).routes(),
         *ContainerRoutes(engine).routes(),
         *ContainerStreamRoutes(engine).routes(),
         *ContainerFileRoutes(engine).routes(),
         *StatisticsRoutes(engine).routes(),
-        *WebsocketRoutes(engine).routes(),
+        *websockets.routes(),
         *ExecRoutes(engine).routes(),
         *ImageRoutes(engine).routes(),
         *BuildRoutes(engine).routes(),
@@ -47,4 +48,9 @@ class Server(Listener):
     """A listener whose application is an engine."""
 
     def __init__(self, engine: Engine, *, debug: bool = False) -> None:
-        super().__init__(Router(routes(engine), debug=debug))
+        self._websockets = WebsocketRoutes(engine)
+        super().__init__(Router(routes(engine, self._websockets), debug=debug))
+
+    async def close(self, grace_seconds: float = GRACE_SECONDS) -> None:
+        await super().close(grace_seconds)
+        await self._websockets.close()

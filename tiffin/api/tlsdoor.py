@@ -1,11 +1,7 @@
-"""TLS at the door, in a process of its own: clients outlive the daemon here too.
+"""TLS at the door (api.door): clients who come by it outlive the daemon too.
 
-    tlsdoor.py CONTROL CERTIFICATE KEY CA
-
-CONTROL is a socket pair's number. Over it the daemon (doorkeeper) gives us each client with the end
-of a socket pair to serve it by; we decrypt the one into the other once the client has proved who it
-is. The daemon hears "ready" or "wrong: why", and of each client that was refused. When it has gone
-we go on with the clients whom somebody still answers (a shim), and end with the last of them.
+We decrypt a client into the socket pair that we were given once it has proved who it is. The daemon
+hears of each that was refused.
 
 Half-closes pass both ways: a client that has sent all of its input still hears the output.
 asyncio's own TLS answers a client's close_notify by closing, so the records are ours to handle.
@@ -15,16 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 import ssl
-import sys
+
+from tiffin.api import door
+from tiffin.api.door import PIECE, Door
 
 HANDSHAKE_SECONDS = 30.0
 LINGER_SECONDS = 10.0
 MAX_STRANGERS = 256  # who has not proved yet who he is; the next one finds the door shut
-PIECE = 65536
-NAME = b"tiffin-tlsdoor"  # what ps and top show, up to 15 bytes
 
 
 def server_context(certificate: str, key: str, ca: str) -> ssl.SSLContext:
@@ -99,53 +94,28 @@ class Channel:
         self._incoming.write(data)
 
 
-class Door:
-    """Everybody whom the daemon gave us. `serve` returns when it and the last of them have gone."""
+class TlsDoor(Door):
+    """Lets in who has a certificate."""
 
     def __init__(self, context: ssl.SSLContext, control: socket.socket) -> None:
+        super().__init__(control)
         self._context = context
-        self._control = control
-        self._clients: set[asyncio.Task[None]] = set()
         self._strangers: set[asyncio.Task[None]] = set()
-        self._alone = asyncio.Event()
 
-    async def serve(self) -> None:
-        self._control.setblocking(False)
-        asyncio.get_running_loop().add_reader(self._control, self._hear)
-        await self._alone.wait()
-        while self._clients:
-            await asyncio.wait(self._clients)
+    def is_open(self) -> bool:
+        return len(self._strangers) < MAX_STRANGERS
 
-    def _hear(self) -> None:
-        descriptors: list[int] = []
-        try:
-            said, descriptors, _, _ = socket.recv_fds(self._control, 1, 2)
-        except BlockingIOError:
-            return
-        except OSError:
-            said = b""
-        given = [socket.socket(fileno=number) for number in descriptors]
-        if not said:
-            self._daemon_has_gone()
-        elif len(given) == 2 and len(self._strangers) < MAX_STRANGERS:
-            task = asyncio.get_running_loop().create_task(self._admit(*given))
-            for group in (self._clients, self._strangers):
-                group.add(task)
-                task.add_done_callback(group.discard)
-        else:  # the kernel gives fewer where we may have no more open
-            for each in given:
-                each.close()
+    def admitted(self, task: asyncio.Task[None]) -> None:
+        self._strangers.add(task)
+        task.add_done_callback(self._strangers.discard)
 
-    def _daemon_has_gone(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._control)
-        forget_streams()
-        self._control.close()
+    def daemon_has_gone(self) -> None:
+        super().daemon_has_gone()
         for task in self._strangers:
             task.cancel()  # nobody is there for them
-        self._alone.set()
 
-    async def _admit(self, client: socket.socket, inner: socket.socket) -> None:
-        """The whole of one connection."""
+    async def admit(self, client: socket.socket, inner: socket.socket, early: bytes) -> None:
+        assert not early
         with inner:
             inner.setblocking(False)
             client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -172,11 +142,7 @@ class Door:
             self._strangers.discard(task)
             await bridge(channel, inner)
         except ssl.SSLError as error:
-            self._tell(f"refused client={writer.get_extra_info('peername')}: {error}")
-
-    def _tell(self, words: str) -> None:
-        with contextlib.suppress(OSError):  # a daemon that has gone, or does not listen
-            self._control.send(words.encode())
+            self.tell(f"refused client={writer.get_extra_info('peername')}: {error}")
 
 
 async def bridge(channel: Channel, inner: socket.socket) -> None:
@@ -233,31 +199,13 @@ async def _discard(reader: asyncio.StreamReader) -> None:
             pass
 
 
-def forget_streams() -> None:
-    """The daemon's streams are no longer ours to keep open."""
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(nowhere, number)
-    os.close(nowhere)
-
-
 def main(number: str, *files: str) -> None:
-    with open("/proc/self/comm", "wb", buffering=0) as comm:
-        comm.write(NAME)
+    """CONTROL CERTIFICATE KEY CA, the first being a socket pair's number."""
+    door.take_name(b"tiffin-tlsdoor")
     with socket.socket(fileno=int(number)) as control:
         try:
             context = server_context(*files)
         except OSError as error:
             control.send(f"wrong: {error.strerror or error}".encode())
             return
-        os.chdir("/")
-        control.send(b"ready")
-
-        async def serve() -> None:
-            await Door(context, control).serve()
-
-        asyncio.run(serve())
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+        door.serve(TlsDoor(context, control), control)

@@ -7,7 +7,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiffin.api.websocket import frame, frames, unmasked
+from tiffin.api.wsdoor import frame, frames, unmasked
 
 
 def masked(opcode: int, data: bytes, mask: bytes = b"\x01\x02\x03\x04") -> bytes:
