@@ -31,6 +31,7 @@ FORKED = [
     "shim",
     "birth",
     "maker",
+    "standing",
     "building",
     "copying",
     "failure",

@@ -68,6 +68,7 @@ class Runtime:
         self._zygote = ZygoteClient(interpreter)
         self._shims = Shims(self.survivors)
         self._cleanups = Cleanups(self.survivors)
+        self._usual_flags = 0  # of what a shim is kept ready for
         self.facts = HostFacts()
         self.programs = programs.installed(others or {})
         self.user_namespaces_refusal = ""  # why there are none, for `info`
@@ -81,7 +82,7 @@ class Runtime:
 
     async def open(self) -> None:
         """Find out what this host allows. Starts the zygote, if nobody has launched it before."""
-        os.makedirs(self._run_root, 0o711, exist_ok=True)
+        await asyncio.to_thread(self.survivors.open)
         answer = await self._probe()
         self.user_namespaces_refusal = answer["reason"]
         self.facts = await asyncio.to_thread(
@@ -94,7 +95,8 @@ class Runtime:
         # A shim is kept ready for what most containers are.
         usual = ("user",) if self.facts.user_namespaces else ()
         linux = {"namespaces": [{"type": kind} for kind in (*usual, *_USUAL_NAMESPACES)]}
-        await self._zygote.keep_spare(operations.birth_flags(linux))
+        self._usual_flags = operations.birth_flags(linux)
+        await self._zygote.keep_spare(self._usual_flags)
 
     async def _probe(self) -> Message:
         connection, answer = await self._zygote.ask(
@@ -132,11 +134,13 @@ class Runtime:
         if workload.id in self._shims:
             raise Conflict(f"container {workload.id} exists already")
         layout = self.survivors.layout
+        config = await planning.config_of(workload, self.facts, self.programs, layout)
         request = {
             "op": "create",
+            "usual": self._is_usual(config),
             "container_id": workload.id,
             "directory": self.survivors.directory(workload.id),
-            "config": await planning.config_of(workload, self.facts, self.programs, layout),
+            "config": config,
         }
         gone = ShimGone()
         for _ in range(CREATE_ATTEMPTS):
@@ -147,6 +151,12 @@ class Runtime:
         if self._zygote.is_there():
             _raise(gone, "create")
         raise Unavailable("the container runtime's zygote died") from gone
+
+    def _is_usual(self, config: dict[str, Any]) -> bool:
+        """Whether what is kept ready will do for it."""
+        flags = operations.birth_flags(config["linux"])
+        joins = operations.joined_namespaces(config["linux"])
+        return flags == self._usual_flags and not joins and not config["tiffin"].get("runtime")
 
     async def _create(self, request: Message, hold: Sequence[int]) -> Created:
         """Raises ShimGone when the zygote, or the shim, dies over it; else in the user's words."""

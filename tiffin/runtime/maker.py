@@ -4,8 +4,8 @@ Reading a config, planning, cgroups and mounts write to more than a megabyte of 
 with the zygote. In the shim that would stay for as long as the container lives; here it is gone
 after some milliseconds. What remains is handed over: descriptors and a few fields.
 
-The container's first process is cloned as the shim's child, not as ours. Most makers are made
-ahead (`spare`), with a first process in its namespaces, before there is a container.
+The container's first process is the shim's child, not ours. Most are made ahead of the container,
+by the shim (`Unborn`); and most makers serve more than one shim (runtime.standing).
 """
 
 from __future__ import annotations
@@ -23,9 +23,6 @@ from tiffin.runtime.operations import Config
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal as signals
-    from collections.abc import Callable
-
-    Choice = Callable[[bytes, list[int], Host, "Unborn | None"], "Maker"]
 else:
     import _signal as signals
 
@@ -38,39 +35,37 @@ CONTROL_SOCKET = "control.sock"
 class Unborn:
     """A first process in namespaces of its own, made before anybody asked for it."""
 
-    def __init__(self, flags: int, host: Host) -> None:
-        self._flags = flags
-        self.channel, theirs = messages.pair()
-        try:
-            self.pid = launch.unborn(flags, theirs, host.last_capability)
-        finally:
-            theirs.close()
+    def __init__(self, pid: int, channel: socket, flags: int) -> None:
+        self.pid = pid
+        self.channel = channel
+        self.flags = flags
 
     def fits(self, linux: Config) -> bool:
         joins = operations.joined_namespaces(linux)
-        return not joins and operations.birth_flags(linux) == self._flags
+        return not joins and operations.birth_flags(linux) == self.flags
 
     def end(self) -> None:
         self.channel.close()
         os.kill(self.pid, signals.SIGKILL)
 
 
-def spare(connection: socket, flags: int, host: Host, heir: socket, of: Choice) -> None:
-    """Wait on `connection` to be told what to make; ends without a word when that closes."""
-    syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signals.SIGKILL)
+def unborn(flags: int, host: Host) -> Unborn:
+    """A child of the caller's. Raises OSError."""
+    ours, theirs = messages.pair()
     try:
-        unborn = Unborn(flags, host)
-    except OSError:
-        return  # no more processes: then there is none ahead
-    operations.plan(_SAMPLE)  # memory that a fork shares is copied at its first use: now, not later
+        pid = launch.unborn(flags, theirs, host.last_capability, adopter=0)
+    except BaseException:
+        ours.close()
+        raise
+    finally:
+        theirs.close()
+    return Unborn(pid, ours, flags)
+
+
+def warm_up() -> None:
+    """Memory that a fork shares is copied at its first use: now, while nobody waits."""
+    operations.plan(_SAMPLE)
     messages.decode(messages.encode(_SAMPLE))
-    try:
-        data, descriptors = messages.receive_packet(connection)
-    except messages.ConnectionEnded:
-        unborn.end()
-        return
-    connection.close()
-    of(data, descriptors, host, unborn).make(heir)
 
 
 _SAMPLE: Config = {
@@ -101,14 +96,27 @@ class Maker(Birth):
         self._given: dict[str, int] = {}  # what the shim will hold
         self._child_ends: list[int] = []
 
-    def make(self, heir: socket) -> None:
-        """Tell the daemon as soon as the namespaces are there, the shim when all is made."""
+    def is_usual(self) -> bool:
+        """Whether the first process that there is will do, and nobody else is to make the rest."""
+        fits = self._unborn is not None and self._unborn.fits(self.linux)
+        return fits and not self.extra.get("runtime")
+
+    def let_go(self) -> None:
+        """Of what is not ours to close."""
+        self._connection.detach()
+
+    def make(self, heir: socket) -> bool:
+        """Tell the daemon as soon as the namespaces are there, the shim when all is made, or not.
+
+        Whether it is.
+        """
         report = None
         try:
             self._make()
         except (Failure, rootfs.Failed, operations.InvalidConfig, OSError) as error:
             report = report_of(error)
         self._hand_over(heir, report)
+        return report is None
 
     def _make(self) -> None:
         self.launch()

@@ -625,14 +625,8 @@ class Shim:
 
 def main(data: bytes, descriptors: list[int], host: Host) -> None:
     """Become the shim of one container."""
-
-    def make(heir: socket) -> None:
-        hiredmaker.of(data, descriptors, host).make(heir)
-
-    try:
-        _become(make, descriptors, host)
-    except OSError as error:
-        refuse(data, descriptors, error)
+    _leave_zygote()
+    _make(data, descriptors, host, None)
 
 
 def refuse(data: bytes, descriptors: list[int], error: OSError) -> None:
@@ -649,31 +643,68 @@ def refuse(data: bytes, descriptors: list[int], error: OSError) -> None:
 
 
 def spare(connection: socket, flags: int, host: Host) -> None:
-    """Become a shim before there is a container; what for will come by `connection`."""
-    descriptors = [connection.detach()]
+    """Become a shim before there is a container, and have its first process.
 
-    def make(heir: socket) -> None:
-        maker.spare(socket(fileno=descriptors.pop()), flags, host, heir, hiredmaker.of)
-
-    _become(make, descriptors, host)
-
-
-def _become(make: Callable[[socket], None], descriptors: list[int], host: Host) -> None:
-    """Have a child make the container, wait for it, and serve. The descriptors are the child's."""
+    By `connection` comes what a maker has made of it, or a request, where we are to have it made.
+    """
     _leave_zygote()
+    unborn = _first_process(connection, flags, host)
+    try:
+        data, descriptors = messages.receive_packet(connection)
+        if data.startswith(b'{"id":'):
+            connection.close()
+            _make(data, descriptors, host, unborn)
+            return
+        made = messages.decode(data)
+        hold = messages.receive(connection)[1] if made["hold"] else []
+    except messages.ConnectionEnded:
+        return  # there will be no container: a first process dies with us
+    connection.close()
+    if unborn is not None:
+        unborn.channel.close()  # it has come back
+    _serve(made, descriptors, hold, host)
+
+
+def _first_process(connection: socket, flags: int, host: Host) -> maker.Unborn | None:
+    """Made, and told of. None where there can be no child."""
+    try:
+        unborn = maker.unborn(flags, host)
+    except OSError:
+        unborn = None
+    message: Message = {"unborn": unborn.pid, "flags": flags} if unborn else {}
+    try:
+        messages.send(connection, message, [unborn.channel.fileno()] if unborn else [])
+    except messages.ConnectionEnded:
+        return unborn  # a request has come already, or the zygote has gone
+    return unborn
+
+
+def _make(data: bytes, descriptors: list[int], host: Host, unborn: maker.Unborn | None) -> None:
+    """Have a child make the container, wait for it, and serve. The descriptors are the child's."""
     ours, theirs = messages.pair()
-    if os.fork() == 0:
+    try:
+        child = os.fork() == 0
+    except OSError as error:
+        refuse(data, descriptors, error)
+        return
+    if child:
         ours.close()
-        make(theirs)
+        hiredmaker.of(data, descriptors, host, unborn).make(theirs)
         os._exit(0)
     theirs.close()
     messages.close_all(descriptors)
+    if unborn is not None:
+        unborn.channel.close()
     try:
         made, received = messages.receive(ours)
         hold = messages.receive(ours)[1] if made["hold"] else []
     except messages.ConnectionEnded:
         return  # there will be no container: a first process dies with us
     ours.close()
+    _serve(made, received, hold, host)
+
+
+def _serve(made: Message, received: list[int], hold: list[int], host: Host) -> None:
     given = dict(zip(made["given"], received, strict=True))
     if "words" in given:
         os.dup2(given["words"], 2)

@@ -4,9 +4,10 @@ Started by exec, single-threaded and small, so that a fork is cheap and safe, wh
 (threads, tens of megabytes) would not be. It ends with the daemon; shims do not. It never waits for
 what it forks and keeps no state but facts of the host.
 
-Requests: create (descriptors: the shim's connection, then what the shim is to hold), probe (the
-connection to answer on), spare (no descriptor: clone flags of a container as most will be; also
-says that a container has started and there is time).
+Requests: create (descriptors: the shim's connection, then what the shim is to hold; "usual" near
+its head where it is a container as most are), probe (the connection to answer on), spare (no
+descriptor: clone flags of a container as most will be; also says that a container has started and
+there is time).
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import gc
 import os
 import select
 import sys
-from _socket import socket
+import time
+from _socket import MSG_DONTWAIT, MSG_PEEK, socket
 
 from tiffin.kernel import cgroup, mounts, syscalls
-from tiffin.runtime import messages, shim
+from tiffin.runtime import messages, shim, standing
 from tiffin.runtime.birth import Host
 from tiffin.runtime.messages import Message
 
@@ -29,7 +31,13 @@ if TYPE_CHECKING:
 else:
     import _signal as signal
 
-IDLE_MILLISECONDS = 20  # without a request for that long, there is time to make a spare
+IDLE_MILLISECONDS = 20  # without a request for that long, there is time to get ready for one
+
+# Without a maker that gets idle for that long, those that wait are made without one.
+PATIENCE_SECONDS = 0.1
+MOST_WAITING = 64
+
+_USUAL, _HEAD_BYTES = b'"usual":true', 64
 
 
 def main(descriptor: int) -> None:
@@ -56,22 +64,27 @@ def main(descriptor: int) -> None:
 
 
 class Zygote:
-    """Keeps one spare shim, whose first process is there already, when there is time."""
+    """Keeps a spare shim with its first process, and a maker for it, when there is time."""
 
     def __init__(self, connection: socket, host: Host) -> None:
         self._connection = connection
         self._host = host
         self._spare: socket | None = None
         self._spare_flags = 0  # 0: keep none
+        self._makers = standing.Makers(host, _guarded)
+        self._queue: list[tuple[bytes, list[int]]] = []  # requests that wait for one of those
+        self._patient_until = 0.0  # or the first of them waits no longer
         self._poll = select.poll()
         self._poll.register(connection.fileno(), select.POLLIN)
 
     def serve(self) -> None:
         """Until the daemon is gone."""
         while True:
-            missing = self._spare_flags and self._spare is None
-            if missing and not self._poll.poll(IDLE_MILLISECONDS):
-                self._make_spare()
+            if self._queue:
+                if not self._turn():
+                    continue
+            elif not self._is_ready() and not self._poll.poll(IDLE_MILLISECONDS):
+                self._get_ready()
                 continue
             try:
                 data, descriptors = messages.receive_packet(self._connection)
@@ -82,13 +95,49 @@ class Zygote:
             self._handle(data, descriptors)
             messages.close_all(descriptors)
 
+    def _is_ready(self) -> bool:
+        """For the next container; or none is to be expected."""
+        return not self._spare_flags or (self._spare is not None and self._makers.settled())
+
+    def _get_ready(self) -> None:
+        if self._spare is None:
+            self._make_spare()
+        self._makers.settle()
+
     def _handle(self, data: bytes, descriptors: list[int]) -> None:
         if not descriptors:
             self._spare_flags = int(messages.decode(data)["spare"])
             if self._spare is None:
                 self._make_spare()
-        elif not self._hand_to_spare(data, descriptors) and self._fork(data, descriptors):
-            self._connection.close()
+        elif self._is_usual(data) and (self._queue or not self._makers.available()):
+            if not self._queue:
+                self._patient_until = time.monotonic() + PATIENCE_SECONDS
+            self._queue.append((data, list(descriptors)))
+            descriptors.clear()
+        else:
+            self._make(data, descriptors)
+
+    def _is_usual(self, data: bytes) -> bool:
+        return bool(self._spare_flags) and _USUAL in data[:_HEAD_BYTES]
+
+    def _turn(self) -> bool:
+        """Have who waits served as makers get idle. Whether the daemon has something to say."""
+        left = self._patient_until - time.monotonic()
+        listens = [self._connection] if len(self._queue) < MOST_WAITING else []
+        spoke = self._makers.wait(listens, max(0, int(left * 1000) + 1))
+        # Nobody gets on: then the first has a maker of its own, and the others their chance.
+        stuck = time.monotonic() >= self._patient_until
+        while self._queue and (stuck or self._makers.available()):
+            stuck = False
+            self._patient_until = time.monotonic() + PATIENCE_SECONDS
+            data, descriptors = self._queue.pop(0)
+            self._make(data, descriptors)
+            messages.close_all(descriptors)
+        return self._connection.fileno() in spoke
+
+    def _make(self, data: bytes, descriptors: list[int]) -> None:
+        if not self._hand_over(data, descriptors) and self._fork(data, descriptors):
+            syscalls.close_all_but(descriptors)
             _child(data, descriptors, self._host)
 
     @staticmethod
@@ -100,11 +149,15 @@ class Zygote:
             shim.refuse(data, descriptors, error)
             return False
 
-    def _hand_to_spare(self, data: bytes, descriptors: list[int]) -> bool:
-        spare, self._spare = self._spare, None
+    def _hand_over(self, data: bytes, descriptors: list[int]) -> bool:
+        """To a maker and the spare shim, or to that alone. False where there is no shim."""
+        usual = self._is_usual(data)
+        spare = self._take_spare(or_new=usual)
         if spare is None:
             return False
         try:
+            if usual and self._makers.hand(data, [spare.fileno(), *descriptors]):
+                return True
             messages.send_packet(spare, data, descriptors)
         except (messages.ConnectionEnded, OSError):  # it was killed
             return False
@@ -112,21 +165,39 @@ class Zygote:
             spare.close()
         return True
 
+    def _take_spare(self, *, or_new: bool) -> socket | None:
+        if self._spare is not None and _has_ended(self._spare):
+            self._spare.close()
+            self._spare = None
+        if self._spare is None and or_new:
+            self._make_spare()
+        spare, self._spare = self._spare, None
+        return spare
+
     def _make_spare(self) -> None:
         ours, theirs = messages.pair()
+        descriptor = theirs.detach()
         try:
             child = os.fork() == 0
         except OSError:  # no more processes: then without
             self._spare_flags = 0  # until a container has started again
             ours.close()
-            theirs.close()
+            os.close(descriptor)
             return
         if child:
-            self._connection.close()
-            ours.close()
-            _guarded(lambda: shim.spare(theirs, self._spare_flags, self._host))
-        theirs.close()
+            syscalls.close_all_but([descriptor])
+            _guarded(lambda: shim.spare(socket(fileno=descriptor), self._spare_flags, self._host))
+        os.close(descriptor)
         self._spare = ours
+
+
+def _has_ended(spare: socket) -> bool:
+    try:
+        return not spare.recv(1, MSG_PEEK | MSG_DONTWAIT)
+    except BlockingIOError:
+        return False  # it is not ready yet
+    except OSError:
+        return True
 
 
 def _host() -> Host:
