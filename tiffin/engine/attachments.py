@@ -28,6 +28,7 @@ from tiffin.engine.naming import new_id
 from tiffin.engine.networks import Networks
 from tiffin.engine.ports import Links
 from tiffin.errors import EngineFailure
+from tiffin.kernel.workers import in_thread
 
 _ETC_NAMES = ("hosts", "hostname", "resolv.conf")
 
@@ -98,8 +99,8 @@ class HostNames:
 
 def _read(path: str) -> str:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read()
+        with open(path, "rb", buffering=0) as file:
+            return file.read().decode("utf-8", "replace")
     except OSError:
         return ""
 
@@ -124,7 +125,7 @@ class Attachments:
         if sharing is not None:
             attached = Attached(mode, self._hostname(sharing, network_of(sharing.host_config)))
             attached.etc_files = self._files_of(sharing)
-            await asyncio.to_thread(self._make_directory, guest)
+            await in_thread(self._make_directory, guest)
             return attached
         attached = Attached(mode, self._hostname(guest, mode))
         try:
@@ -134,7 +135,7 @@ class Attachments:
             else:
                 network = self._networks.get(mode)
                 attached.endpoints = (Endpoint(network.id, network.name, new_id()),)
-            attached.etc_files = await asyncio.to_thread(self._write_files, guest, attached)
+            attached.etc_files = await in_thread(self._write_files, guest, attached)
         except BaseException:
             attached.close()
             self._give_back(guest.id)
@@ -276,9 +277,9 @@ def _rewrite(path: str, change: Callable[[str], str]) -> None:
 
 
 def _write(path: str, text: str) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
+    with open(path, "wb") as file:
         os.fchmod(file.fileno(), 0o644)
+        file.write(text.encode())
 
 
 def network_of(host: HostConfig) -> str:

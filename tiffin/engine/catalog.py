@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 import msgspec
@@ -15,6 +14,7 @@ import msgspec
 from tiffin.core.container import Container, State, Status
 from tiffin.engine.locks import Locks
 from tiffin.errors import Conflict, InvalidArgument, NotFound
+from tiffin.kernel.workers import Workers
 from tiffin.storage.database import Database
 
 _P = ParamSpec("_P")
@@ -26,17 +26,14 @@ class Rows:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="database")
+        self._thread = Workers(1, "database")
 
     async def run(self, query: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        loop = asyncio.get_running_loop()
         # A cancelled client does not cut a write in two: the thread finishes what it began.
-        return await asyncio.shield(
-            loop.run_in_executor(self._thread, lambda: query(*args, **kwargs))
-        )
+        return await self._thread.run(query, *args, **kwargs)
 
     def close(self) -> None:
-        self._thread.shutdown()
+        self._thread.close()
 
 
 class Catalog:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
@@ -60,8 +59,9 @@ from tiffin.errors import (
     TiffinError,
     Unsupported,
 )
-from tiffin.kernel import failpoints
+from tiffin.kernel import failpoints, trees
 from tiffin.kernel.ownthread import may_hang
+from tiffin.kernel.workers import in_thread
 from tiffin.runtime import spec
 from tiffin.runtime.devices import numbers
 from tiffin.runtime.limits import limited_devices
@@ -192,15 +192,13 @@ class Containers:
         async with AsyncExitStack() as undo:
             undo.callback(self._catalog.release_name, chosen, container_id)
             chain = image.chain_id
-            snapshot = await asyncio.to_thread(self._snapshots.prepare, chain)
+            snapshot = await in_thread(self._snapshots.prepare, chain)
             undo.push_async_callback(asyncio.to_thread, self._snapshots.remove, snapshot)
             if limit := size_limit(host_config.storage_opt):
                 await asyncio.to_thread(self._snapshots.limit, snapshot, limit)
             failpoints.reach("create-snapshot")
             if merged.working_dir.strip("/"):
-                await asyncio.to_thread(
-                    ensure_working_dir, self._snapshots, snapshot, merged.working_dir
-                )
+                await in_thread(ensure_working_dir, self._snapshots, snapshot, merged.working_dir)
             mounts = await self._mounting.resolve(wanted, host_config, snapshot, undo, container_id)
             failpoints.reach("create-mounts")
             container = Container(
@@ -402,7 +400,7 @@ class Containers:
         with suppress(NotFound):  # a removal that was cut short got this far
             self._snapshots.remove(container.snapshot)
         self._mounting.drop_images(container)
-        shutil.rmtree(os.path.join(self._directory, container.id), ignore_errors=True)
+        trees.remove(os.path.join(self._directory, container.id))
 
     async def _auto_remove(self, container_id: str) -> None:
         await self.remove(container_id, volumes=True)

@@ -18,13 +18,13 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from tiffin.core.container import Endpoint, PublishedPort
 from tiffin.core.network import DEFAULT_MTU, choose_bridge_address
 from tiffin.errors import EngineFailure
 from tiffin.kernel.netlink import NETLINK_ROUTE, Socket
+from tiffin.kernel.workers import Workers
 from tiffin.network import conntrack, links
 from tiffin.network.burials import Burials
 from tiffin.network.firewall import Firewall
@@ -81,7 +81,7 @@ class Bridge:
         self._burials = Burials(self._delete)
         self._repairs: set[asyncio.Task[None]] = set()
         self._repaired = asyncio.Event()
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads: Workers | None = None
         self._socket: Socket | None = None
         self._lock = threading.Lock()  # guards the socket
 
@@ -100,7 +100,7 @@ class Bridge:
         """Make what is missing, adopt what is there. Idempotent. Raises EngineFailure."""
         if self._threads is None:
             # Threads of our own: a start does not queue behind a pull's tar and hashing.
-            self._threads = ThreadPoolExecutor(3, thread_name_prefix="links")
+            self._threads = Workers(3, "links")
         try:
             await self._run(f"cannot set up bridge {self.name}", self._open)
             self._watch.open()
@@ -116,7 +116,7 @@ class Bridge:
         await asyncio.gather(*self._repairs, return_exceptions=True)
         await self._burials.close()
         await self._run(f"cannot remove bridge {self.name}", self._close, keep)
-        self._threads.shutdown()
+        self._threads.close()
         self._threads = None
 
     def _open(self) -> None:
@@ -332,9 +332,8 @@ class Bridge:
     async def _run(self, failure: str, work: Callable[..., _T], *args: object) -> _T:
         if self._threads is None:
             raise EngineFailure(f"{failure}: bridge {self.name} is not open")
-        loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._threads, work, *args)
+            return await self._threads.run(work, *args)
         except OSError as error:
             raise EngineFailure(f"{failure}: {error.strerror or error}") from error
         except RuntimeError as error:  # no thread for it
