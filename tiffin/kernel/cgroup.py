@@ -466,8 +466,9 @@ class Cgroup:
         """
         deadline = time.monotonic() + timeout_seconds
         for directory in self.directories():
-            for member in reversed(tree(directory)):
-                _remove_directory(member, deadline)
+            if not _is_removed(directory):
+                for member in reversed(tree(directory)):
+                    _remove_directory(member, deadline)
 
 
 # --- numbers ------------------------------------------------------------------------------------
@@ -582,18 +583,22 @@ def _wait_event(file: str, name: str, value: str, deadline: float) -> None:
         os.close(descriptor)
 
 
+def _is_removed(directory: str) -> bool:
+    """False while it has members, or directories in it."""
+    try:
+        os.rmdir(directory)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
+            raise
+        return False
+    return True
+
+
 def _remove_directory(directory: str, deadline: float) -> None:
     nap = 0.2
-    while True:
-        try:
-            os.rmdir(directory)
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            if error.errno not in (errno.EBUSY, errno.ENOTEMPTY):
-                raise
-        else:
-            return
+    while not _is_removed(directory):
         _check_deadline(deadline, directory)
         if not _wait_members(directory, deadline):
             nap = _nap(nap)  # the last task is past its exit but not yet taken off the list

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 from tiffin.core.runtimes import USUAL, Programs, RuntimeProgram, find
@@ -32,9 +33,12 @@ def hire(
     return config
 
 
-def remove_named(path: str) -> None:
-    """A cgroup in hierarchies without a controller (systemd's): only other runtimes make it."""
-    for point in cgroup.named():
+def remove_named(path: str, points: Sequence[str]) -> None:
+    """A cgroup in hierarchies without a controller (systemd's): only other runtimes make it.
+
+    `points` is kernel.cgroup.named().
+    """
+    for point in points:
         try:
             os.rmdir(f"{point}/{path.strip('/')}")
         except OSError:

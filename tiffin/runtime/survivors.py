@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import time
@@ -23,6 +24,7 @@ from tiffin.runtime.connection import Connection
 from tiffin.runtime.messages import SHIM_NAME, Message
 
 _MAX_WORDS_BYTES = 16 * 1024
+_ASIDE = "gone"
 
 
 class Process(NamedTuple):
@@ -70,6 +72,17 @@ class Survivors:
         if not container_id.isalnum():
             raise InvalidArgument(f"invalid container id: {container_id}")
         return os.path.join(self._run_root, container_id)
+
+    def aside(self, container_id: str) -> str:
+        """Where a run directory goes on its way out."""
+        return os.path.join(self._run_root, _ASIDE, container_id)
+
+    def open(self) -> None:
+        """Make what is missing; an earlier daemon's leftovers go. Raises OSError."""
+        os.makedirs(self._run_root, 0o711, exist_ok=True)
+        aside = os.path.join(self._run_root, _ASIDE)
+        shutil.rmtree(aside, ignore_errors=True)
+        os.makedirs(aside, 0o700, exist_ok=True)
 
     def known(self) -> list[str]:
         """Ids of all that has a directory: running, or left by a crash."""
@@ -165,7 +178,7 @@ class Survivors:
 
     def remove_cgroup_root(self) -> None:
         """Unless some live on in it."""
-        programs.remove_named(self._cgroup_root)
+        programs.remove_named(self._cgroup_root, cgroup.named())
         for directory in self._root().directories() if self.layout.version else ():
             with contextlib.suppress(OSError):
                 os.rmdir(directory)
