@@ -48,8 +48,9 @@ _NAMES = frozenset(kind.__name__.upper() for kind in _ALLOWED)
 def parse_changes(lines: list[str], document: Mapping[str, Any] | None = None) -> Changes:
     """A function from a config to the changed one. Raises InvalidArgument here, not there.
 
-    `document` is the config that the body of POST /commit may hold; what it names wins over the
-    container's.
+    `document` is the config that the body of POST /commit may hold: it is changed in the stead of
+    the container's. Where the changed one is silent the container's speaks, as an image's does at
+    a create: so an ENTRYPOINT takes away the command that was there.
     """
     given_lines = [line for line in lines if line.strip()]
     for line in given_lines:
@@ -62,13 +63,12 @@ def parse_changes(lines: list[str], document: Mapping[str, Any] | None = None) -
         if not isinstance(instruction, _ALLOWED):
             raise InvalidArgument(f"{instruction.name} is not a valid change command")
     given = _decoded(document)
-    return lambda config: _changed(config if given is None else _over(given, config), instructions)
+    return lambda config: _over(_changed(given or config, instructions), config)
 
 
 def _changed(config: ContainerConfig, instructions: list[Instruction]) -> ContainerConfig:
     variables = dict(entry.partition("=")[::2] for entry in config.env or ())
-    # A commit's ENTRYPOINT leaves the container's command alone.
-    state = StageState(config, variables, has_cmd=True)
+    state = StageState(config, variables)
     for instruction in instructions:
         state = evaluate(instruction, state, Scope()).state
     return state.config
@@ -84,6 +84,5 @@ def _decoded(document: Mapping[str, Any] | None) -> ContainerConfig | None:
         raise InvalidArgument(f"invalid config: {error}") from error
 
 
-def _over(given: ContainerConfig, config: ContainerConfig) -> ContainerConfig:
-    merged = merge(given, config)
-    return msgspec.structs.replace(merged, on_build=config.on_build)
+def _over(changed: ContainerConfig, config: ContainerConfig) -> ContainerConfig:
+    return msgspec.structs.replace(merge(changed, config), on_build=changed.on_build)

@@ -193,11 +193,11 @@ def _(instruction: Entrypoint, state: StageState, scope: Scope) -> Outcome:
 def _command_line(instruction: Cmd | Entrypoint | Run, state: StageState) -> tuple[str, ...]:
     if not instruction.shell:
         return instruction.words
-    return _with_shell(state, " ".join(instruction.words))
+    return _with_shell(state, *instruction.words)
 
 
-def _with_shell(state: StageState, line: str) -> tuple[str, ...]:
-    return (*(state.config.shell or DEFAULT_SHELL), line)
+def _with_shell(state: StageState, *lines: str) -> tuple[str, ...]:
+    return (*(state.config.shell or DEFAULT_SHELL), *lines)
 
 
 @evaluate.register

@@ -15,14 +15,15 @@ from tiffin.errors import InvalidArgument
 def merge(user: ContainerConfig, image: ContainerConfig | None) -> ContainerConfig:
     """The user's config where it speaks, the image's where it is silent.
 
-    A given entrypoint silences the image's command; environment and labels merge by key.
+    A given entrypoint silences the image's command, an empty list only the image's entrypoint;
+    environment and labels merge by key.
     """
     base = image or ContainerConfig()
     entrypoint, cmd = user.entrypoint, user.cmd
-    if entrypoint is None:
-        entrypoint = base.entrypoint
-        cmd = base.cmd if cmd is None or cmd == () else cmd
-    elif entrypoint == ("",):  # --entrypoint "" asks for none
+    if not entrypoint:
+        entrypoint = base.entrypoint if entrypoint is None else entrypoint
+        cmd = cmd or base.cmd
+    elif entrypoint == ("",):  # --entrypoint "" asks for none, and for no command of the image's
         entrypoint = None
     return msgspec.structs.replace(
         user,

@@ -223,11 +223,13 @@ def hosts_line(entry: str) -> str:
 
 
 def _own_line(address: str, hostname: str, domainname: str) -> str:
+    """The full name, then the bare one: the domain may be part of the hostname."""
     _checked_word(hostname, "hostname")
-    if not domainname:
-        return f"{address}\t{hostname}\n"
-    _checked_word(domainname, "domain name")
-    return f"{address}\t{hostname}.{domainname} {hostname}\n"
+    if domainname:
+        _checked_word(domainname, "domain name")
+        hostname = f"{hostname}.{domainname}"
+    bare, dot, _ = hostname.partition(".")
+    return f"{address}\t{hostname} {bare}\n" if dot else f"{address}\t{hostname}\n"
 
 
 def _checked_address(address: str) -> str:

@@ -16,9 +16,32 @@ def test_changes_are_applied_in_order() -> None:
 
     assert config.env is not None
     assert set(config.env) >= {"A=2", "B=1"}
-    assert (config.entrypoint, config.cmd) == (("e",), ("sh",))
+    assert config.entrypoint == ("e",)
     assert config.working_dir == "/w/x"
     assert config.exposed_ports == {"80/tcp": {}}
+
+
+@pytest.mark.parametrize(
+    ("lines", "entrypoint", "cmd"),
+    [
+        (['ENTRYPOINT ["e"]'], ("e",), None),  # what it had was the old entrypoint's
+        (["CMD x", 'ENTRYPOINT ["e"]'], ("e",), ("/bin/sh", "-c", "x")),
+        (['ENTRYPOINT ["e"]', 'CMD ["x"]'], ("e",), ("x",)),
+        (["ENTRYPOINT []"], None, ("sh",)),
+        (["CMD []"], None, ("sh",)),
+        (["CMD"], None, ("/bin/sh", "-c")),
+    ],
+)
+def test_an_entrypoint_silences_the_command_that_was_there(
+    lines: list[str], entrypoint: tuple[str, ...] | None, cmd: tuple[str, ...] | None
+) -> None:
+    config = parse_changes(lines)(CONFIG)
+
+    assert (config.entrypoint, config.cmd) == (entrypoint, cmd)
+
+
+def test_a_trigger_is_kept() -> None:
+    assert parse_changes(["ONBUILD RUN ls"], {"User": "me"})(CONFIG).on_build == ("RUN ls",)
 
 
 def test_a_document_wins_over_the_container() -> None:

@@ -28,6 +28,9 @@ IMAGE = ContainerConfig(
         (ContainerConfig(entrypoint=("/other",)), ("/other",)),
         (ContainerConfig(entrypoint=("/other",), cmd=("x",)), ("/other", "x")),
         (ContainerConfig(entrypoint=("",), cmd=("x",)), ("x",)),
+        (ContainerConfig(entrypoint=()), ("serve",)),  # an empty list silences the entrypoint alone
+        (ContainerConfig(entrypoint=(), cmd=()), ("serve",)),
+        (ContainerConfig(entrypoint=(), cmd=("x",)), ("x",)),
     ],
 )
 def test_a_given_entrypoint_silences_the_images_command(

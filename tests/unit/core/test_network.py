@@ -195,10 +195,12 @@ def test_hosts_has_the_containers_own_name_last() -> None:
     )
 
 
-def test_hosts_has_the_domain_before_the_short_name() -> None:
-    assert hosts_file("172.17.0.2", "web", "example.org").endswith(
-        "172.17.0.2\tweb.example.org web\n"
-    )
+@pytest.mark.parametrize(
+    ("hostname", "domain"),
+    [("web", "example.org"), ("web.example", "org"), ("web.example.org", "")],
+)
+def test_hosts_has_the_full_name_before_the_short_one(hostname: str, domain: str) -> None:
+    assert hosts_file("172.17.0.2", hostname, domain).endswith("\tweb.example.org web\n")
 
 
 def test_hosts_without_an_address_has_no_line_of_its_own() -> None:
