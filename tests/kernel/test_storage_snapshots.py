@@ -23,6 +23,7 @@ from tests.unit.storage.archives import archive, device, directory, file, hard_l
 from tiffin.core.image import OCI_LAYER, digest_of
 from tiffin.errors import Conflict, EngineFailure, InvalidArgument, NotFound
 from tiffin.storage import overlay
+from tiffin.storage.furniture import furnish
 from tiffin.storage.layers import ADDED, DELETED, MODIFIED, Change
 from tiffin.storage.snapshots import Committed, SnapshotStore
 from tiffin.storage.store import Storage
@@ -461,11 +462,12 @@ def test_mount_points_of_a_container_are_neither_changes_nor_committed(
 ) -> None:
     base = unpack(snapshots, BASE if image_has_etc else archive(file("bin")))
     active = snapshots.prepare(base.chain_id)
+    furnish(snapshots.overlay(active))
     with snapshots.mounted(active) as root:
+        assert os.readlink("etc/mtab", dir_fd=root) == "/proc/mounts"
+        assert os.stat(".dockerenv", dir_fd=root).st_size == 0
         for name in ("proc", "sys", "dev", "dev/pts", "dev/shm"):
             os.mkdir(name, dir_fd=root)
-        if not image_has_etc:
-            os.mkdir("etc", dir_fd=root)
         write(root, "dev/console")
         write(root, "etc/hosts")
         write(root, "etc/resolv.conf")
@@ -481,6 +483,12 @@ def test_mount_points_of_a_container_are_neither_changes_nor_committed(
         Change("/etc", MODIFIED if image_has_etc else ADDED),
         Change("/etc/resolv.conf", ADDED),
     ]
+    with snapshots.mounted(active) as root:
+        os.unlink("etc/mtab", dir_fd=root)
+        os.symlink("elsewhere", "etc/mtab", dir_fd=root)
+    assert Change("/etc/mtab", ADDED) in snapshots.changes(active)
+    with snapshots.mounted(active) as root:
+        os.unlink("etc/mtab", dir_fd=root)
     mine = snapshots.commit_copy(active)
     names = names_in(layer_of(snapshots, mine.chain_id))
     assert names == ["dev", "dev/shm", "dev/shm/mine", "etc", "etc/resolv.conf"]

@@ -17,12 +17,13 @@ from typing import NamedTuple
 
 from tiffin.kernel import rootpath
 from tiffin.storage import tar
+from tiffin.storage.furniture import MOUNT_TABLE_TARGET
 from tiffin.storage.idmap import IdMap
 from tiffin.storage.unpack import OPAQUE, OPAQUE_NAME, WHITEOUT_PREFIX
 
 MODIFIED, ADDED, DELETED = 0, 1, 2  # docker diff's numbers
 
-# What every container gets mounted, in an image that may lack the places for it.
+# What every container gets mounted, in an image that may lack the places for it, and furniture.
 MOUNT_POINTS = frozenset(
     (
         b".dockerenv",
@@ -34,6 +35,7 @@ MOUNT_POINTS = frozenset(
         b"etc",
         b"etc/hostname",
         b"etc/hosts",
+        b"etc/mtab",
         b"etc/resolv.conf",
         b"proc",
         b"sys",
@@ -227,6 +229,8 @@ def _is_mount_point(upper_fd: int, lower_fd: int, path: bytes) -> bool:
         return False
     if stat.S_ISREG(status.st_mode):
         return status.st_size == 0
+    if stat.S_ISLNK(status.st_mode):
+        return rootpath.read_link_in(upper_fd, path) == MOUNT_TABLE_TARGET.encode()
     return stat.S_ISDIR(status.st_mode) and all(
         path + b"/" + name in MOUNT_POINTS
         and _is_mount_point(upper_fd, lower_fd, path + b"/" + name)

@@ -30,12 +30,12 @@ def surely_has_directory(layers: Sequence[str], path: str) -> bool:
             seen.append(place)
         else:
             return True
-        if any(map(_is_opaque, seen)):
+        if any(map(is_opaque, seen)):
             return False
     return False
 
 
-def _is_opaque(directory: str) -> bool:
+def is_opaque(directory: str) -> bool:
     try:
         return os.getxattr(directory, OPAQUE, follow_symlinks=False) == b"y"
     except OSError as error:
