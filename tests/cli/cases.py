@@ -58,6 +58,9 @@ _OTHERS = """
 ps -a -n 3 -s -f status=exited -f label=a=b --no-trunc
 ps -lq
 ps --format {{.Size}}
+ps --format json
+ps --format '{{json .}}'
+ps --format '{{json .Names}}'
 container ls -a
 start one two
 stop -t 3 -s INT one
@@ -224,6 +227,7 @@ port
 port a b c
 commit
 commit one UP
+events --since foo
 cp
 cp a b
 cp '' one:/
@@ -240,6 +244,10 @@ pull -a busybox:tag
 push
 push -a busybox:tag
 save
+save -o /no/such/x busybox
+save -o /dev/null busybox
+export -o /tmp one
+export -o /dev/full one
 load -i /no/such/file
 import /no/such/file
 build

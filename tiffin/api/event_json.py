@@ -33,7 +33,7 @@ def event_json(event: Event, version: Version) -> dict[str, Any]:
     return value | {
         "Type": event.type,
         "Action": event.action,
-        "Actor": {"ID": event.actor_id, "Attributes": event.attributes},
+        "Actor": {"ID": event.actor_id, "Attributes": dict(sorted(event.attributes.items()))},
         "scope": event.scope,
         "time": event.time_ns // 1_000_000_000,
         "timeNano": event.time_ns,

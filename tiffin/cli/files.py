@@ -14,9 +14,18 @@ if TYPE_CHECKING:
     from tiffin.cli.client import Response
 
 PIECE = 1 << 18
+_DIRECTORY = 0o04  # the top bits of st_mode
+_NOT_WRITTEN = {
+    0o01: "a named pipe (FIFO)",
+    0o02: "a character device file",
+    _DIRECTORY: "a directory",
+    0o06: "a block device file",
+    0o12: "a symbolic link directly",
+    0o14: "a socket",
+}
 
 
-def save_stream(ask: Callable[[], Response], path: str) -> None:
+def save_stream(ask: Callable[[], Response], path: str, purpose: str) -> None:
     """Writes the answer's body to stdout or to `path`, which appears when it is complete."""
     if not path:
         if is_terminal(STDOUT):
@@ -26,6 +35,10 @@ def save_stream(ask: Callable[[], Response], path: str) -> None:
         for piece in ask().pieces():
             write(STDOUT, piece)
         return
+    try:
+        _check_output(path)
+    except ValueError as error:
+        raise CommandFailed(f"failed to {purpose}: {error}") from error
     partial = f"{path}.{posix.getpid()}.part"
     descriptor = _create(partial, path)
     try:
@@ -36,6 +49,25 @@ def save_stream(ask: Callable[[], Response], path: str) -> None:
     except BaseException:
         posix.unlink(partial)
         raise
+
+
+def _check_output(path: str) -> None:
+    """The file is renamed to `path`: what lies there and is no file would be gone."""
+    directory = path.rpartition("/")[0]
+    try:
+        if directory and posix.stat(directory).st_mode >> 12 != _DIRECTORY:
+            raise ValueError(f"invalid output path: stat {directory}: not a directory")
+    except OSError as error:
+        words = (error.strerror or "").lower()
+        raise ValueError(f"invalid output path: stat {directory}: {words}") from error
+    try:
+        kind = posix.lstat(path).st_mode >> 12
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ValueError(f"lstat {path}: {(error.strerror or '').lower()}") from error
+    if kind in _NOT_WRITTEN:
+        raise ValueError(f"cannot write to {_NOT_WRITTEN[kind]}")
 
 
 def _create(partial: str, path: str) -> int:

@@ -10,7 +10,7 @@ from tiffin.cli.quantities import parse_duration
 _FORMS = ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H", "%Y-%m-%d")
 
 
-def timestamp(text: str, what: str = "time") -> str:
+def timestamp(text: str, what: str = "") -> str:
     """Seconds since the epoch, with nine digits after the point where they matter."""
     if text and text.replace(".", "", 1).isdecimal():
         return text
@@ -21,9 +21,9 @@ def timestamp(text: str, what: str = "time") -> str:
     try:
         return _date(text)
     except ValueError as error:
-        raise CommandFailed(
-            f'invalid value for "{what}": failed to parse value as time or duration: "{text}"'
-        ) from error
+        prefix = f'invalid value for "{what}": ' if what else ""
+        words = f'{prefix}failed to parse value as time or duration: "{text}"'
+        raise CommandFailed(words) from error
 
 
 def _date(text: str) -> str:

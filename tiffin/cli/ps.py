@@ -165,7 +165,7 @@ def ps(client: Client, arguments: Arguments) -> None:
         warn_of_quiet(form)
     with_size = arguments.flag("size")
     if form and not quiet and not arguments.given("size"):
-        with_size = ".Size" in form or form == "json" or "json ." in form
+        with_size = ".Size" in form or _is_shown_whole(form)
     if form not in ("", "json", "table", "raw") and not quiet:
         check_format(form, FIELDS, "formatter.ContainerContext")
     query: dict[str, str] = {}
@@ -190,6 +190,11 @@ def ps(client: Client, arguments: Arguments) -> None:
         # A template's .Status is Docker's: programs read it.
         fields = FIELDS | {"Status": ("STATUS", status)} if form in ("", "table") else FIELDS
         show_list(records, fields, columns, form, short=short, kind="formatter.ContainerContext")
+
+
+def _is_shown_whole(form: str) -> bool:
+    """`{{json .}}`. The plain `json` asks for no sizes, which take the daemon long."""
+    return any(not rest[:1].isalpha() for rest in " ".join(form.split()).split("json .")[1:])
 
 
 PS = Command(

@@ -20,7 +20,8 @@ def save(client: Client, arguments: Arguments) -> None:
     query: dict[str, Any] = {"names": arguments.words}
     if arguments.text("platform"):
         query["platform"] = _platforms(arguments)
-    save_stream(lambda: client.request("GET", "/images/get", query), arguments.text("output"))
+    path = arguments.text("output")
+    save_stream(lambda: client.request("GET", "/images/get", query), path, "save image")
 
 
 def _platforms(arguments: Arguments) -> list[str]:

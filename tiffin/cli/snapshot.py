@@ -46,7 +46,8 @@ def export(client: Client, arguments: Arguments) -> None:
 
     path = arguments.text("output")
     name = arguments.words[0]
-    save_stream(lambda: client.request("GET", container_path(name, "export")), path)
+    target = container_path(name, "export")
+    save_stream(lambda: client.request("GET", target), path, "export container")
 
 
 DIFF = Command(

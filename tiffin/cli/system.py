@@ -157,7 +157,7 @@ def events(client: Client, arguments: Arguments) -> None:
     from tiffin.cli.moments import timestamp
 
     query = {
-        option: timestamp(arguments.text(option), option)
+        option: timestamp(arguments.text(option))
         for option in ("since", "until")
         if arguments.text(option)
     }
