@@ -343,7 +343,7 @@ class Client:
         except PermissionError as error:
             raise CommandFailed(
                 "permission denied while trying to connect to the Docker daemon socket at "
-                f"{self.host}: {(error.strerror or '').lower()}"
+                f"{self.host}: it needs root, or the group that the socket belongs to"
             ) from error
         except OSError as error:
             raise DaemonDown(self.host) from error

@@ -61,7 +61,9 @@ def _check(key: str, value: Any) -> None:
     if key in ABSENT:
         raise InvalidArgument(f"{key} is not supported: {ABSENT[key]}")
     kind = BY_NAME[key].kind if key in BY_NAME else SETTLED[key][0]
-    if not _fits(kind, value):
+    # Of a settled list each item is refused with the reason, whatever it is.
+    fits = isinstance(value, list) if key in SETTLED and kind == "list" else _fits(kind, value)
+    if not fits:
         raise _mistyped(key, kind, value)
     if key in SETTLED:
         check_settled(key, value)

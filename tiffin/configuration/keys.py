@@ -116,7 +116,11 @@ SETTLED: dict[str, tuple[str, tuple[Any, ...], str]] = {
         "the cgroup driver is cgroupfs",
     ),
     "init-path": ("string", ("",), "the init of --init is built in"),
-    "features": ("object", ({}, {"buildkit": False}, {"containerd-snapshotter": False}), "none"),
+    "features": (
+        "object",
+        ({}, {"buildkit": False}, {"containerd-snapshotter": False}),
+        "there is neither BuildKit nor containerd's image store",
+    ),
     "swarm-default-advertise-addr": ("string", ("",), "there is no swarm mode"),
     "authorization-plugins": ("list", (), "there are no plugins"),
     "storage-opts": ("list", (), "the storage driver has no options"),

@@ -120,7 +120,7 @@ def _settings(values: dict[str, Any], exec_root: str) -> Settings:
         downloads=_positive(values, "max-concurrent-downloads", 3, "max concurrent downloads"),
         uploads=_positive(values, "max-concurrent-uploads", 5, "max concurrent uploads"),
         download_attempts=_positive(values, "max-download-attempts", 5, "max download attempts"),
-        labels=tuple(_check_label(each) for each in values.get("labels") or ()),
+        labels=_labels(values.get("labels") or ()),
         debug=_level(values) == "debug",
         defaults=_defaults(values),
         runtimes=_runtimes(values),
@@ -257,6 +257,16 @@ def _check_bip(text: str) -> str:
     if "/" not in text or interface.network.prefixlen > 29:
         raise InvalidArgument(f"invalid CIDR address: {text}")
     return text
+
+
+def _labels(texts: Sequence[str]) -> tuple[str, ...]:
+    """Raises InvalidArgument for one key with two values."""
+    found: dict[str, str] = {}
+    for text in map(_check_label, texts):
+        key = text.partition("=")[0]
+        if found.setdefault(key, text) != text:
+            raise InvalidArgument(f"conflict labels for {found[key]} and {text}")
+    return tuple(found.values())
 
 
 def _check_label(text: str) -> str:

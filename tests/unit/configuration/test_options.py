@@ -136,6 +136,13 @@ def test_defaults_for_containers_come_from_either_place(tmp_path: Path) -> None:
         ({"default-ulimits": {"nofile": {"Soft": 3, "Hard": 2}}}, "3 > 2"),
         ({"live-restore": False}, "live-restore: false is not supported: containers always go on"),
         ({"iptables": False}, "iptables: false is not supported"),
+        (
+            {"default-address-pools": [{"base": "10.0.0.0/8", "size": 24}]},
+            "no user-defined network",
+        ),
+        ({"storage-opts": [3]}, "storage-opts: 3 is not supported"),
+        ({"features": {"buildkit": True}}, "there is neither BuildKit nor"),
+        ({"labels": ["a=b", "a=c"]}, "conflict labels for a=b and a=c"),
         ({"storage-driver": "btrfs"}, 'storage-driver: "btrfs" is not supported'),
         ({"exec-opts": ["native.cgroupdriver=systemd"]}, "exec-opts.*systemd.*is not supported"),
         ({"fixed-cidr": "10.0.0.0/8"}, "fixed-cidr is not supported"),
