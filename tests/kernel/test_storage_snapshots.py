@@ -109,6 +109,32 @@ BASE = archive(
 # Commits
 
 
+def test_a_tree_that_is_too_deep_for_paths_has_a_size_and_is_refused_by_name(
+    snapshots: SnapshotStore,
+) -> None:
+    """A program makes one with mkdir and chdir, and there is nothing that an archive could say."""
+    active = snapshots.prepare(unpack(snapshots, BASE).chain_id)
+    with snapshots.mounted(active) as root:
+        at = os.dup(root)
+        for _ in range(30):
+            os.mkdir("d" * 200, dir_fd=at)
+            inner = os.open("d" * 200, os.O_RDONLY, dir_fd=at)
+            os.close(at)
+            at = inner
+        write(at, "file", b"four")
+        os.close(at)
+    assert snapshots.usage(active) >= 4
+    for ask in (
+        lambda: snapshots.changes(active),
+        lambda: snapshots.commit_copy(active),
+        lambda: snapshots.export(active, io.BytesIO()),
+        lambda: snapshots.commit(active),
+    ):
+        with pytest.raises(EngineFailure, match=r"/ddd.*: file name too long"):
+            ask()
+    snapshots.remove(active)
+
+
 def test_a_commit_holds_what_changed(snapshots: SnapshotStore) -> None:
     base = unpack(snapshots, BASE)
     active = snapshots.prepare(base.chain_id)

@@ -25,6 +25,7 @@ from tiffin.engine.naming import new_id
 from tiffin.errors import Conflict, NotFound
 from tiffin.kernel.ownthread import may_hang
 from tiffin.kernel.syscalls import boot_id
+from tiffin.storage.layers import content_bytes
 
 Names = list[str]  # in the body of Volumes the word `list` is its method
 
@@ -172,16 +173,12 @@ async def volume_size(volume: Volume) -> int:
 
 
 def tree_size(directory: str) -> int:
-    """Bytes of the regular files below `directory`, each file once however many links it has."""
-    total, seen = 0, set()
-    for folder, _, files in os.walk(directory):
-        for name in files:
-            try:
-                status = os.lstat(os.path.join(folder, name))
-            except OSError:
-                continue  # removed while we look
-            key = (status.st_dev, status.st_ino)
-            if key not in seen:
-                seen.add(key)
-                total += status.st_size
-    return total
+    """Bytes of the files below `directory`, each once however many links it has."""
+    try:
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return 0  # a volume that has lost its directory holds nothing
+    try:
+        return content_bytes(fd)
+    finally:
+        os.close(fd)

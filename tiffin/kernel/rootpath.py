@@ -35,6 +35,8 @@ _IN_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 _BENEATH = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _RETRIES = 128
+_PASSED_OVER = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ESTALE))
+_LEVELS_OPEN = 64  # directories in each other, before `statuses` has to find its way back
 _FICLONE = 0x40049409
 _COPY_BYTES = 1 << 30
 _LARGE_BYTES = 8 << 20
@@ -154,6 +156,89 @@ def walk(dir_fd: int) -> Iterator[tuple[bytes, os.stat_result]]:
                 break
         else:
             pending.pop()
+
+
+def statuses(dir_fd: int) -> Iterator[os.stat_result]:
+    """What `walk` finds without where it is, in no order: at any depth, for what there is alone.
+
+    What is moved meanwhile, or may not be looked into (a server's files), is left out.
+    """
+    levels = [_Level(os.dup(dir_fd))]
+    try:
+        while levels:
+            level = levels[-1]
+            if not level.listed:
+                yield from level.list()
+            inner = level.enter()
+            if inner >= 0:
+                if len(levels) > _LEVELS_OPEN:
+                    level.close()
+                levels.append(_Level(inner))
+            else:
+                _leave(levels)
+    finally:
+        for level in levels:
+            level.close()
+
+
+class _Level:
+    """One of the directories that `statuses` is in, from the outermost to the one it looks at."""
+
+    __slots__ = ("_directories", "_identity", "fd", "listed")
+
+    def __init__(self, fd: int):
+        self.fd = fd  # -1: too many are open, and this one is found again from the one inside
+        status = os.fstat(fd)
+        self._identity = (status.st_dev, status.st_ino)
+        self._directories: list[str] = []
+        self.listed = False
+
+    def list(self) -> Iterator[os.stat_result]:
+        self.listed = True
+        for name in os.listdir(self.fd):
+            try:
+                status = os.stat(name, dir_fd=self.fd, follow_symlinks=False)
+            except OSError as error:
+                if error.errno not in _PASSED_OVER:
+                    raise
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                self._directories.append(name)
+            yield status
+
+    def enter(self) -> int:
+        """The next directory in it; -1 after the last."""
+        while self._directories:
+            try:
+                return os.open(self._directories.pop(), _DIRECTORY | os.O_NOFOLLOW, dir_fd=self.fd)
+            except OSError as error:
+                if error.errno not in _PASSED_OVER:
+                    raise
+        return -1
+
+    def found_above(self, fd: int) -> bool:
+        """Open again as the parent of `fd`. False if that is another directory by now."""
+        above = os.open("..", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
+        status = os.fstat(above)
+        if (status.st_dev, status.st_ino) != self._identity:
+            os.close(above)
+            return False
+        self.fd = above
+        return True
+
+    def close(self) -> None:
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+def _leave(levels: list[_Level]) -> None:
+    """Go on in the directory around the last one; if that is lost, in the next that is open."""
+    left = levels.pop()
+    if levels and levels[-1].fd < 0 and not levels[-1].found_above(left.fd):
+        while levels[-1].fd < 0:
+            levels.pop()
+    left.close()
 
 
 def copy_tree(

@@ -8,6 +8,7 @@ from. Both become the same sequence of `Difference`s, in order of paths, from wh
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -15,6 +16,7 @@ import stat
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from tiffin.errors import EngineFailure
 from tiffin.kernel import rootpath
 from tiffin.storage import tar
 from tiffin.storage.furniture import MOUNT_TABLE_TARGET
@@ -80,6 +82,8 @@ class Layer(NamedTuple):
     content_bytes: int
 
 
+_SHOWN = 200  # of a path that is too long
+
 Write = Callable[[bytes], object]
 
 
@@ -119,6 +123,18 @@ def comparison(new_fd: int, old_fd: int = -1) -> Iterator[Difference]:
         yield from held
         held.clear()
         yield difference
+
+
+@contextlib.contextmanager
+def path_limit() -> Iterator[None]:
+    """Programs can make what is too deep to be opened by its path, and no archive can hold that."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        start = os.fsdecode(error.filename or "")[:_SHOWN]
+        raise EngineFailure(f"/{start}...: file name too long") from error
 
 
 def write_tar(
@@ -165,14 +181,17 @@ def clamp_times(dir_fd: int, latest_ns: int) -> None:
 
 
 def content_bytes(dir_fd: int) -> int:
-    """What the files in a tree hold, hard links counted once."""
-    seen: set[int] = set()
+    """What the files in a tree hold, hard links counted once; however deep the tree is."""
+    seen: set[tuple[int, int]] = set()
     total = 0
-    for _, status in rootpath.walk(dir_fd):
-        if stat.S_ISDIR(status.st_mode) or status.st_ino in seen:
+    for status in rootpath.statuses(dir_fd):
+        if stat.S_ISDIR(status.st_mode):
             continue
         if status.st_nlink > 1:
-            seen.add(status.st_ino)
+            key = (status.st_dev, status.st_ino)
+            if key in seen:
+                continue
+            seen.add(key)
         total += status.st_size
     return total
 

@@ -13,6 +13,7 @@ after the reboot, with the cache records and snapshots that stand on it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import stat
@@ -157,7 +158,8 @@ class SnapshotStore:
         Where the same chain exists already ours is dropped. `latest_ns` limits modification times.
         """
         row = self._find_active(active)
-        committed = self._commit_directory(row.id, row.parent, latest_ns)
+        with layers.path_limit():
+            committed = self._commit_directory(row.id, row.parent, latest_ns)
         with self._lock:
             self._active.pop(active, None)
         return committed
@@ -170,10 +172,11 @@ class SnapshotStore:
         row = self._find_active(active)
         number = self._directories.take()
         try:
-            self._directories.copy(row.id, number, keep_xattr=_is_kept_in_copy)
-            with self._beside_lower(number, row.parent) as (fd, lower_fd):
-                layers.remove_mount_points(fd, lower_fd, drop_copied_up=self._overlay)
-            return self._commit_directory(number, row.parent, None)
+            with layers.path_limit():
+                self._directories.copy(row.id, number, keep_xattr=_is_kept_in_copy)
+                with self._beside_lower(number, row.parent) as (fd, lower_fd):
+                    layers.remove_mount_points(fd, lower_fd, drop_copied_up=self._overlay)
+                return self._commit_directory(number, row.parent, None)
         except BaseException:
             self._directories.throw(number)
             raise
@@ -181,7 +184,7 @@ class SnapshotStore:
     def changes(self, active: str) -> list[Change]:
         """As `docker diff` shows them."""
         row = self._find_active(active)
-        with self._beside_lower(row.id, row.parent) as (fd, lower_fd):
+        with layers.path_limit(), self._beside_lower(row.id, row.parent) as (fd, lower_fd):
             found = layers.without_mount_points(self._differences(fd, lower_fd), fd, lower_fd)
             return layers.changes(found, lower_fd)
 
@@ -192,7 +195,12 @@ class SnapshotStore:
             with self._directories.opened(row.id) as fd:
                 return layers.content_bytes(fd)
         with self._beside_lower(row.id, row.parent) as (fd, lower_fd):
-            return sum(map(_file_bytes, self._differences(fd, lower_fd)))
+            try:
+                return sum(map(_file_bytes, self._differences(fd, lower_fd)))
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:
+                    raise
+            return max(0, layers.content_bytes(fd) - layers.content_bytes(lower_fd))
 
     def actives(self) -> list[str]:
         with self._lock:
@@ -284,7 +292,7 @@ class SnapshotStore:
     def export(self, snapshot: str, out: Any) -> None:
         """The whole merged tree of an active snapshot or a chain as a tar, to `out.write`."""
         tree = self.view(snapshot) if ":" in snapshot else self.mounted(snapshot, read_only=True)
-        with tree as fd:
+        with layers.path_limit(), tree as fd:
             layers.write_tar(fd, layers.tree(fd), out.write)
 
     def remove(self, snapshot: str) -> None:

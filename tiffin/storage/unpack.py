@@ -33,6 +33,7 @@ OPAQUE_NAME = b".wh..wh..opq"
 METADATA_PREFIX = b".wh..wh."
 
 MAX_ENTRIES = 5_000_000
+_MAX_PATH_BYTES = 4094  # what the kernel opens, with the "/" before and the zero behind
 _MAX_OPEN = 64  # directories kept open
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -139,6 +140,8 @@ class Unpacker:
             entry.uid, entry.gid = self._ids.outward(entry.uid), self._ids.outward(entry.gid)
             entry.xattrs = self._ids.xattrs_outward(entry.xattrs)
         path = _clean(entry.name)
+        if len(path) > _MAX_PATH_BYTES:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         if not path:
             if entry.kind != tar.DIRECTORY:
                 raise InvalidArgument(f"{_shown(entry.name)}: the root can only be a directory")

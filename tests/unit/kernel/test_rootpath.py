@@ -198,14 +198,54 @@ def test_a_tree_is_removed_and_links_in_it_are_not_followed(root: Path, fd: int)
     assert (root.parent / "secret").exists()
 
 
+def dig(fd: int, name: str, depth: int) -> None:
+    """Directories in each other, with a file beside each and two beneath the last."""
+    at = os.dup(fd)
+    for _ in range(depth):
+        os.mkdir(name, dir_fd=at)
+        inner = os.open(name, os.O_RDONLY, dir_fd=at)
+        os.close(os.open("file", os.O_CREAT, dir_fd=at))
+        os.close(at)
+        at = inner
+    for last in ("one", "two"):
+        os.close(os.open(last, os.O_CREAT, dir_fd=at))
+    os.close(at)
+
+
+def test_a_tree_deeper_than_any_path_has_its_statuses(root: Path, fd: int) -> None:
+    dig(fd, "directory", 1500)
+    (root / "directory/beside/it").mkdir(parents=True)
+    before = len(os.listdir("/proc/self/fd"))
+
+    kinds = [stat.S_IFMT(status.st_mode) for status in rootpath.statuses(fd)]
+
+    assert (kinds.count(stat.S_IFDIR), kinds.count(stat.S_IFREG)) == (1502, 1502)
+    assert len(os.listdir("/proc/self/fd")) == before
+    rootpath.remove_tree(fd, "directory")
+
+
+def test_who_is_in_a_directory_that_is_moved_finds_back_and_not_out(root: Path, fd: int) -> None:
+    dig(fd, "directory", 100)
+    (root / "beside/it").mkdir(parents=True)
+    leaf = root / "beside/it/leaf"
+    leaf.touch()
+    last = (root / "/".join(["directory"] * 100) / "two").stat().st_ino
+    outside = {(root.parent / "secret").stat().st_ino, root.stat().st_ino}
+    seen = set()
+
+    for status in rootpath.statuses(fd):
+        seen.add(status.st_ino)
+        if status.st_ino == last:
+            os.rename(root / "/".join(["directory"] * 90), root.parent / "moved")
+
+    assert leaf.stat().st_ino in seen
+    assert not seen & outside
+
+
 def test_a_tree_deeper_than_any_path_is_removed(root: Path, fd: int) -> None:
     os.mkdir("deep", dir_fd=fd)
     at = os.open("deep", os.O_RDONLY, dir_fd=fd)
-    for _ in range(1500):
-        os.mkdir("directory", dir_fd=at)
-        inner = os.open("directory", os.O_RDONLY, dir_fd=at)
-        os.close(at)
-        at = inner
+    dig(at, "directory", 1500)
     os.close(at)
     (root / "deep/0").mkdir()
     (root / "deep/1").mkdir()
