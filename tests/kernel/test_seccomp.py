@@ -38,7 +38,9 @@ def answer(program: bytes, *call: int) -> int:
 
     def make() -> int:
         ctypes.set_errno(0)
-        return 0 if LIBC.syscall(*call) >= 0 else ctypes.get_errno()
+        return (
+            0 if LIBC.syscall(*(ctypes.c_long(word) for word in call)) >= 0 else ctypes.get_errno()
+        )
 
     return under(program, make)
 
@@ -116,6 +118,29 @@ def test_a_rule_with_two_comparisons_of_one_argument_means_either() -> None:
     )
 
     assert [answer(program, 135, value) for value in (0, 1, 2)] == [0, 99, 99]
+
+
+def test_a_program_of_many_tests_with_jumps_far_and_near_is_one_for_the_kernel() -> None:
+    rules = seccomp_profile.choose("", frozenset(), "x86_64", (6, 1), privileged=False)
+    assert rules is not None
+    names = sorted({name for rule in rules.filter["syscalls"] for name in rule["names"]})
+    word = 0x1234_5678_9ABC
+    asked = {"index": 5, "value": word, "op": "SCMP_CMP_EQ"}
+    codes = {name: 1 + number % 100 for number, name in enumerate(names)}
+    profile = {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [
+            {"names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": code, "args": [asked]}
+            for name, code in codes.items()
+        ],
+    }
+    program = seccomp.compile_cached(profile, "many-tests")
+
+    assert len(program) < len(seccomp.compile_filter(profile))
+
+    for name, number in {"read": 0, "getpid": 39, "openat": 257, "statx": 332}.items():
+        assert answer(program, number, 0, 0, 0, 0, 0, word) == codes[name]
+    assert answer(program, 39, 0, 0, 0, 0, 0, 0) == 0
 
 
 def test_a_kill_action_kills() -> None:

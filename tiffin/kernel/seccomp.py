@@ -1,7 +1,8 @@
 """System call filters: OCI's linux.seccomp to BPF bytes (libseccomp, by ctypes), and loading them.
 
-Compiling takes 3 ms and is done by who plans, cached; loading is for the forked init: one prctl, no
-libseccomp. The decision tree is a binary one (CTL_OPTIMIZE 2), which loads and runs faster.
+Compiling takes milliseconds and is done by who plans; loading is for the forked init: one prctl, no
+libseccomp. The decision tree is a binary one (CTL_OPTIMIZE 2), which loads and runs faster; and a
+program that is kept for many processes is made small (smallfilter): 0.2 ms less for each of them.
 
 A few instructions of our own come first. libseccomp refuses what it does not know with the default
 action, EPERM; a libc that asks for a newer system call then fails where ENOSYS would make it fall
@@ -108,10 +109,12 @@ _MAX_PROGRAMS = 64
 
 
 def compile_cached(profile: dict[str, Any], key: str) -> bytes:
-    """compile_filter, remembered by a key that is the same for the same profile."""
+    """compile_filter, made small, remembered by a key that is the same for the same profile."""
     program = _programs.get(key)
     if program is None:
-        program = compile_filter(profile)
+        from tiffin.kernel import smallfilter  # noqa: PLC0415 (for who compiles once it does not pay)
+
+        program = smallfilter.shrink(compile_filter(profile))
         if len(_programs) >= _MAX_PROGRAMS:
             _programs.pop(next(iter(_programs)), None)
         _programs[key] = program

@@ -36,7 +36,7 @@ async def config_of(
         return programs.hire(config, workload.host_config.runtime, others, layout)
     profile = config["linux"].pop("seccomp", None)
     if profile is not None:
-        # Three milliseconds for the first of its kind; the rest come from the cache.
+        # Some milliseconds for the first of its kind; the rest come from the cache.
         program = seccomp.compile_cached(profile, config["tiffin"]["seccomp"])
         config["tiffin"]["seccomp_flags"] = sum(
             seccomp.FLAGS.get(name, 0) for name in profile.get("flags") or ()
