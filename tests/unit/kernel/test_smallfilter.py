@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tiffin.kernel import seccomp, smallfilter
@@ -24,6 +24,8 @@ CONDITIONS = (EQUAL, GREATER, AT_LEAST, ANY_BIT)
 CODES = (LOAD, AND, JUMP, *CONDITIONS, 0x04, 0x16)
 ALLOW, ERRNO = 0x7FFF0000, 0x00050000
 PLAIN = ("read", "write", "close", "getpid", "unshare", "mount", "clone3", "fchmodat2", "statmount")
+
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, value
 
@@ -228,7 +230,7 @@ PROFILES = st.fixed_dictionaries(
 
 
 @given(PROFILES)
-@settings(max_examples=60, deadline=None)
+@settings(PATIENT, max_examples=60)
 def test_any_profile_answers_the_same(profile: dict[str, Any]) -> None:
     try:
         exported = seccomp.compile_filter(profile)
@@ -278,7 +280,7 @@ def understood(draw: st.DrawFn) -> bytes:
 
 
 @given(understood())
-@settings(max_examples=60, deadline=None)
+@settings(PATIENT, max_examples=60)
 def test_any_program_that_is_understood_answers_the_same(program: bytes) -> None:
     assert_same(program, smallfilter.shrink(program), CHANCE, range(4))
 
@@ -289,7 +291,7 @@ def test_any_program_that_is_understood_answers_the_same(program: bytes) -> None
         max_size=30,
     )
 )
-@settings(max_examples=100, deadline=None)
+@settings(PATIENT, max_examples=100)
 def test_any_program_at_all_is_no_failure(steps: list[Instruction]) -> None:
     program = encoded(*steps, GIVE)
 
