@@ -140,3 +140,15 @@ def test_a_running_container_is_paused_unless_it_shall_not_be(
     assert events == ["commit", "pause", "unpause", "commit"]
     assert run("inspect", "--format", "{{.State.Status}}", name).stdout == "running\n"
     run("rmi", f"{name}:first", f"{name}:second")
+
+
+def test_what_images_share_and_stem_from(daemon: LiveDaemon, client: str, name: str) -> None:
+    run = daemon.client(client)
+    run("create", "--name", name, "busybox", "true")
+    run("commit", name, name)
+    found = json.loads(run("system", "df", "-v", "--format", "{{json .}}").stdout)
+    ids = run("history", "--no-trunc", "--format", "{{.ID}}", name).stdout.split()
+    assert ids[1] == image(daemon, "busybox")["Id"]
+    ours = next(one for one in found["Images"] if one["Repository"] == name)
+    assert ours["SharedSize"].endswith("MB")
+    assert ours["UniqueSize"] == "0B"

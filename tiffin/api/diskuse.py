@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from tiffin.api.image_json import summary_json
@@ -43,7 +44,8 @@ async def disk_use_json(
             name, items, size, active = sums[kind]
             value[name] = _usage(items, size, active, verbose=verbose)
     if "ImageUsage" in value:
-        value["ImageUsage"]["TotalSize"] = layers_size
+        used = sum(one["Size"] - one["SharedSize"] for one in images if one["Containers"])
+        value["ImageUsage"] |= {"TotalSize": layers_size, "Reclaimable": layers_size - used}
     return value
 
 
@@ -87,10 +89,20 @@ def _is_live(item: dict[str, Any]) -> bool:
 
 
 async def _images(engine: Engine, version: Version) -> list[dict[str, Any]]:
-    users = [container.image_id for container in engine.containers.list()]
+    images = await engine.images.list()
+    users = Counter(container.image_id for container in engine.containers.list())
+    known = {image.id for image in images}
+    shared = await engine.images.shared_sizes(images)
     return [
-        summary_json(image, version, containers=0) | {"Containers": users.count(image.id)}
-        for image in await engine.images.list()
+        summary_json(
+            image,
+            version,
+            containers=0,
+            shared_size=shared[image.id],
+            parent=image.config.parent if image.config.parent in known else "",
+        )
+        | {"Containers": users[image.id]}
+        for image in images
     ]
 
 

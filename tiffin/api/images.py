@@ -60,19 +60,27 @@ class ImageRoutes:
         until = parse_time(filters.single("until"), time.time_ns())
         known = {image.id for image in images}
         users = Counter(container.image_id for container in self._engine.containers.list())
+        chosen = [
+            image
+            for image in images
+            if _matches(image, filters)
+            and (not before or image.created_ns < before)
+            and (not since or image.created_ns > since)
+            and (not until or image.created_ns < until)
+        ]
+        shared: dict[str, int] = {}
+        if not request.version.before("1.42") and request.query.boolean("shared-size"):
+            shared = await self._images.shared_sizes(images)
         return json_response(
             [
                 summary_json(
                     image,
                     request.version,
                     containers=users[image.id],
+                    shared_size=shared.get(image.id, -1),
                     parent=image.config.parent if image.config.parent in known else "",
                 )
-                for image in images
-                if _matches(image, filters)
-                and (not before or image.created_ns < before)
-                and (not since or image.created_ns > since)
-                and (not until or image.created_ns < until)
+                for image in chosen
             ]
         )
 

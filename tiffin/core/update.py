@@ -43,6 +43,11 @@ class Update(msgspec.Struct, frozen=True):
         """A host config of nothing else: what the warnings are about."""
         return HostConfig(**{name: getattr(self, name) for name in self.__struct_fields__})
 
+    def checkable(self) -> HostConfig:
+        """What can be wrong whatever the container is. Swap may go with the memory it has."""
+        alone = self.alone()
+        return alone if self.memory else msgspec.structs.replace(alone, memory_swap=0)
+
 
 def updated(host: HostConfig, update: Update) -> HostConfig:
     """The host config afterwards. Raises InvalidArgument in Docker's words."""

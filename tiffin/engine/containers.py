@@ -292,6 +292,7 @@ class Containers:
         self, reference: str, wanted: Update, publishing: Publishing | None = None
     ) -> Names:
         """Change limits and ports, of a running container at once, and the policy: warnings."""
+        spec.validate(ContainerConfig(), wanted.checkable(), self._facts)
         container = self._catalog.get(reference)
         async with self._catalog.lock(container.id), AsyncExitStack() as undo:
             container = self._catalog.get(container.id)

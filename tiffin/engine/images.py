@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 
 import msgspec
@@ -140,9 +141,20 @@ class Images:
                 )
             )
         entries.reverse()
-        if entries:
-            entries[0] = msgspec.structs.replace(entries[0], id=image.id, tags=image.tags)
+        # As in Docker: a step for each image of the line of those committed from one another.
+        for place, (entry, one) in enumerate(zip(entries, self._line_of(image), strict=False)):
+            entries[place] = msgspec.structs.replace(entry, id=one.id, tags=one.tags)
         return entries
+
+    def _line_of(self, image: Image) -> Iterator[Image]:
+        """The image, the one it was committed from, and so on, while they are here."""
+        yield image
+        while image.config.parent:
+            try:
+                image = self._catalog.get(image.config.parent)
+            except NotFound:
+                return
+            yield image
 
     async def layers_size(self) -> int:
         """Bytes of all images' layers, shared ones counted once."""
@@ -152,6 +164,23 @@ class Images:
             return sum(map(self._storage.snapshots.layer_size, chains))
 
         return await asyncio.to_thread(total)
+
+    async def shared_sizes(self, images: Sequence[Image]) -> dict[str, int]:
+        """By image id: bytes of the layers that another one of `images` has, too."""
+
+        def shared() -> dict[str, int]:
+            users = Counter(chain for image in images for chain in set(image.chains))
+            sizes = {
+                chain: self._storage.snapshots.layer_size(chain)
+                for chain, count in users.items()
+                if count > 1
+            }
+            return {
+                image.id: sum(sizes.get(chain, 0) for chain in set(image.chains))
+                for image in images
+            }
+
+        return await asyncio.to_thread(shared)
 
     # -- names -------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -187,6 +187,9 @@ class FakeImages:
 
     async def layers_size(self) -> int:
         return 1234
+
+    async def shared_sizes(self, images: Sequence[Image]) -> dict[str, int]:
+        return {one.id: 1000 for one in images}
 
     async def pull(self, *_: Any, **__: Any) -> AsyncIterator[Any]:
         for message in self.messages:

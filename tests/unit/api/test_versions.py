@@ -173,6 +173,14 @@ def test_health_is_listed_since_1_52() -> None:
     assert after["Health"] == {"Status": "none", "FailingStreak": 0}
 
 
+def test_shared_sizes_are_told_since_1_42_to_who_asks() -> None:
+    shown = [
+        _get(version, "/images/json" + query).json()[0]["SharedSize"]
+        for version, query in (("1.41", "?shared-size=1"), ("1.42", ""), ("1.42", "?shared-size=1"))
+    ]
+    assert shown == [-1, -1, 1000]
+
+
 def test_disk_use_has_another_shape_since_1_52() -> None:
     before, after, verbose = (
         _get(version, "/system/df" + query).json()
@@ -183,6 +191,9 @@ def test_disk_use_has_another_shape_since_1_52() -> None:
     assert set(after) == set(verbose) == names
     assert "Items" not in after["ContainerUsage"]
     assert {one["Id"] for one in verbose["ContainerUsage"]["Items"]} == {RUNNING_ID, EXITED_ID}
+    assert before["Images"][0]["SharedSize"] == 1000
+    used = before["Images"][0]["Size"] - 1000
+    assert after["ImageUsage"]["Reclaimable"] == before["LayersSize"] - used
     assert after["ContainerUsage"] == {
         "ActiveCount": 1,
         "TotalCount": 2,
