@@ -489,6 +489,7 @@ def test_mount_points_of_a_container_are_neither_changes_nor_committed(
     base = unpack(snapshots, BASE if image_has_etc else archive(file("bin")))
     active = snapshots.prepare(base.chain_id)
     furnish(snapshots.overlay(active))
+    assert snapshots.usage(active) == 0
     with snapshots.mounted(active) as root:
         assert os.readlink("etc/mtab", dir_fd=root) == "/proc/mounts"
         assert os.stat(".dockerenv", dir_fd=root).st_size == 0

@@ -180,6 +180,15 @@ def clamp_times(dir_fd: int, latest_ns: int) -> None:
             os.close(parent)
 
 
+def furniture_bytes(dir_fd: int) -> int:
+    """What of a container's content_bytes is not its own doing."""
+    try:
+        target = rootpath.read_link_in(dir_fd, b"etc/mtab")
+    except OSError:
+        return 0
+    return len(target) if target == MOUNT_TABLE_TARGET.encode() else 0
+
+
 def content_bytes(dir_fd: int) -> int:
     """What the files in a tree hold, hard links counted once; however deep the tree is."""
     seen: set[tuple[int, int]] = set()

@@ -193,10 +193,11 @@ class SnapshotStore:
         row = self._find_active(active)
         if self._overlay or row.parent is None:
             with self._directories.opened(row.id) as fd:
-                return layers.content_bytes(fd)
+                return layers.content_bytes(fd) - layers.furniture_bytes(fd)
         with self._beside_lower(row.id, row.parent) as (fd, lower_fd):
             try:
-                return sum(map(_file_bytes, self._differences(fd, lower_fd)))
+                found = self._differences(fd, lower_fd)
+                return sum(map(_file_bytes, layers.without_mount_points(found, fd, lower_fd)))
             except OSError as error:
                 if error.errno != errno.ENAMETOOLONG:
                     raise
