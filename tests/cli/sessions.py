@@ -196,6 +196,25 @@ inspect -f '{{with .State}}{{.Status}}{{end}}' one
 inspect -f '{{.HostConfig.RestartPolicy}} {{.HostConfig.LogConfig}}' one
 inspect -f '{{.Name.First.Second.Third}}' one
 inspect -f '{{.Mounts}} {{.HostConfig.Binds}} {{len .Mounts}}' one
+inspect -f '{{json.State}}' one
+inspect -f '{{lower}}{{.Name}}' one
+inspect -f '{{split .Name}}' one
+inspect -f '{{printf}}' one
+inspect -f '{{join .Name ","}}' one
+inspect -f '{{title 3}}' one
+inspect -f '{{truncate .Name "x"}}' one
+inspect -f '{{truncate .Name -1}}' one
+inspect -f '{{index .Config.Labels 3}}' one
+inspect -f '{{define "x"}}<{{.Name}}>{{end}}{{template "x" .}}{{template "x" .}}' one
+inspect -f '{{block "y" .Config}}{{len .Cmd}}{{end}}!' one
+inspect -f 'a{{template "x"}}' one
+inspect -f '{{template}}' one
+inspect -f '{{define x}}{{end}}' one
+inspect -f '{{block "y"}}{{end}}' one
+inspect -f '{{define "x"}}' one
+ps --format '{{join .Names ","}}'
+ps --format '{{upper}}'
+ps --format '{{define "x"}}{{.Names}}{{end}}{{template "x" .}}'
 inspect one nope
 container inspect nope
 inspect --type image one

@@ -1,6 +1,7 @@
 """Go's text/template, as much of it as `--format` needs.
 
-Actions: pipelines, variables, if/else, range/else, with/else, break, continue, comments, trimming.
+Actions: pipelines, variables, if/else, range/else, with/else, break, continue, define, template,
+block, comments, trimming.
 Functions: Go's own (and, or, not, eq, ne, lt, le, gt, ge, len, index, slice, print, printf,
 println, html, js, urlquery) and Docker's (json, split, join, title, lower, upper, pad, truncate).
 What is wrong is said as Go says it, with the place: `template: :1:2: executing "" at <.X>: ...`.
@@ -11,6 +12,7 @@ from __future__ import annotations
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.jsontext import show
 from tiffin.cli.output import say
+from tiffin.cli.templatecalls import check_call
 from tiffin.cli.templateparse import (
     TemplateError,
     line_of,
@@ -54,6 +56,10 @@ LISTS = frozenset(
 )
 
 
+# Go allows 100,000, which no stack of ours holds.
+_MOST_NESTED = 100
+
+
 class _Break(Exception):
     pass
 
@@ -74,7 +80,7 @@ class Template:
         self.strict = strict
         self.kind = kind
         self.functions: dict[str, Callable[..., Any]] = FUNCTIONS
-        self.nodes = parse_source(source, FUNCTIONS, name)
+        self.nodes, self.defined = parse_source(source, FUNCTIONS, name)
 
     def render(self, data: Any) -> str:
         return "".join(self.run(data).out)
@@ -103,6 +109,7 @@ class _Run:
         self.template = template
         self.variables: list[tuple[str, Any]] = [("$", data)]
         self.out: list[str] = []
+        self.depth = 0
 
     def nodes(self, nodes: list[Node], dot: Any) -> None:
         for node in nodes:
@@ -119,8 +126,26 @@ class _Run:
                 raise _Break
             elif kind == "continue":
                 raise _Continue
+            elif kind == "template":
+                self.nested(node, dot)
             else:
                 self.choose(node, dot)
+
+    def nested(self, node: Node, dot: Any) -> None:
+        """Another template, which sees none of our variables."""
+        _, name, pipe, place, shown = node
+        body = self.template.defined.get(name)
+        if body is None:
+            problem = f"template {go_quote(name)} not defined"
+            raise self.template.wrong(place, shown, problem)
+        if self.depth >= _MOST_NESTED:
+            raise self.template.wrong(place, shown, "exceeded maximum template depth (100000)")
+        value = None if pipe is None else self.pipe(pipe, dot)
+        outer, self.variables = self.variables, [("$", value)]
+        self.depth += 1
+        self.nodes(body, value)
+        self.depth -= 1
+        self.variables = outer
 
     def choose(self, node: Node, dot: Any) -> None:
         depth = len(self.variables)
@@ -212,6 +237,10 @@ class _Run:
         if name in ("and", "or"):
             return self.shortcut(name, operands[1:], dot, last)
         arguments = [self.value(each, dot) for each in operands[1:]] + last
+        if self.template.functions is FUNCTIONS:
+            wrong = check_call(operands[0], operands[1:], arguments)
+            if wrong:
+                raise self.template.wrong(*wrong)
         try:
             return self.template.functions[name](*arguments)
         except TemplateError:

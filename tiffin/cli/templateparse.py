@@ -31,9 +31,14 @@ def line_of(source: str, position: int) -> int:
     return source.count("\n", 0, position) + 1
 
 
-def parse_source(source: str, functions: Container[str], name: str = "") -> list[Node]:
-    """The nodes of the whole. TemplateError, also for a function that is not among those known."""
-    return _Parser(source, functions, name).block()[0]
+def parse_source(
+    source: str, functions: Container[str], name: str = ""
+) -> tuple[list[Node], dict[str, list[Node]]]:
+    """The nodes of the whole, and those of what it defines. TemplateError, also for a function that
+    is not among those known.
+    """
+    parser = _Parser(source, functions, name)
+    return parser.block()[0], parser.defined
 
 
 class _Scanner:
@@ -169,6 +174,7 @@ class _Parser:
         self.items = list(self.scanner.split())
         self.at = 0
         self.loops = 0
+        self.defined: dict[str, list[Node]] = {}
 
     def block(self, *, inside: str = "") -> tuple[list[Node], str, int]:
         """Nodes up to `end` or `else`, and that action with its place."""
@@ -197,8 +203,28 @@ class _Parser:
                 raise self.scanner.wrong(place, f"{{{{{word}}}}} outside {{{{range}}}}")
             return (word,)
         if word in ("define", "template", "block"):
-            raise self.scanner.wrong(place, f"{word} is not supported here")
+            return self.named(word, body, rest, place)
         return "print", self.pipeline(body, place), body
+
+    def named(self, word: str, body: str, rest: str, place: int) -> Node:
+        """`define "x"` and its body; `template "x" .` which runs it; `block` is both."""
+        found = self.scanner.tokens(rest, place + len(word) + 1)
+        tokens = [each for each in found if each[0] != "space"]
+        if not tokens or tokens[0][0] != "string":
+            problem = go_quote(tokens[0][3] if tokens else "}}")
+            raise self.scanner.wrong(place, f"unexpected {problem} in {word} clause")
+        _, name, at, shown = tokens[0]
+        after = at + len(shown) - (place + len(word) + 1)
+        pipe = self.pipeline(rest[after:], at + len(shown)) if rest[after:].strip() else None
+        if word == "define" and pipe is not None:
+            raise self.scanner.wrong(place, f"unexpected {go_quote(rest[after:])} in define clause")
+        if word == "block" and pipe is None:
+            raise self.scanner.wrong(place, "missing value for block clause")
+        if word != "template":
+            self.defined[name] = self.block(inside=word)[0]
+        if word == "define":
+            return "text", ""
+        return "template", name, pipe, at, f"{{{{{body}}}}}"
 
     def control(self, word: str, condition: str, place: int) -> Node:
         if not condition.strip():

@@ -108,6 +108,8 @@ def _json(value: Any) -> str:
 def _index(value: Any, *keys: Any) -> Any:
     for key in keys:
         if isinstance(value, dict):
+            if not isinstance(key, str):
+                raise ValueError(f"value has type {go_type(key)}; should be string")
             value = value.get(key, _zero_of(value))
         elif isinstance(value, (list, str)):
             if not isinstance(key, int) or isinstance(key, bool):
@@ -239,6 +241,12 @@ def _pad(text: str, before: int, after: int) -> str:
     return " " * before + text + " " * after if text else text
 
 
+def _truncate(text: str, length: int) -> str:
+    if length < 0:
+        raise ValueError(f"runtime error: slice bounds out of range [:{length}]")
+    return text[:length]
+
+
 def _html(*values: Any) -> str:
     marks = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;", "\0": "\ufffd"}
     return "".join(marks.get(char, char) for char in _print(*values))
@@ -296,7 +304,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "lower": lambda text: text.lower(),
     "upper": lambda text: text.upper(),
     "pad": _pad,
-    "truncate": lambda text, length: text[:length],
+    "truncate": _truncate,
 }
 
 # A table's header line is the template run over the titles, which the functions leave as they are.
