@@ -12,10 +12,11 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 CGROUPS = "/sys/fs/cgroup"
+_MEMORY = "/dev/shm"
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 
@@ -169,12 +170,25 @@ def work_directory() -> Iterator[str]:
 
 
 @contextmanager
+def run_directory(work: str) -> Iterator[str]:
+    """For what ends with the machine: in memory, as /run is on a machine that is not a sandbox."""
+    path = tempfile.mkdtemp(prefix=f"{os.path.basename(work)}-", dir=_MEMORY)
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "-q", "-R", path], check=False)
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextmanager
 def dockerd(directory: str = "") -> Iterator[Engine]:
     """Debian's dockerd. It starts a containerd of its own. What is in `directory` stays."""
-    with nullcontext(directory) if directory else work_directory() as work:
+    with ExitStack() as stack:
+        work = directory or stack.enter_context(work_directory())
+        run = stack.enter_context(run_directory(work))
         group = f"bench-docker-{os.path.basename(work)}"
         cpu = CpuAccount(group, f"{group}-containers")
-        command = ["dockerd", "--data-root", f"{work}/data", "--exec-root", f"{work}/run"]
+        command = ["dockerd", "--data-root", f"{work}/data", "--exec-root", run]
         command += ["-H", f"unix://{work}/d.sock", "--pidfile", f"{work}/pid"]
         command += ["--cgroup-parent", f"/{group}-containers"]
         with _daemon("dockerd", command, work, cpu) as engine:
@@ -187,13 +201,15 @@ def dockerd(directory: str = "") -> Iterator[Engine]:
 @contextmanager
 def tiffin(directory: str = "", *flags: str) -> Iterator[Engine]:
     """Ours, of this checkout. What is in `directory` stays."""
-    with nullcontext(directory) if directory else work_directory() as work:
+    with ExitStack() as stack:
+        work = directory or stack.enter_context(work_directory())
+        run = stack.enter_context(run_directory(work))
         from tiffin.engine.settings import Settings  # noqa: PLC0415 - only this engine needs it
 
         containers = Settings(data_root=f"{work}/data").cgroup_name
         cpu = CpuAccount(f"bench-tiffin-{os.path.basename(work)}", containers)
         command = [str(tiffin_command()), "daemon", "--data-root", f"{work}/data"]
-        command += ["--exec-root", f"{work}/run", "-H", f"unix://{work}/d.sock", *flags]
+        command += ["--exec-root", run, "-H", f"unix://{work}/d.sock", *flags]
         with _daemon("tiffin", command, work, cpu) as engine:
             try:
                 yield engine

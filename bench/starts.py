@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from bench.crun import bare_runs
-from bench.engines import Engine, dockerd, tiffin, work_directory
+from bench.engines import Engine, dockerd, run_directory, tiffin, work_directory
 from bench.everyday import BODY, life_by_api
 from bench.measure import Row, Unix, call, command, paired
 from bench.namespaces import NETWORK, entered
@@ -188,9 +188,9 @@ def remove_all(engine: Engine) -> None:
 def podman() -> Iterator[Callable[..., None]]:
     from tests.busybox import busybox_image_tar  # noqa: PLC0415
 
-    with work_directory() as work:
-        flags = ["--root", f"{work}/root", "--runroot", f"{work}/run", "--cgroup-manager=cgroupfs"]
-        flags += ["--tmpdir", f"{work}/tmp", "--runtime=runc"]
+    with work_directory() as work, run_directory(work) as memory:
+        flags = ["--root", f"{work}/root", "--runroot", f"{memory}/run"]
+        flags += ["--tmpdir", f"{memory}/tmp", "--runtime=runc", "--cgroup-manager=cgroupfs"]
 
         def run(*arguments: str) -> None:
             subprocess.run(["podman", *flags, *arguments], check=True, capture_output=True)
