@@ -176,6 +176,9 @@ class FakeRuntime:
     async def pids(self, container_id: str) -> list[int]:
         return [self.alive[container_id]]
 
+    async def count_disks(self, container_id: str) -> None:
+        self._note("count_disks", container_id)
+
     def group(self, container_id: str) -> Any:
         return self.groups.get(container_id)
 

@@ -83,6 +83,20 @@ def test_stats_show_what_a_container_uses(daemon: LiveDaemon, client: str, named
     assert "B" in network
 
 
+def test_stats_count_what_is_written_to_disks(daemon: LiveDaemon, named: Named) -> None:
+    name = named("busybox", "sleep", "1000")
+
+    def written() -> int:
+        _, body = ask(daemon, "GET", f"/containers/{name}/stats?stream=0&one-shot=1")
+        found = json.loads(body)["blkio_stats"]["io_service_bytes_recursive"] or []
+        return sum(one["value"] for one in found if one["op"].lower() == "write")
+
+    before = written()
+    daemon.docker("exec", name, "dd", "if=/dev/zero", "of=/big", "bs=1M", "count=4", "conv=fsync")
+    on_a_disk = os.major(os.stat(daemon.data_root).st_dev) != 0
+    assert not on_a_disk or written() - before >= 4 << 20
+
+
 def test_a_stream_of_stats_goes_on_and_ends_with_its_client(
     daemon: LiveDaemon, client: str, named: Named
 ) -> None:

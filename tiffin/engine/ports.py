@@ -139,6 +139,13 @@ class ContainerRuntime(Protocol):
         """Host pids of all processes in the container's cgroup."""
         ...
 
+    async def count_disks(self, container_id: str) -> None:
+        """Have the kernel count what a running container moves from and to disks, from now on.
+
+        Where it does so anyway, or cannot, nothing happens.
+        """
+        ...
+
     def group(self, container_id: str) -> Cgroup | None:
         """The cgroup of a running container, for its numbers; None where there is none."""
         ...

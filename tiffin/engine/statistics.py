@@ -33,6 +33,8 @@ _DEVICE_COLUMNS = {
     "tx_dropped": 11,
 }
 
+_V1_FILE = "blkio.throttle.io_service_bytes_recursive"
+
 Interfaces = dict[str, dict[str, int]]
 
 
@@ -41,7 +43,7 @@ class Transfer(NamedTuple):
 
     major: int
     minor: int
-    verb: str  # read, write
+    verb: str  # read, write; on v1 with a capital, and Sync, Async, Discard, Total as well
     size: int
 
 
@@ -81,6 +83,7 @@ class Gauges:
     async def once(self, reference: str, *, compared: bool) -> Reading:
         """One reading, `compared` with one taken a moment before. Raises NotFound."""
         container = self._catalog.get(reference)
+        await self._count_disks(container)
         before = None
         if compared and container.state.status in LIVE:
             before = await self._usage(container)
@@ -94,11 +97,22 @@ class Gauges:
 
     async def _follow(self, container_id: str) -> AsyncIterator[Reading]:
         before = None
+        await self._count_disks(self._catalog.get(container_id))
         while (container := self._catalog.find_id(container_id)) is not None:
             now = await self._usage(container)
             yield Reading(container, now, before)
             before = now
             await self._rest()
+
+    async def _count_disks(self, container: Container) -> None:
+        """On v1 what disks do is counted from the first look on."""
+        lock = self._catalog.lock(container.id)
+        if lock.locked():
+            return  # it starts or ends: the next one who looks
+        async with lock:
+            now = self._catalog.find_id(container.id)
+            if now is not None and now.state.status in LIVE:
+                await self._runtime.count_disks(container.id)
 
     async def _usage(self, container: Container) -> Usage | None:
         group = self._runtime.group(container.id)
@@ -124,11 +138,12 @@ class Gauges:
 
 
 def _transfers(group: Cgroup) -> tuple[Transfer, ...]:
-    """Where the host counts them for this container: on v2, with the io controller."""
-    if group.layout.version != 2:
-        return ()
+    """Where the host counts them for this container."""
     try:
-        return parse_transfers(_read(group.directory("io") + "/io.stat"))
+        if group.layout.version == 2:
+            return parse_transfers(_read(group.directory("io") + "/io.stat"))
+        directory = group.directory("blkio")
+        return parse_transfers_v1(_read(f"{directory}/{_V1_FILE}")) if directory else ()
     except FileNotFoundError:
         return ()
 
@@ -143,6 +158,18 @@ def parse_transfers(text: str) -> tuple[Transfer, ...]:
         for verb, key in (("read", "rbytes"), ("write", "wbytes")):
             if key in sizes:
                 found.append(Transfer(int(major), int(minor), verb, int(sizes[key])))
+    return tuple(found)
+
+
+def parse_transfers_v1(text: str) -> tuple[Transfer, ...]:
+    """Lines of the throttle's counts: "8:0 Read 4096", and a total of all at the end."""
+    found = []
+    for line in text.splitlines():
+        device, _, rest = line.partition(" ")
+        verb, _, size = rest.partition(" ")
+        major, colon, minor = device.partition(":")
+        if colon and size.isdigit():
+            found.append(Transfer(int(major), int(minor), verb, int(size)))
     return tuple(found)
 
 

@@ -313,6 +313,16 @@ class Runtime:
         except OSError as error:
             raise cannot_limit(error) from error
 
+    async def count_disks(self, container_id: str) -> None:
+        """On v1 by the blkio controller, whose cgroup would cost each start half a millisecond."""
+        shim = self._shims.find(container_id)
+        if shim is None or shim.group is None or shim.group.layout.version == 2:
+            return
+        group = shim.group.with_controllers(("blkio",))
+        if group.controllers != shim.group.controllers:
+            with contextlib.suppress(OSError):
+                await shim.widen(group)
+
     def group(self, container_id: str) -> cgroup.Cgroup | None:
         """A running container's, for statistics."""
         shim = self._shims.find(container_id)

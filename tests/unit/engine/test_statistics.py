@@ -13,7 +13,14 @@ from tests.fakes.runtime import FakeRuntime
 from tiffin.core.container import Container, HostConfig, State, Status
 from tiffin.core.image import ContainerConfig
 from tiffin.engine.catalog import Catalog, Rows
-from tiffin.engine.statistics import Gauges, Transfer, host_cpu_ns, parse_devices, parse_transfers
+from tiffin.engine.statistics import (
+    Gauges,
+    Transfer,
+    host_cpu_ns,
+    parse_devices,
+    parse_transfers,
+    parse_transfers_v1,
+)
 from tiffin.storage.database import Database
 
 ID = "ab" * 32
@@ -45,6 +52,15 @@ def test_transfers_are_read_from_io_stat() -> None:
     assert parse_transfers(text) == (Transfer(8, 0, "read", 4096), Transfer(8, 0, "write", 12))
 
 
+def test_transfers_of_v1_are_read_from_what_the_throttle_counts() -> None:
+    text = "8:0 Read 4096\n8:0 Write 12\n8:0 Total 4108\nTotal 4108\n"
+    assert parse_transfers_v1(text) == (
+        Transfer(8, 0, "Read", 4096),
+        Transfer(8, 0, "Write", 12),
+        Transfer(8, 0, "Total", 4108),
+    )
+
+
 def test_the_host_s_time_is_that_of_all_columns() -> None:
     tick_ns = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
     assert host_cpu_ns("cpu  1 2 3 4 5 6 7 8 9\ncpu0 1 2 3\n") == 28 * tick_ns
@@ -66,7 +82,7 @@ class Room:
 
     async def add(self, status: Status) -> Container:
         self.runtime.groups[ID] = SimpleNamespace(
-            layout=SimpleNamespace(version=1), statistics=lambda: "numbers"
+            layout=SimpleNamespace(version=1), statistics=lambda: "numbers", directory=lambda _: ""
         )
         state = State(status=status, pid=os.getpid())
         container = Container(
