@@ -328,10 +328,15 @@ def test_traits_of_a_process_are_given(bundle: Bundle) -> None:
     assert lines.split()[:3] == ["0077", "i686", "below"]
 
 
-def test_an_exec_has_the_container_s_personality_and_its_own_cpus(bundle: Bundle) -> None:
+@pytest.mark.parametrize("when", ["initial", "final"])
+def test_an_exec_has_the_container_s_personality_and_its_own_cpus(
+    bundle: Bundle, when: str
+) -> None:
     """The first process has all: execCPUAffinity is not for it."""
+    if when == "initial" and cgroup.detect().version == 2:
+        pytest.skip("a kernel may give it all of its cgroup's when it moves in, as OCI allows")
     bundle.linux["personality"] = {"domain": "LINUX32"}
-    bundle.process["execCPUAffinity"] = {"initial": "0"}
+    bundle.process["execCPUAffinity"] = {when: "0"}
     script = "uname -m; grep Cpus_allowed_list /proc/self/status"
     bundle.write("sleep", "1000")
     everything = ",".join(map(str, sorted(os.sched_getaffinity(0))))
