@@ -18,6 +18,7 @@ from tests.patience import patient
 from tiffin.api.messages import MAX_JSON_BYTES
 from tiffin.core.image import MAX_LAYERS
 from tiffin.core.labels import MAX_BYTES
+from tiffin.kernel import cgroup, syscalls
 
 pytestmark = pytest.mark.root
 
@@ -123,6 +124,48 @@ def test_labels_have_a_size(daemon: LiveDaemon, path: str) -> None:
         status, words = client.answer()
     assert status == 400
     assert "labels are too large" in words
+
+
+@contextmanager
+def cramped(daemon: LiveDaemon, size: int) -> Iterator[None]:
+    """The daemon, and what it starts from now on, may take `size` more. It is started again."""
+    group = cgroup.Cgroup(cgroup.detect(), f"{daemon.settings.cgroup_name}-small", ("memory",))
+    group.create()
+    try:
+        group.limit({"memory": {"limit": size}})
+        group.add(daemon.pid)
+        yield
+    finally:
+        if not syscalls.has_ended(daemon.pid):
+            daemon.kill9()
+        else:
+            daemon.ended()
+        group.kill()
+        group.remove()
+        daemon.start()
+
+
+def test_a_daemon_that_is_killed_for_its_memory_loses_nothing(daemon: LiveDaemon) -> None:
+    """The kernel takes it, or the child that unpacks, in the middle of a large import."""
+    pid = daemon.docker("inspect", "-f", "{{.State.Pid}}", "well").stdout
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as archive:
+        entry = tarfile.TarInfo("large")
+        entry.size = 16 * MIB
+        archive.addfile(entry, io.BytesIO(bytes(entry.size)))
+    with cramped(daemon, 4 * MIB):
+        for _ in range(5):
+            if not syscalls.has_ended(daemon.pid):
+                asked = ("import", "-", "large")
+                daemon.docker(*asked, input=layer.getvalue(), text=False, check=False)
+
+    assert daemon.docker("inspect", "-f", "{{.State.Pid}}", "well").stdout == pid
+    checked = daemon.tiffin("system", "check", "--format", "json", check=False)
+    assert json.loads(checked.stdout)["Findings"] == []
+    daemon.docker("import", "-", "large", input=layer.getvalue(), text=False)
+    sizes = daemon.docker("images", "--format", "{{.Size}}", "large").stdout.split()
+    assert sizes == ["16.8MB"]
+    daemon.docker("rmi", "-f", *daemon.docker("images", "-aq", "large").stdout.split())
 
 
 def test_files_are_read_as_slowly_as_their_clients(daemon: LiveDaemon) -> None:
