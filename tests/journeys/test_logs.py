@@ -71,6 +71,13 @@ def test_a_follower_misses_nothing_over_rotations(daemon: LiveDaemon) -> None:
     daemon.docker("rm", "rolls")
 
 
+def test_there_is_nothing_to_follow_of_a_container_that_never_ran(daemon: LiveDaemon) -> None:
+    daemon.docker("create", "--name", "new", "busybox", "true")
+    assert daemon.docker("logs", "-f", "new").stdout == ""
+    assert "Traceback" not in daemon.log()
+    daemon.docker("rm", "new")
+
+
 def test_the_local_driver_keeps_bytes_that_are_no_text(daemon: LiveDaemon) -> None:
     said = b"\xff\xfe\x00\x01 bytes \x80\n"
     script = r"printf '\377\376\000\001 bytes \200\n'"

@@ -39,11 +39,11 @@ async def read_log(
     """Lines of a log of the `kind` of driver, oldest first, in batches that are not empty.
 
     `tail` counts from the end; times are inclusive. `finished` None reads what is there; otherwise
-    new lines follow until it is done.
+    new lines follow until it is done, unless nothing has ever been written.
     """
     since = format_time(min(since_ns, _LAST_SECOND)) if since_ns else ""
     until = format_time(min(until_ns, _LAST_SECOND)) if until_ns else ""
-    watch = _Watch(path) if finished is not None else None
+    watch = _watch(path) if finished is not None else None
     reader = await asyncio.to_thread(_Reader.open, path, FORMATS[kind], tail)
     try:
         while True:
@@ -324,6 +324,14 @@ def _open_one(path: str, number: int) -> _Plain | _Compressed | None:
         with suppress(FileNotFoundError):
             return _Compressed(open(f"{name}.gz", "rb", buffering=0))
     return None
+
+
+def _watch(path: str) -> _Watch | None:
+    """None where there is no directory: of a container that never ran, or has been removed."""
+    try:
+        return _Watch(path)
+    except FileNotFoundError:
+        return None
 
 
 class _Watch:
