@@ -105,7 +105,12 @@ class ContainerSelection:
         return state.status is Status.EXITED and state.exit_code in self._exit_codes
 
     def _matches_volume(self, container: Container) -> bool:
-        names = [name for mount in container.mounts for name in (mount.name, mount.destination)]
+        # What has no name, a bind, goes by what it binds.
+        names = [
+            name
+            for mount in container.mounts
+            for name in (mount.name or mount.source, mount.destination)
+        ]
         return self._filters.exact("volume", *names)
 
     def _matches_network(self, container: Container) -> bool:

@@ -15,6 +15,7 @@ from tiffin.api.messages import Query
 from tiffin.api.router import Router
 from tiffin.api.server import routes
 from tiffin.api.versions import Version
+from tiffin.core.container import Mount
 from tiffin.core.filters import Filters
 from tiffin.core.image import RootFS
 from tiffin.engine.events import Event
@@ -84,6 +85,18 @@ def test_a_listed_container_is_what_docker_ps_prints() -> None:
 def test_containers_are_filtered(filters: dict[str, Any], count: int) -> None:
     said = ask(FakeEngine(), "GET", f"/containers/json?all=1&filters={json.dumps(filters)}")
     assert len(said.json()) == count
+
+
+def test_a_bind_is_found_by_its_source() -> None:
+    engine = FakeEngine()
+    bound = (Mount("bind", "/srv/site", "/www"),)
+    engine.containers.found[1] = msgspec.structs.replace(engine.containers.found[1], mounts=bound)
+
+    def count(volume: str) -> int:
+        filters = json.dumps({"volume": [volume]})
+        return len(ask(engine, "GET", f"/containers/json?all=1&filters={filters}").json())
+
+    assert [count(volume) for volume in ("/srv/site", "/www", "/srv", "data")] == [1, 1, 0, 1]
 
 
 def test_containers_of_an_image_descend_from_what_it_stands_on() -> None:
