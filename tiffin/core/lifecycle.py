@@ -40,6 +40,7 @@ TRANSITIONS: dict[tuple[Status, Action], Status] = {
     (Status.RESTARTING, Action.STOP): Status.EXITED,
     (Status.RUNNING, Action.KILL): Status.RUNNING,
     (Status.PAUSED, Action.KILL): Status.PAUSED,
+    (Status.RESTARTING, Action.KILL): Status.EXITED,
     (Status.RUNNING, Action.PAUSE): Status.PAUSED,
     (Status.PAUSED, Action.UNPAUSE): Status.RUNNING,
     (Status.RUNNING, Action.EXEC): Status.RUNNING,

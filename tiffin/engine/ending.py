@@ -94,6 +94,10 @@ class Ending:
         number = parse_signal(signal)
         container = await self._catalog.settled(reference)
         lifecycle.transition(container, Action.KILL)
+        if container.state.status is Status.RESTARTING:
+            if number == SIGKILL or _asks_to_end(container, number):
+                await self._mark_stopped(container.id, _asked("kill", number))
+            return
         if number == SIGKILL:
             await self._mark_stopped(container.id, _asked("kill", SIGKILL))
             exited = self._clients.next_exit(container.id)
@@ -111,7 +115,7 @@ class Ending:
         state = container.state
         if not (state.asked and state.asked.verb in ENDING):
             state = msgspec.structs.replace(state, asked=_asked("kill", number))
-        if number in lifecycle.ASKS_TO_END or number == _stop_signal(container):
+        if _asks_to_end(container, number):
             state = msgspec.structs.replace(state, stopped_by_user=True)
         return await self._catalog.put_state(container, state)
 
@@ -192,6 +196,10 @@ def _said(what: str) -> Iterator[None]:
 
 def _stop_signal(container: Container, given: str | None = None) -> int:
     return parse_signal(given or container.config.stop_signal or "SIGTERM")
+
+
+def _asks_to_end(container: Container, number: int) -> bool:
+    return number in lifecycle.ASKS_TO_END or number == _stop_signal(container)
 
 
 def _patience(container: Container, given: int | None = None) -> int:

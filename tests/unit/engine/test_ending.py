@@ -66,6 +66,22 @@ def test_a_signal_that_asks_to_end_silences_the_restart_policy(
     play(scene)
 
 
+@pytest.mark.parametrize(
+    ("signal", "status"), [("SIGKILL", Status.EXITED), ("SIGUSR2", Status.RESTARTING)]
+)
+def test_a_kill_between_two_runs_ends_the_restarts(play: Play, signal: str, status: Status) -> None:
+    async def scene(world: World) -> None:
+        container = await world.add(HostConfig(restart_policy=RestartPolicy("always")))
+        await world.catalog.put_state(container, State(status=Status.RESTARTING, exit_code=1))
+
+        await world.supervisor.kill("web", signal)
+
+        assert (world.state().status, world.state().exit_code) == (status, 1)
+        assert not any(verb.startswith("kill") for verb, _ in world.runtime.calls)
+
+    play(scene)
+
+
 def test_restarting_what_is_removed_after_its_exit_does_not_remove_it(
     play: Play,
 ) -> None:
