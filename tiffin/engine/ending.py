@@ -90,26 +90,28 @@ class Ending:
             await self._note_asked(container, asked)
         await self._end(container, number, _patience(container))
 
-    async def kill(self, reference: str, signal: str) -> None:
+    async def kill(self, reference: str, signal: str) -> bool:
+        """Whether it is asked to end, and paused: it cannot hear that before it goes on."""
         number = parse_signal(signal)
         container = await self._catalog.settled(reference)
         lifecycle.transition(container, Action.KILL)
         if container.state.status is Status.RESTARTING:
             if number == SIGKILL or _asks_to_end(container, number):
                 await self._mark_stopped(container.id, _asked("kill", number))
-            return
+            return False
         if number == SIGKILL:
             await self._mark_stopped(container.id, _asked("kill", SIGKILL))
             exited = self._clients.next_exit(container.id)
             await self._signal(container, SIGKILL)
             with _said(f"Cannot kill container: {container.name}"):
                 await self._await_kill(container, exited)
-            return
+            return False
         async with self._catalog.lock(container.id):
             container = self._catalog.get(container.id)
             if container.state.status in lifecycle.LIVE:
                 container = await self._note_kill(container, number)
         await self._signal(container, number)
+        return container.state.status is Status.PAUSED and _asks_to_end(container, number)
 
     async def _note_kill(self, container: Container, number: int) -> Container:
         state = container.state

@@ -33,7 +33,14 @@ from tiffin.engine.starting import Starting
 from tiffin.engine.tasks import Tasks
 from tiffin.engine.useevents import emit_taken
 from tiffin.engine.waiting import ExitResult
-from tiffin.errors import CannotStart, EngineFailure, NotModified, TiffinError
+from tiffin.errors import (
+    CannotStart,
+    Conflict,
+    EngineFailure,
+    NotFound,
+    NotModified,
+    TiffinError,
+)
 from tiffin.kernel import failpoints
 from tiffin.storage.snapshots import SnapshotStore
 
@@ -169,7 +176,9 @@ class Supervisor:
         await self.ending.stop(container, "stop", signal, timeout)
 
     async def kill(self, reference: str, signal: str = "SIGKILL") -> None:
-        await self.ending.kill(reference, signal)
+        if await self.ending.kill(reference, signal):
+            with suppress(Conflict, NotFound):  # it has ended, or goes on, by now
+                await self.unpause(reference)
 
     async def restart(
         self, reference: str, *, signal: str | None = None, timeout: int | None = None

@@ -82,6 +82,23 @@ def test_a_kill_between_two_runs_ends_the_restarts(play: Play, signal: str, stat
     play(scene)
 
 
+@pytest.mark.parametrize(
+    ("signal", "status"), [("SIGTERM", Status.RUNNING), ("SIGUSR2", Status.PAUSED)]
+)
+def test_what_is_asked_to_end_goes_on_to_hear_it(play: Play, signal: str, status: Status) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        await world.supervisor.start("web")
+        world.runtime.ignores |= {12, 15}
+        await world.supervisor.pause("web")
+
+        await world.supervisor.kill("web", signal)
+
+        assert world.state().status is status
+
+    play(scene)
+
+
 def test_restarting_what_is_removed_after_its_exit_does_not_remove_it(
     play: Play,
 ) -> None:
