@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import time
@@ -68,14 +69,18 @@ class Exits:
             if restarts:
                 state = lifecycle.restarting(state)
             removes = self._removes(container)
-            # The row comes before all else: exit.json goes with what is given back.
+            # The row comes before the run directory goes, and exit.json with that.
             if removes and not restarts and not self._tasks.closing:
                 container = self._catalog.show_state(container, state)
                 await self._release_names(container)
             else:
-                container = await self.record(container, state)
+                names = asyncio.ensure_future(self._release_names(container))
+                try:
+                    container = await self.record(container, state)
+                finally:
+                    await names
                 failpoints.reach("exit-recorded")
-                await self.release(container)
+                await self._release_run(container)
             failpoints.reach("exit-released")
         self.on_container_end(container.id)
         if self._ooms.ended(container.id, oom_killed=ended.oom_killed):
@@ -117,11 +122,14 @@ class Exits:
 
     async def release(self, container: Container) -> None:
         """Give back what a running container holds."""
+        await self._release_run(container)
+        await self._release_names(container)
+
+    async def _release_run(self, container: Container) -> None:
         try:
             await self._runtime.remove(container.id)
         except TiffinError as error:
             log.warning("run directory stays container=%s: %s", container.id, error.message)
-        await self._release_names(container)
 
     async def _release_names(self, container: Container) -> None:
         """Address, ports and ids. What does not go now does at the next check."""
