@@ -14,7 +14,7 @@ import os
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_SEQPACKET, socket
 
 from tiffin.kernel import failpoints, syscalls
-from tiffin.runtime import launch, logfile, messages, operations, records, rootfs, streams
+from tiffin.runtime import logfile, messages, operations, records, rootfs, streams
 from tiffin.runtime.birth import Birth, Host, report_of
 from tiffin.runtime.init import Failure
 from tiffin.runtime.messages import Message
@@ -47,33 +47,6 @@ class Unborn:
     def end(self) -> None:
         self.channel.close()
         os.kill(self.pid, signals.SIGKILL)
-
-
-def unborn(flags: int, host: Host) -> Unborn:
-    """A child of the caller's. Raises OSError."""
-    ours, theirs = messages.pair()
-    try:
-        pid = launch.unborn(flags, theirs, host.last_capability, adopter=0)
-    except BaseException:
-        ours.close()
-        raise
-    finally:
-        theirs.close()
-    return Unborn(pid, ours, flags)
-
-
-def warm_up() -> None:
-    """Memory that a fork shares is copied at its first use: now, while nobody waits."""
-    operations.plan(_SAMPLE)
-    messages.decode(messages.encode(_SAMPLE))
-
-
-_SAMPLE: Config = {
-    "process": {"args": ["true"]},
-    "root": {"path": "/"},
-    "mounts": [{"destination": "/proc", "type": "proc", "options": ["nosuid"]}],
-    "linux": {"namespaces": [{"type": "user"}, {"type": "mount"}], "maskedPaths": ["/proc/kcore"]},
-}
 
 
 class Maker(Birth):

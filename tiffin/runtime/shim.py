@@ -18,13 +18,12 @@ import os
 import time
 from _socket import socket
 
-from tiffin.kernel import failpoints, syscalls
+from tiffin.kernel import failpoints
 from tiffin.kernel.cgroup import Cgroup
 from tiffin.runtime import (
+    closing,
     heldports,
-    hiredmaker,
     logsinks,
-    maker,
     messages,
     records,
     rootfs,
@@ -74,6 +73,7 @@ class Shim:
         self.unclaimed: dict[int, int] = {}  # pid -> wait status of children not known yet
         self._exit: Message | None = None
         self._removed = False
+        self._releasing = False  # what belongs to a living container, now that it has ended
         self._controls: list[Control] = []
         self._create_reply: tuple[Control, int] | None = None
         self._start_reply: tuple[Control, int] | None = None
@@ -532,7 +532,16 @@ class Shim:
         if not self._controls:
             self._waits.tell(removed=True)
         self._streams.close_clients()
+        namespace, self._mount_namespace = self._mount_namespace, -1
         self._release()
+        if namespace >= 0:
+            self._releasing = True
+            closing.close_beside(self.loop, namespace, self._tell_released)
+        else:
+            self._tell_released()
+
+    def _tell_released(self) -> None:
+        self._releasing = False
         self.broadcast({"event": "released"})
         failpoints.reach("shim-released")
 
@@ -596,7 +605,8 @@ class Shim:
             told = self._failure is None or self._start_ticks == 0
             return told or self._removed or not self._controls
         if self._status == "exited":
-            return not (self._streams.has_clients or self._execs.has_clients or self._waits)
+            clients = self._streams.has_clients or self._execs.has_clients or self._waits
+            return not (clients or self._releasing)
         return False
 
     def _leave(self) -> None:
@@ -618,102 +628,3 @@ class Shim:
         "hold": _hold_ports,
         "remove": _remove,
     }
-
-
-# --- in the zygote's child ----------------------------------------------------------------------
-
-
-def main(data: bytes, descriptors: list[int], host: Host) -> None:
-    """Become the shim of one container."""
-    _leave_zygote()
-    _make(data, descriptors, host, None)
-
-
-def refuse(data: bytes, descriptors: list[int], error: OSError) -> None:
-    """Tell the daemon that there is nothing to make its container with."""
-    request = messages.decode(data)
-    report = Failure(f"fork: {os.strerror(error.errno or 0).lower()}", "fork", error.errno or 0)
-    connection = socket(fileno=os.dup(descriptors[0]))
-    try:
-        messages.send(connection, {"id": request["id"], "failed": report.report})
-    except (messages.ConnectionEnded, OSError):
-        return  # there is nobody to be told
-    finally:
-        connection.close()
-
-
-def spare(connection: socket, flags: int, host: Host) -> None:
-    """Become a shim before there is a container, and have its first process.
-
-    By `connection` comes what a maker has made of it, or a request, where we are to have it made.
-    """
-    _leave_zygote()
-    unborn = _first_process(connection, flags, host)
-    try:
-        data, descriptors = messages.receive_packet(connection)
-        if data.startswith(b'{"id":'):
-            connection.close()
-            _make(data, descriptors, host, unborn)
-            return
-        made = messages.decode(data)
-        hold = messages.receive(connection)[1] if made["hold"] else []
-    except messages.ConnectionEnded:
-        return  # there will be no container: a first process dies with us
-    connection.close()
-    if unborn is not None:
-        unborn.channel.close()  # it has come back
-    _serve(made, descriptors, hold, host)
-
-
-def _first_process(connection: socket, flags: int, host: Host) -> maker.Unborn | None:
-    """Made, and told of. None where there can be no child."""
-    try:
-        unborn = maker.unborn(flags, host)
-    except OSError:
-        unborn = None
-    message: Message = {"unborn": unborn.pid, "flags": flags} if unborn else {}
-    try:
-        messages.send(connection, message, [unborn.channel.fileno()] if unborn else [])
-    except messages.ConnectionEnded:
-        return unborn  # a request has come already, or the zygote has gone
-    return unborn
-
-
-def _make(data: bytes, descriptors: list[int], host: Host, unborn: maker.Unborn | None) -> None:
-    """Have a child make the container, wait for it, and serve. The descriptors are the child's."""
-    ours, theirs = messages.pair()
-    try:
-        child = os.fork() == 0
-    except OSError as error:
-        refuse(data, descriptors, error)
-        return
-    if child:
-        ours.close()
-        hiredmaker.of(data, descriptors, host, unborn).make(theirs)
-        os._exit(0)
-    theirs.close()
-    messages.close_all(descriptors)
-    if unborn is not None:
-        unborn.channel.close()
-    try:
-        made, received = messages.receive(ours)
-        hold = messages.receive(ours)[1] if made["hold"] else []
-    except messages.ConnectionEnded:
-        return  # there will be no container: a first process dies with us
-    ours.close()
-    _serve(made, received, hold, host)
-
-
-def _serve(made: Message, received: list[int], hold: list[int], host: Host) -> None:
-    given = dict(zip(made["given"], received, strict=True))
-    if "words" in given:
-        os.dup2(given["words"], 2)
-        os.close(given["words"])
-    Shim(made, given, hold, host).run()
-
-
-def _leave_zygote() -> None:
-    os.setsid()
-    signals.signal(signals.SIGCHLD, signals.SIG_DFL)
-    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
-    syscalls.set_process_name(messages.SHIM_NAME)

@@ -2,7 +2,7 @@
 
 A maker of a shim's own copies a megabyte, page by page, of what its fork shares, and gives it back
 some milliseconds later. One that has done so before has it: the next container takes half of the
-time. The shim is then born with the container's first process (runtime.shim.spare), which must be
+time. The shim is then born with the container's first process (runtime.shimbirth), which must be
 its child, and tells of it; the rest is the same work, and the same words between the two.
 
 Only for containers as most are; what does not fit a shim's own maker makes. So it does where nobody
@@ -20,7 +20,7 @@ from _socket import MSG_DONTWAIT, socket
 from tiffin.kernel import syscalls
 from tiffin.runtime import messages
 from tiffin.runtime.birth import Host
-from tiffin.runtime.maker import Maker, Unborn, warm_up
+from tiffin.runtime.maker import Maker, Unborn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,17 +33,27 @@ _IDLE = b"i"
 
 
 class Makers:
-    """The zygote's hold on them. `guarded` runs what a fork is to do, and never returns."""
+    """The zygote's hold on them.
 
-    def __init__(self, host: Host, guarded: Callable[[Callable[[], None]], None]) -> None:
+    In a fork, `leave` closes all but what it is given, and `guarded` runs what it is to do, for
+    good.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        guarded: Callable[[Callable[[], None]], None],
+        leave: Callable[[list[int]], None],
+    ) -> None:
         self._host = host
         self._guarded = guarded
+        self._leave = leave
         self._all: list[_Standing] = []
 
     def hand(self, data: bytes, descriptors: list[int]) -> bool:
         """Have one make what the daemon asks for. False where none is to be had.
 
-        The first of the descriptors leads to the shim.
+        The first two of the descriptors lead to the shim and its child.
         """
         for maker in self._idle():
             if self._sent(maker, data, descriptors):
@@ -66,6 +76,11 @@ class Makers:
         """Whether there is one for the next request, and no more than that."""
         idle = len(self._idle())
         return idle == 1 or (not idle and len(self._all) >= MOST)
+
+    def leave(self) -> None:
+        """In a fork: they are not its."""
+        for maker in self._all:
+            maker.connection.close()
 
     def settle(self) -> None:
         idle = self._idle()
@@ -97,14 +112,13 @@ class Makers:
             child = os.fork() == 0
         except OSError:  # no more processes
             ours.close()
+            theirs.close()
             return None
-        finally:
-            # In the child too, but for its number.
-            descriptor = theirs.detach()
         if child:
-            syscalls.close_all_but([descriptor])
-            self._guarded(lambda: serve(socket(fileno=descriptor), self._host))
-        os.close(descriptor)
+            ours.close()
+            self._leave([theirs.fileno()])
+            self._guarded(lambda: serve(theirs, self._host))
+        theirs.close()
         maker = _Standing(ours)
         self._all.append(maker)
         return maker
@@ -142,7 +156,6 @@ class _Standing:
 def serve(connection: socket, host: Host) -> None:
     """Until the zygote is gone, or wants fewer."""
     syscalls.set_process_name("tiffin-maker")
-    warm_up()
     for _ in range(LIFE):
         try:
             data, descriptors = messages.receive_packet(connection)
@@ -161,13 +174,13 @@ def serve(connection: socket, host: Host) -> None:
 
 def _make(data: bytes, descriptors: list[int], host: Host) -> bool:
     """Whether all went as it does as a rule. Leaves descriptors open, and nobody who minds them."""
-    shim = socket(fileno=descriptors.pop(0))
+    shim, channel = socket(fileno=descriptors.pop(0)), socket(fileno=descriptors.pop(0))
     try:
-        born, channels = messages.receive(shim)
-        if not channels:  # the shim could not have a child
+        born = messages.receive(shim)[0]
+        if not born["unborn"]:  # the shim could not have a child
             messages.send_packet(shim, data, descriptors)
             return True
-        unborn = Unborn(born["unborn"], socket(fileno=channels[0]), born["flags"])
+        unborn = Unborn(born["unborn"], channel, born["flags"])
         maker = Maker(data, list(descriptors), host, unborn)
         try:
             if maker.is_usual():
@@ -176,8 +189,8 @@ def _make(data: bytes, descriptors: list[int], host: Host) -> bool:
             return True
         finally:
             maker.let_go()
-            unborn.channel.detach()
     except messages.ConnectionEnded:  # the shim was killed, and what it was born with
         return False
     finally:
         shim.detach()
+        channel.detach()

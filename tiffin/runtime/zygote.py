@@ -20,7 +20,7 @@ import time
 from _socket import MSG_DONTWAIT, MSG_PEEK, socket
 
 from tiffin.kernel import cgroup, mounts, syscalls
-from tiffin.runtime import messages, shim, standing
+from tiffin.runtime import messages, shimbirth, standing
 from tiffin.runtime.birth import Host
 from tiffin.runtime.messages import Message
 
@@ -36,6 +36,9 @@ IDLE_MILLISECONDS = 20  # without a request for that long, there is time to get 
 # Without a maker that gets idle for that long, those that wait are made without one.
 PATIENCE_SECONDS = 0.1
 MOST_WAITING = 64
+
+if TYPE_CHECKING:
+    _Spare = tuple[socket, socket]  # ways to the shim and to its child
 
 _USUAL, _HEAD_BYTES = b'"usual":true', 64
 
@@ -69,9 +72,9 @@ class Zygote:
     def __init__(self, connection: socket, host: Host) -> None:
         self._connection = connection
         self._host = host
-        self._spare: socket | None = None
+        self._spare: _Spare | None = None
         self._spare_flags = 0  # 0: keep none
-        self._makers = standing.Makers(host, _guarded)
+        self._makers = standing.Makers(host, _guarded, self._leave)
         self._queue: list[tuple[bytes, list[int]]] = []  # requests that wait for one of those
         self._patient_until = 0.0  # or the first of them waits no longer
         self._poll = select.poll()
@@ -137,7 +140,7 @@ class Zygote:
 
     def _make(self, data: bytes, descriptors: list[int]) -> None:
         if not self._hand_over(data, descriptors) and self._fork(data, descriptors):
-            syscalls.close_all_but(descriptors)
+            self._leave(descriptors)
             _child(data, descriptors, self._host)
 
     @staticmethod
@@ -146,7 +149,7 @@ class Zygote:
         try:
             return os.fork() == 0
         except OSError as error:
-            shim.refuse(data, descriptors, error)
+            shimbirth.refuse(data, descriptors, error)
             return False
 
     def _hand_over(self, data: bytes, descriptors: list[int]) -> bool:
@@ -155,19 +158,31 @@ class Zygote:
         spare = self._take_spare(or_new=usual)
         if spare is None:
             return False
+        shim, channel = spare
         try:
-            if usual and self._makers.hand(data, [spare.fileno(), *descriptors]):
+            ways = [shim.fileno(), channel.fileno()]
+            if usual and self._makers.hand(data, [*ways, *descriptors]):
                 return True
-            messages.send_packet(spare, data, descriptors)
+            messages.send_packet(shim, data, descriptors)
         except (messages.ConnectionEnded, OSError):  # it was killed
             return False
         finally:
-            spare.close()
+            shim.close()
+            channel.close()
         return True
 
-    def _take_spare(self, *, or_new: bool) -> socket | None:
-        if self._spare is not None and _has_ended(self._spare):
-            self._spare.close()
+    def _leave(self, kept: list[int]) -> None:
+        """In a child: whose ends it held, would not be seen to be gone."""
+        self._connection.close()
+        for end in self._spare or ():
+            end.close()
+        self._makers.leave()
+        syscalls.close_all_but(kept)
+
+    def _take_spare(self, *, or_new: bool) -> _Spare | None:
+        if self._spare is not None and _has_ended(self._spare[0]):
+            for end in self._spare:
+                end.close()
             self._spare = None
         if self._spare is None and or_new:
             self._make_spare()
@@ -175,20 +190,24 @@ class Zygote:
         return spare
 
     def _make_spare(self) -> None:
-        ours, theirs = messages.pair()
-        descriptor = theirs.detach()
+        shim, ours = messages.pair()
+        channel, theirs = messages.pair()
+        given = shimbirth.Spare(ours, channel, theirs, self._spare_flags)
+        kept = given.descriptors()
         try:
             child = os.fork() == 0
         except OSError:  # no more processes: then without
             self._spare_flags = 0  # until a container has started again
-            ours.close()
-            os.close(descriptor)
+            given.close()
+            shim.close()
             return
         if child:
-            syscalls.close_all_but([descriptor])
-            _guarded(lambda: shim.spare(socket(fileno=descriptor), self._spare_flags, self._host))
-        os.close(descriptor)
-        self._spare = ours
+            shim.close()
+            self._leave(kept)
+            _guarded(lambda: shimbirth.spare(given, self._host))
+        ours.close()
+        theirs.close()
+        self._spare = shim, channel
 
 
 def _has_ended(spare: socket) -> bool:
@@ -229,7 +248,7 @@ def _child(data: bytes, descriptors: list[int], host: Host) -> None:
     if data.startswith(b'{"id":') and b'"op":"probe"' in data[:64]:
         request = messages.decode(data)
         _guarded(lambda: probe(request, socket(fileno=descriptors.pop(0))))
-    _guarded(lambda: shim.main(data, descriptors, host))
+    _guarded(lambda: shimbirth.main(data, descriptors, host))
 
 
 def _guarded(act: Callable[[], None]) -> None:
