@@ -50,6 +50,7 @@ class Kitchen:
                 Route("POST", "/ignore", self.hello),
                 Route("POST", "/short", self.short),
                 Route("GET", "/stream", self.stream),
+                Route("GET", "/file", self.stream, dies_with_client=True, has_an_end=True),
                 Route("GET", "/broken", self.broken),
                 Route("GET", "/told", self.told),
                 Route("POST", "/endless", self.endless, dies_with_client=True),
@@ -83,9 +84,12 @@ class Kitchen:
 
     async def stream(self, request: Request) -> Answer:
         async def chunks() -> AsyncIterator[bytes]:
-            yield b"one"
-            await self.go_on.wait()
-            yield b"two"
+            try:
+                yield b"one"
+                await self.go_on.wait()
+                yield b"two"
+            finally:
+                self.left.set()
 
         return Stream(chunks(), "text/plain")
 
@@ -420,6 +424,34 @@ def test_a_client_that_leaves_cancels_what_dies_with_it(short_tmp: str) -> None:
         _, writer = await asyncio.open_unix_connection(path)
         writer.write(request("POST /endless"))
         await kitchen.entered.wait()
+        writer.close()
+        await kitchen.left.wait()
+
+    serve(short_tmp, scene)
+
+
+def test_who_has_ended_its_input_gets_the_whole_of_a_file(short_tmp: str) -> None:
+    async def scene(kitchen: Kitchen, listener: Listener, path: str) -> None:
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(b"GET /file HTTP/1.0\r\n\r\n")
+        await reader.readuntil(b"one")
+        writer.write_eof()
+        other, other_writer = await asyncio.open_unix_connection(path)
+        other_writer.write(request("GET /hello"))
+        await other.readuntil(b"hello")  # by now it has been heard
+        kitchen.go_on.set()
+        assert await reader.read() == b"two"
+        for one in (writer, other_writer):
+            one.close()
+
+    serve(short_tmp, scene)
+
+
+def test_who_closes_in_the_middle_of_a_file_ends_it(short_tmp: str) -> None:
+    async def scene(kitchen: Kitchen, listener: Listener, path: str) -> None:
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(request("GET /file"))
+        await reader.readuntil(b"one")
         writer.close()
         await kitchen.left.wait()
 

@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import select
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
@@ -67,6 +68,10 @@ class Application(Protocol):
         """False for work that ends with its client."""
         ...
 
+    def outlives_input(self, request: Request) -> bool:
+        """True for an answer that who has no more to say still waits for."""
+        ...
+
     async def answer(self, request: Request) -> Answer:
         """Never raises but for cancellation."""
         ...
@@ -116,7 +121,8 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> bool:
         self._input_ended = True
         self._patience.reward()
-        self._client_left()
+        if not self._is_heard_out():
+            self._client_left()
         return True  # the answer may still be written to a half-closed connection
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -136,6 +142,17 @@ class Connection(asyncio.Protocol):
     def _client_left(self) -> None:
         if self._task is not None and self._dies_with_client():
             self._task.cancel()
+
+    def _is_heard_out(self) -> bool:
+        """Whether who has ended its input waits for an answer that has an end.
+
+        A unix socket tells them from those who have closed; with TCP, the next write will.
+        """
+        if self._serving is None or not self._application.outlives_input(self._serving):
+            return False
+        hangups = select.poll()
+        hangups.register(self._channel.get_extra_info("socket"), 0)
+        return not hangups.poll(0)
 
     def _dies_with_client(self) -> bool:
         """Asked only when it matters: it takes a search for the route."""

@@ -25,8 +25,10 @@ class ContainerFileRoutes:
         one = "/containers/{id}"
         return [
             Route("GET", one + "/changes", self.changes),
-            Route("GET", one + "/export", self.export, dies_with_client=True),
-            Route("GET", one + "/archive", self.read_archive, dies_with_client=True),
+            Route("GET", one + "/export", self.export, dies_with_client=True, has_an_end=True),
+            Route(
+                "GET", one + "/archive", self.read_archive, dies_with_client=True, has_an_end=True
+            ),
             Route("HEAD", one + "/archive", self.stat_archive),
             Route("PUT", one + "/archive", self.write_archive),
             Route("POST", "/commit", self.commit),

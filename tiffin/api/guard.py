@@ -26,6 +26,9 @@ class Guard:
     def outlives_client(self, request: Request) -> bool:
         return self._application.outlives_client(request)
 
+    def outlives_input(self, request: Request) -> bool:
+        return self._application.outlives_input(request)
+
     async def answer(self, request: Request) -> Answer:
         host, origin = request.header("host"), request.header("origin")
         if not self._any_name and not names_this_machine(host):

@@ -36,13 +36,13 @@ class ImageRoutes:
         one = "/images/{name*}"
         return [
             Route("GET", "/images/json", self.listing),
-            Route("GET", "/images/get", self.save_many, dies_with_client=True),
+            Route("GET", "/images/get", self.save_many, dies_with_client=True, has_an_end=True),
             Route("POST", "/images/create", self.create, dies_with_client=True, limits=_NO_URL),
             Route("POST", "/images/load", self.load, dies_with_client=True),
             Route("POST", "/images/prune", self.prune, since="1.25"),
             Route("GET", one + "/json", self.inspect),
             Route("GET", one + "/history", self.history),
-            Route("GET", one + "/get", self.save, dies_with_client=True),
+            Route("GET", one + "/get", self.save, dies_with_client=True, has_an_end=True),
             Route("GET", one + "/attestations", self.attestations, since="1.55", limits="none"),
             Route("POST", one + "/push", self.push, dies_with_client=True),
             Route("POST", one + "/tag", self.tag),

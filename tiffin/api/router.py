@@ -33,6 +33,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 class Route(msgspec.Struct, frozen=True):
     """`since`: the API version that brought it. `dies_with_client`: who leaves cancels it.
+    `has_an_end`: who only has no more to say is answered to the end all the same.
 
     `limits` says what of Docker's answer is not there (docs/compatibility.md).
     """
@@ -42,6 +43,7 @@ class Route(msgspec.Struct, frozen=True):
     handler: Handler
     since: str = ""
     dies_with_client: bool = False
+    has_an_end: bool = False
     limits: str = ""
 
 
@@ -75,6 +77,10 @@ class Router:
     def outlives_client(self, request: Request) -> bool:
         found = self._find(request.method, _split_version(unquote(request.path))[1])
         return found is None or not found[0].dies_with_client
+
+    def outlives_input(self, request: Request) -> bool:
+        found = self._find(request.method, _split_version(unquote(request.path))[1])
+        return found is None or found[0].has_an_end
 
     async def answer(self, request: Request) -> Answer:
         request.id = secrets.token_hex(4)

@@ -18,6 +18,9 @@ class Open:
     def outlives_client(self, request: Request) -> bool:
         return True
 
+    def outlives_input(self, request: Request) -> bool:
+        return True
+
     async def answer(self, request: Request) -> Response:
         return Response(200)
 
