@@ -162,3 +162,9 @@ def test_global_headers_say_nothing() -> None:
 def test_an_owner_that_chown_would_not_understand_is_invalid() -> None:
     with pytest.raises(InvalidArgument, match="out of range"):
         read(archive(file("a", uid=2**32 - 1)))
+
+
+@pytest.mark.parametrize("seconds", [2**40, -(2**40)])
+def test_a_time_beyond_all_clocks_is_the_epoch(seconds: int) -> None:
+    ((found, _),) = read(written(tar.Entry(b"a", b"0", mtime_ns=seconds * 1_000_000_000)))
+    assert found.mtime_ns == 0
