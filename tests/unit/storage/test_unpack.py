@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests.unit.storage.archives import (
     Item,
     archive,
+    device,
     directory,
     file,
     hard_link,
@@ -200,6 +201,31 @@ def test_a_whiteout_through_a_link_stays_inside(root: Path) -> None:
     unpack(root, symlink("out", ".."), file("out/.wh.victim"))
     assert (root.parent / "victim").read_bytes() == b"safe"
     assert is_whiteout(root / "victim")
+
+
+@pytest.mark.parametrize(
+    "marker",
+    [directory(".wh.x"), symlink(".wh.x", "/etc/passwd"), device(".wh.x", 1, 3)],
+    ids=["directory", "link", "device"],
+)
+def test_a_whiteout_is_one_by_its_name_whatever_it_is(root: Path, marker: Item) -> None:
+    unpack(root, marker)
+    assert os.listdir(root) == ["x"]
+    assert is_whiteout(root / "x")
+
+
+def test_a_whiteout_is_nothing_that_could_be_linked_to(root: Path) -> None:
+    with pytest.raises(InvalidArgument):
+        unpack(root, file(".wh.x"), hard_link("h", ".wh.x"))
+
+
+@pytest.mark.parametrize("name", [".wh..wh..opq", "../.wh.x", "d/../../.wh.x", "f/.wh.x"])
+def test_a_whiteout_out_of_place_hides_nothing_outside(root: Path, name: str) -> None:
+    (root.parent / "x").write_bytes(b"safe")
+    with contextlib.suppress(InvalidArgument):
+        unpack(root, file("f"), file(name))
+    assert (root.parent / "x").read_bytes() == b"safe"
+    assert sorted(os.listdir(root.parent)) == ["root", "x"]
 
 
 def test_aufs_bookkeeping_is_left_out(root: Path) -> None:
