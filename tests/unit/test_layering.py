@@ -60,6 +60,7 @@ FORKED = [
     "logsinks",
     "messages",
     "records",
+    "rehearsal",
 ]
 TOO_HEAVY_TO_FORK = {
     "asyncio",

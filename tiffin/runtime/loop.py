@@ -44,6 +44,10 @@ class Loop:
             handler = self._handlers.get(fd)  # an earlier one of this round may have removed it
             if handler is not None:
                 handler(events)
+        if self._timers:
+            self._act_when_due()
+
+    def _act_when_due(self) -> None:
         now = time.monotonic()
         due = [timer for timer in self._timers if timer[0] <= now]
         for timer in due:

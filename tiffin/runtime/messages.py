@@ -37,6 +37,7 @@ from struct import pack, unpack
 PROTOCOL = 2
 OLDEST_PROTOCOL = 1  # whose shims this release still speaks with
 SHIM_NAME = "tiffin-shim"  # what ps shows
+ZYGOTE_NAME = "tiffin-zygote"
 
 # Below the default send buffer (about 208 KB), which bounds a packet.
 MAX_PACKET_BYTES = 60_000

@@ -129,13 +129,16 @@ class Shim:
     def run(self) -> None:
         """Serve until nobody needs us."""
         self._watch_children()
+        self.begin()
+        while not self._is_done():
+            self.loop.run_once()
+        self.leave()
+
+    def begin(self) -> None:
         if self._made["failed"]:
             self._fail(self._made["failed"])
         self._reap()  # whoever ended before we were watching
         failpoints.reach("shim-serving")
-        while not self._is_done():
-            self.loop.run_once()
-        self._leave()
 
     def _add_control(self, connection: socket) -> Control:
         control = Control(self, connection)
@@ -485,7 +488,8 @@ class Shim:
                 break
             self._streams.child_ended(pid, status)
             self.unclaimed[pid] = status
-        self.claim()
+        if self.unclaimed:
+            self.claim()
 
     def claim(self) -> None:
         """Match ended children with what we know. Others are orphans, or an exec's yet."""
@@ -609,7 +613,8 @@ class Shim:
             return not (clients or self._releasing)
         return False
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Let go of the container's output and its log."""
         self._streams.close()
 
     _HANDLERS = {  # noqa: RUF012

@@ -70,7 +70,7 @@ def spare(given: Spare, host: Host) -> None:
     """
     _leave_zygote()
     connection = given.ours
-    pid = _first_process(given, host)
+    pid = first_process(given, host)
     try:
         data, descriptors = messages.receive_packet(connection)
         if data.startswith(b'{"id":'):
@@ -83,10 +83,10 @@ def spare(given: Spare, host: Host) -> None:
     except messages.ConnectionEnded:
         return  # there will be no container: a first process dies with us
     given.close()  # the channel has come back
-    _serve(made, descriptors, hold, host)
+    of(made, descriptors, hold, host).run()
 
 
-def _first_process(given: Spare, host: Host) -> int:
+def first_process(given: Spare, host: Host) -> int:
     """Made, and told of: its pid. 0 where there can be no child."""
     try:
         pid = launch.unborn(given.flags, given.theirs, host.last_capability, adopter=0)
@@ -122,15 +122,16 @@ def _make(data: bytes, descriptors: list[int], host: Host, unborn: maker.Unborn 
     except messages.ConnectionEnded:
         return  # there will be no container: a first process dies with us
     ours.close()
-    _serve(made, received, hold, host)
+    of(made, received, hold, host).run()
 
 
-def _serve(made: Message, received: list[int], hold: list[int], host: Host) -> None:
+def of(made: Message, received: list[int], hold: list[int], host: Host) -> Shim:
+    """By the maker's words and the descriptors that came with them. Errors go to its log."""
     given = dict(zip(made["given"], received, strict=True))
     if "words" in given:
         os.dup2(given["words"], 2)
         os.close(given["words"])
-    Shim(made, given, hold, host).run()
+    return Shim(made, given, hold, host)
 
 
 def _leave_zygote() -> None:

@@ -19,8 +19,8 @@ import sys
 import time
 from _socket import MSG_DONTWAIT, MSG_PEEK, socket
 
-from tiffin.kernel import cgroup, mounts, syscalls
-from tiffin.runtime import messages, shimbirth, standing
+from tiffin.kernel import allocator, cgroup, mounts, syscalls
+from tiffin.runtime import messages, rehearsal, shimbirth, standing
 from tiffin.runtime.birth import Host
 from tiffin.runtime.messages import Message
 
@@ -50,7 +50,7 @@ def main(descriptor: int) -> None:
     syscalls.close_all_but([descriptor])  # what we were executed from is inherited too
     syscalls.prctl(syscalls.PR_SET_DUMPABLE, 0)
     syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
-    syscalls.set_process_name("tiffin-zygote")
+    syscalls.set_process_name(messages.ZYGOTE_NAME)
     # SIGCHLD, because nobody waits: the kernel buries. The others, because shims ignore them.
     for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
@@ -74,6 +74,7 @@ class Zygote:
         self._host = host
         self._spare: _Spare | None = None
         self._spare_flags = 0  # 0: keep none
+        self._rehearsed = False
         self._makers = standing.Makers(host, _guarded, self._leave)
         self._queue: list[tuple[bytes, list[int]]] = []  # requests that wait for one of those
         self._patient_until = 0.0  # or the first of them waits no longer
@@ -103,6 +104,8 @@ class Zygote:
         return not self._spare_flags or (self._spare is not None and self._makers.settled())
 
     def _get_ready(self) -> None:
+        if not self._rehearsed:  # not before: while the daemon starts it has enough to do
+            self._rehearse()
         if self._spare is None:
             self._make_spare()
         self._makers.settle()
@@ -110,7 +113,7 @@ class Zygote:
     def _handle(self, data: bytes, descriptors: list[int]) -> None:
         if not descriptors:
             self._spare_flags = int(messages.decode(data)["spare"])
-            if self._spare is None:
+            if self._spare is None and self._rehearsed:
                 self._make_spare()
         elif self._is_usual(data) and (self._queue or not self._makers.available()):
             if not self._queue:
@@ -189,7 +192,15 @@ class Zygote:
         spare, self._spare = self._spare, None
         return spare
 
+    def _rehearse(self) -> None:
+        self._rehearsed = True
+        try:
+            rehearsal.rehearse(self._host)
+        except (OSError, messages.ConnectionEnded):
+            return  # shims do without
+
     def _make_spare(self) -> None:
+        allocator.give_back()  # the last request: a copy of it would stay in each shim
         shim, ours = messages.pair()
         channel, theirs = messages.pair()
         given = shimbirth.Spare(ours, channel, theirs, self._spare_flags)
