@@ -113,7 +113,9 @@ def test_an_exec_that_waits_for_its_start_cannot_be_looked_at() -> None:
     Defence: as for a first process.
     Seen to fail: with a zygote that leaves PR_SET_DUMPABLE at 1 the link to its program is read.
     """
-    look = "for pid in /proc/[0-9]*; do readlink $pid/exe || echo hidden; done"
+    # What has ended, and lies there until its shim looks, has no program any more.
+    living = "grep -qs 'State:.[^ZX]' $pid/status"
+    look = f"for pid in /proc/[0-9]*; do readlink $pid/exe || ! {living} || echo hidden; done"
 
     async def attack(bench: Bench) -> bool:
         case = await Case.open(bench, host=HostConfig(cap_add=("SYS_PTRACE",)))
