@@ -17,7 +17,8 @@ ANSWER_DEADLINE_SECONDS = 30.0
 
 # What shims run is loaded first, so that it lies together: they copy each page that they write to.
 BOOT = (
-    "import sys; sys.path.insert(0, sys.argv[1]); import tiffin.runtime.shim; "
+    "import sys; sys.path.insert(0, sys.argv[1]); from tiffin.runtime import messages, loop; "
+    "from tiffin.runtime import control, waits, shim; "
     "from tiffin.runtime.zygote import main; main(int(sys.argv[2]))"
 )
 
