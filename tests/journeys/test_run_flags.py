@@ -36,6 +36,7 @@ def in_busybox(daemon: LiveDaemon, client: str, *flags: str, script: str) -> str
         (("-u", "100000:100001"), "touch /tmp/x; stat -c %u:%g /tmp/x", "100000:100001\n"),
         (("--group-add", "50"), "id -G", "0 50\n"),
         (("--ulimit", "nofile=123:456"), "ulimit -n; ulimit -Hn", "123\n456\n"),
+        (("--ulimit", "nofile=5"), "ulimit -n; ulimit -Hn", "5\n5\n"),
         (("--ulimit", "core=0"), "ulimit -c", "0\n"),
         (("--tmpfs", "/t:size=64k,mode=700"), "df -k /t | tail -1 | cut -c1-5", "tmpfs\n"),
         (("--shm-size", "1m"), "df -k /dev/shm | tail -1 | tr -s ' ' | cut -d' ' -f2", "1024\n"),

@@ -13,6 +13,7 @@ import pytest
 
 from tests.kernel.runtime_bench import ALL, DEADLINE, RAW, Bench, Peer, unframe
 from tests.kernel.test_runtime_containers import on_bench, parent_of
+from tiffin.core.container import HostConfig, Ulimit
 from tiffin.core.workload import Attachment, LogTarget, Workload
 from tiffin.engine.ports import HeldClient
 from tiffin.errors import CannotStart, Conflict, TiffinError
@@ -372,6 +373,18 @@ def test_an_exec_has_the_containers_limits() -> None:
         assert pid in await bench.runtime.pids(workload.id)
         peer.end_input()
         assert (await bench.ended(workload, "e1")).exit_code == 0
+
+    on_bench(act)
+
+
+def test_an_exec_may_have_few_files_open() -> None:
+    async def act(bench: Bench) -> None:
+        host = HostConfig(ulimits=(Ulimit("nofile", 4, 6),))
+        workload = bench.workload("sleep", "1000", host=host)
+        await bench.start(workload)
+        _, peer = await bench.exec(workload, "sh", "-c", "ulimit -n; ulimit -Hn")
+        assert peer is not None
+        assert (await peer.frames())[1] == b"4\n6\n"
 
     on_bench(act)
 

@@ -30,7 +30,7 @@ def default() -> bytes:
         "", frozenset(capabilities.DEFAULT), "x86_64", (6, 1), privileged=False
     )
     assert chosen is not None
-    return seccomp.compile_cached(chosen.filter, chosen.key)
+    return seccomp.compile_small(chosen.filter)
 
 
 def answer(program: bytes, *call: int) -> int:
@@ -134,7 +134,7 @@ def test_a_program_of_many_tests_with_jumps_far_and_near_is_one_for_the_kernel()
             for name, code in codes.items()
         ],
     }
-    program = seccomp.compile_cached(profile, "many-tests")
+    program = seccomp.compile_small(profile)
 
     assert len(program) < len(seccomp.compile_filter(profile))
 
@@ -152,12 +152,6 @@ def test_a_kill_action_kills() -> None:
     )
 
     assert answer(program, 39) == -31  # SIGSYS
-
-
-def test_a_filter_is_compiled_once_a_key(default: bytes) -> None:
-    first = seccomp.compile_cached(ALLOW_ALL, "test-key")
-
-    assert seccomp.compile_cached({"defaultAction": "nonsense"}, "test-key") is first
 
 
 @pytest.mark.parametrize(

@@ -105,8 +105,8 @@ def test_an_rlimit_holds_and_cannot_be_raised_inside(by_exec: bool) -> None:
     user namespace gives. An exec has the same.
     Seen to fail: a zygote that forgets them leaves the engine's own.
     """
-    host = HostConfig(ulimits=(Ulimit("nofile", 40, 60),))
-    script = "ulimit -Sn; ulimit -Hn; ulimit -Hn 100 2>/dev/null && echo raised"
+    host = HostConfig(ulimits=(Ulimit("nofile", 140, 160),))
+    script = "ulimit -Sn; ulimit -Hn; ulimit -Hn 200 2>/dev/null && echo raised"
 
     async def attack(bench: Bench) -> list[str]:
         if not by_exec:
@@ -117,9 +117,9 @@ def test_an_rlimit_holds_and_cannot_be_raised_inside(by_exec: bool) -> None:
         assert peer is not None
         return (await peer.frames())[1].decode().split()
 
-    assert outcome(attack) == ["40", "60"]
+    assert outcome(attack) == ["140", "160"]
     if not by_exec:  # an exec's are set by the shim, which was forked before
-        assert outcome(attack, without="limits") != ["40", "60"]
+        assert outcome(attack, without="limits") != ["140", "160"]
 
 
 @pytest.mark.threat("disk")

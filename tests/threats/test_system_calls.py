@@ -36,7 +36,7 @@ def compiled(text: str = "", *caps: str) -> bytes:
         text, frozenset((*capabilities.DEFAULT, *caps)), "x86_64", (6, 1), privileged=False
     )
     assert chosen is not None
-    return seccomp.compile_cached(chosen.filter, chosen.key)
+    return seccomp.compile_small(chosen.filter)
 
 
 DEFAULT = compiled()

@@ -108,17 +108,22 @@ _programs: dict[str, bytes] = {}
 _MAX_PROGRAMS = 64
 
 
-def compile_cached(profile: dict[str, Any], key: str) -> bytes:
-    """compile_filter, made small, remembered by a key that is the same for the same profile."""
-    program = _programs.get(key)
-    if program is None:
-        from tiffin.kernel import smallfilter  # noqa: PLC0415 (for who compiles once it does not pay)
+def known(key: str) -> bytes | None:
+    """What was remembered by a key that is the same for the same profile."""
+    return _programs.get(key)
 
-        program = smallfilter.shrink(compile_filter(profile))
-        if len(_programs) >= _MAX_PROGRAMS:
-            _programs.pop(next(iter(_programs)), None)
-        _programs[key] = program
-    return program
+
+def remember(key: str, program: bytes) -> None:
+    if len(_programs) >= _MAX_PROGRAMS:
+        _programs.pop(next(iter(_programs)), None)
+    _programs[key] = program
+
+
+def compile_small(profile: dict[str, Any]) -> bytes:
+    """compile_filter, made small: for what is loaded many times. Raises SeccompError."""
+    from tiffin.kernel import smallfilter  # noqa: PLC0415 (for who compiles once it does not pay)
+
+    return smallfilter.shrink(compile_filter(profile))
 
 
 def compile_filter(profile: dict[str, Any]) -> bytes:

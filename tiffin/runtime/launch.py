@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 from _socket import socket
 
 from tiffin.kernel import syscalls
 from tiffin.kernel.cgroup import Cgroup
-from tiffin.runtime import init, labels, messages, operations
+from tiffin.runtime import init, labels, messages, operations, rlimits
 from tiffin.runtime.init import ExecBirth
 from tiffin.runtime.operations import Config
 from tiffin.runtime.rootfs import Failed
@@ -211,33 +210,13 @@ def set_limits(pid: int, process: Config, own_score: str) -> None:
 
     `pid` 0 is the caller.
     """
-    for limit in process.get("rlimits") or []:
-        number = RLIMITS.get(limit["type"], -1)
-        try:
-            resource.prlimit(pid, number, (_signed(limit["soft"]), _signed(limit["hard"])))
-        except (OSError, ValueError) as error:
-            cause = error if isinstance(error, OSError) else OSError(errno.EINVAL, str(error))
-            raise Failed(f"error setting rlimit type {number}", cause) from error
+    rlimits.apply(pid, process)
     score = process.get("oomScoreAdj")
     if score is not None and str(score) != own_score:
         try:
             _write(f"/proc/{pid or 'self'}/oom_score_adj", str(score))
         except OSError as error:
             raise Failed(f"set oom_score_adj to {score}", error) from error
-
-
-# asm-generic/resource.h
-RLIMITS = {
-    f"RLIMIT_{name}": number
-    for number, name in enumerate(
-        "CPU FSIZE DATA STACK CORE RSS NPROC NOFILE MEMLOCK AS LOCKS SIGPENDING MSGQUEUE NICE"
-        " RTPRIO RTTIME".split()
-    )
-}
-
-
-def _signed(number: int) -> int:
-    return -1 if number >= 2**63 else number
 
 
 def _write(path: str, text: str) -> None:

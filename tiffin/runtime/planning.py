@@ -11,8 +11,9 @@ from tiffin.core.runtimes import Programs, is_own
 from tiffin.core.workload import ExecProcess, Workload
 from tiffin.kernel import cgroup, seccomp
 from tiffin.kernel.ownthread import may_hang
-from tiffin.runtime import capabilities, host, programs, spec
+from tiffin.runtime import capabilities, filters, host, programs, spec
 from tiffin.runtime.facts import HostFacts
+from tiffin.runtime.security import parse_security_options
 from tiffin.runtime.wording import cannot_start
 
 # Programs that do what --init asks for: pass signals on, bury orphans. Static ones only.
@@ -37,7 +38,10 @@ async def config_of(
     profile = config["linux"].pop("seccomp", None)
     if profile is not None:
         # Some milliseconds for the first of its kind; the rest come from the cache.
-        program = seccomp.compile_cached(profile, config["tiffin"]["seccomp"])
+        options = workload.host_config.security_opt
+        brought = bool(parse_security_options(options, facts_of=facts).seccomp)
+        key = config["tiffin"]["seccomp"]
+        program = await filters.program_of(profile, key, brought=brought)
         config["tiffin"]["seccomp_flags"] = sum(
             seccomp.FLAGS.get(name, 0) for name in profile.get("flags") or ()
         )

@@ -12,7 +12,7 @@ import stat
 from _socket import socket
 
 from tiffin.kernel import mounts, syscalls
-from tiffin.runtime import labels, messages, operations, traits, users
+from tiffin.runtime import labels, messages, operations, rlimits, traits, users
 from tiffin.runtime.building import make_file_system
 from tiffin.runtime.failure import (
     EXIT_BROKEN,
@@ -23,6 +23,7 @@ from tiffin.runtime.failure import (
     failure_of,
 )
 from tiffin.runtime.operations import Config, Operation
+from tiffin.runtime.rootfs import Failed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,6 +137,10 @@ def become(program: Program, channel: socket, console: int) -> None:
         messages.close_all(messages.receive(channel)[1])
     _enter_working_dir(program.working_dir)
     path = find_executable(program.arguments[0], program.environment)
+    try:
+        rlimits.lower_at_last(program.process)
+    except Failed as failed:
+        raise failure_of(failed.operation, failed.error) from failed
     messages.send(channel, {"executing": True})
     reset_signals()
     mask = (program.process.get("user") or {}).get("umask")

@@ -13,7 +13,7 @@ import os
 
 from tiffin.kernel import syscalls, traits
 from tiffin.kernel.cgroup import Layout
-from tiffin.runtime import launch, messages, mountwords, operations
+from tiffin.runtime import messages, mountwords, operations, rlimits
 from tiffin.runtime.oci.required import judge_required
 from tiffin.runtime.oci.resources import judge_resources, without_zeros
 from tiffin.runtime.oci.shape import CONFIG, HOOK_KINDS, InvalidBundle, check
@@ -98,7 +98,7 @@ def judge_process(process: Config) -> None:
     kinds = set()
     for limit in process.get("rlimits") or []:
         kind = limit.get("type")
-        if kind not in launch.RLIMITS:
+        if kind not in rlimits.RLIMITS:
             raise InvalidBundle(f"process.rlimits: {kind} is unknown")
         if kind in kinds:
             raise InvalidBundle(f"process.rlimits: {kind} is there twice")
