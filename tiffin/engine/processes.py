@@ -86,11 +86,14 @@ class Processes:
         record = ExecRecord(new_id(), container.id, request)
         self._forget_old()
         self._records[record.id] = record
-        if started_soon:
-            process = self._process(container, record, None, kept=False)
-            self._runtime.ready_exec(container.id, process, stdin=request.attach_stdin)
         self._emit(container, record, "exec_create")
+        if started_soon:  # once the client has its answer, which is not to wait for a processor
+            asyncio.get_running_loop().call_soon(self._get_ready, container, record)
         return record.id
+
+    def _get_ready(self, container: Container, record: ExecRecord) -> None:
+        process = self._process(container, record, None, kept=False)
+        self._runtime.ready_exec(container.id, process, stdin=record.request.attach_stdin)
 
     async def start(
         self,

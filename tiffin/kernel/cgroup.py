@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+import sys
 import time
 from itertools import groupby
 
@@ -428,14 +429,16 @@ class Cgroup:
 
     # --- numbers ---
 
-    def is_crowded(self) -> bool:
-        """More processes and threads than the limit allows: one has joined that may not be there.
+    def room(self) -> int:
+        """How many more processes and threads the limit allows; below 0 where some moved in beyond.
 
         The kernel asks when one is cloned into a cgroup, not when one moves in.
         """
         directory = self.directory("pids")
         limit = read_or(f"{directory}/pids.max").strip()
-        return limit.isdigit() and _number(f"{directory}/pids.current") > int(limit)
+        if not limit.isdigit():
+            return sys.maxsize
+        return int(limit) - _number(f"{directory}/pids.current")
 
     def memory_limit(self) -> int:
         """In bytes; 0 is none."""

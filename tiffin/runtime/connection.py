@@ -100,16 +100,20 @@ class Connection:
 
         It does not do later what has been given up: `until` says by when it is to have begun.
         """
-        until = time.monotonic() + PROBE_AFTER_SECONDS + REQUEST_DEADLINE_SECONDS
-        asking = asyncio.get_running_loop().create_task(
-            self.request(op, {**fields, "until": until}, descriptors, deadline=deadline)
-        )
+        if self.ended.done():
+            raise ShimGone
+        patience = PROBE_AFTER_SECONDS + REQUEST_DEADLINE_SECONDS
+        asked = {**fields, "op": op, "until": time.monotonic() + patience}
+        number, answer = self.next_id()
         try:
-            if not (await asyncio.wait((asking,), timeout=PROBE_AFTER_SECONDS))[0]:
-                await self.request("state")  # in turn: an answer means that it has read the other
-            return await asking
+            async with asyncio.timeout(deadline):
+                async with asyncio.timeout(patience):
+                    await self.send({"id": number, **asked}, descriptors)
+                if not (await asyncio.wait((answer,), timeout=PROBE_AFTER_SECONDS))[0]:
+                    await self.request("state")  # in turn: an answer means that it has read ours
+                return checked(await answer)
         finally:
-            asking.cancel()
+            self._waiting.pop(number, None)
 
     async def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
         async with self._sending:

@@ -61,6 +61,7 @@ class Execs:
         self._loop = shim.loop
         self._running: dict[str, Exec] = {}
         self._ready: Exec | None = None  # it waits for its start
+        self._config: Config | None = None
         self._ended: list[Message] = []
         self._launching = 0  # that the hired runtime is making, their pids not known yet
         self._leaving: list[Streams] = []  # of ended ones, that clients have not taken all of
@@ -153,34 +154,43 @@ class Execs:
 
     def _begin(self, running: Exec, message: Message, *, stdin: bool, waits: bool) -> None:
         """Raises Failure, OSError."""
-        config = self._read_config()
+        config = {**self._container_config()}
         of_container = config["process"]
         process = {**of_container, **message["process"]}
         process["env"] = _with_hostname(process.get("env") or [], of_container.get("env") or [])
         config["process"] = process
         user = message.get("user") or ""
+        ours: list[int] = []
+        if not process.get("terminal"):
+            owner = self._shim.ids.on_host(0) if self._shim.ids.extents else -1
+            ours, running.child_ends = make_pipes(stdin=stdin, owner=owner)
         try:
-            if not process.get("terminal"):
-                owner = self._shim.ids.on_host(0) if self._shim.ids.extents else -1
-                ours, running.child_ends = make_pipes(stdin=stdin, owner=owner)
-                running.streams.take(*ours)
             if self._shim.hired is None:
                 self._launch(running, config, user, stdin=stdin, waits=waits)
             else:
                 self._hire(running, config, user, stdin=stdin)
         finally:
             messages.close_all(running.child_ends)
+            if ours:
+                running.streams.take(*ours)  # while the child gets on
 
-    def _read_config(self) -> Config:
-        """The container's. It is not kept in memory: most containers see no exec."""
-        path = f"{self._shim.directory}/{REQUEST_FILE}"
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            request = messages.decode(os.read(fd, os.fstat(fd).st_size))
-        finally:
-            os.close(fd)
-        config: Config = request["config"]
-        return config
+    def _container_config(self) -> Config:
+        """Kept from the first exec on: most containers see none."""
+        if self._config is None:
+            path = f"{self._shim.directory}/{REQUEST_FILE}"
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                request = messages.decode(os.read(fd, os.fstat(fd).st_size))
+            finally:
+                os.close(fd)
+            config: Config = request["config"]
+            personality = (config.get("linux") or {}).get("personality")
+            self._config = {
+                "process": config["process"],
+                "tiffin": config.get("tiffin") or {},
+                "linux": {"personality": personality},
+            }
+        return self._config
 
     def _launch(
         self, running: Exec, config: Config, user: str, *, stdin: bool, waits: bool

@@ -22,6 +22,7 @@ from tiffin.runtime.operations import Config
 from tiffin.runtime.rootfs import Failed
 
 _JOINED_KINDS = operations.CLONE_FLAGS
+_MANY = 64  # execs that may be between their clone and their cgroup
 
 
 def unborn(
@@ -133,10 +134,12 @@ def further_process(
     It is to be in the cgroups that `joins` opens, those of `group`. Raises OSError: ESRCH where the
     process has ended, ENOMEM where the namespace has no init any more.
     """
+    # Most have room for all that may be on their way: it is not for the child to look.
+    narrow = group if group is not None and group.room() < _MANY else None
     with _children_in(target, kinds & syscalls.CLONE_NEWPID):
         pid = syscalls.clone3(0)
         if pid == 0:
-            act = lambda: _exec_in(birth, target, kinds, joins, group)  # noqa: E731
+            act = lambda: _exec_in(birth, target, kinds, joins, narrow)  # noqa: E731
             init.guarded(birth.channel, act)
     return pid
 
@@ -169,7 +172,7 @@ def _exec_in(
 ) -> None:
     """Of the host still, but for its pid, which nobody in there may signal or look into."""
     init.join_cgroups(joins)
-    if group is not None and group.is_crowded():  # which the kernel asks at a clone, not at a join
+    if group is not None and group.room() < 0:
         raise OSError(errno.EAGAIN, f"clone: {os.strerror(errno.EAGAIN)}")
     process = birth.program.process
     birth.program.proc = labels.opened(process)

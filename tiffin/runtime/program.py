@@ -133,8 +133,9 @@ def become(program: Program, channel: socket, console: int) -> None:
     if program.no_new_privileges:
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
         _load_seccomp(program)
+    reset_signals()
     if program.waits:
-        messages.close_all(messages.receive(channel)[1])
+        _await_word(program, channel)
     _enter_working_dir(program.working_dir)
     path = find_executable(program.arguments[0], program.environment)
     try:
@@ -142,11 +143,20 @@ def become(program: Program, channel: socket, console: int) -> None:
     except Failed as failed:
         raise failure_of(failed.operation, failed.error) from failed
     messages.send(channel, {"executing": True})
-    reset_signals()
     mask = (program.process.get("user") or {}).get("umask")
     if mask is not None:
         os.umask(mask)
     _execute(path, program.arguments, program.environment)
+
+
+def _await_word(program: Program, channel: socket) -> None:
+    """With all that comes after it done once, so that its pages are there."""
+    try:
+        _enter_working_dir(program.working_dir)
+        find_executable(program.arguments[0], program.environment)
+    except Failure:
+        pass  # what is missing may come
+    messages.close_all(messages.receive(channel)[1])
 
 
 def _label(program: Program) -> None:
