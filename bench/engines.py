@@ -171,7 +171,7 @@ def work_directory() -> Iterator[str]:
 
 @contextmanager
 def run_directory(work: str) -> Iterator[str]:
-    """For what ends with the machine: in memory, as /run is on a machine that is not a sandbox."""
+    """For what ends with the machine: in memory, as /run mostly is."""
     path = tempfile.mkdtemp(prefix=f"{os.path.basename(work)}-", dir=_MEMORY)
     try:
         yield path

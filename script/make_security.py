@@ -58,7 +58,8 @@ on a double that has none), where it must succeed: so the test is known to be ab
   unless it is dropped.
 - A container's writable layer has a limit only where `--storage-opt size=` asks for one, on a disk
   with project quotas: else it can fill the disk that the data root is on.
-- SELinux labels are refused by name: where the kernel has SELinux, containers run unlabelled.
+- A container has 65,536 ids. Owners beyond are nobody (65534) inside, and `chown` to them fails
+  (EINVAL); with `--userns=host` it has all of the host's.
 """
 
 
