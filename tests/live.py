@@ -143,6 +143,12 @@ class LiveDaemon:
         finally:
             self._put_away()
 
+    def revive(self) -> None:
+        """After a test that may have ended it, or been ended itself."""
+        if self._process is None:
+            self.start()
+        self.remove_containers()
+
     def remove_containers(self) -> None:
         ids = self.docker("ps", "-aq").stdout.split()
         if ids:

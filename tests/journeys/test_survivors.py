@@ -64,9 +64,7 @@ class Foreground:
 @pytest.fixture
 def daemon(daemon: LiveDaemon) -> Iterator[LiveDaemon]:
     yield daemon
-    if daemon._process is None:
-        daemon.start()
-    daemon.remove_containers()
+    daemon.revive()
 
 
 def door_of(daemon: LiveDaemon, name: str) -> int:

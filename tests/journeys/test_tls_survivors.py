@@ -85,9 +85,7 @@ def served() -> Iterator[TlsDaemon]:
 @pytest.fixture
 def daemon(served: TlsDaemon) -> Iterator[TlsDaemon]:
     yield served
-    if served._process is None:
-        served.start()
-    served.remove_containers()
+    served.revive()
 
 
 def ends(handle: int) -> bool:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import select
 from collections.abc import Iterator
 
 import pytest
 
 from tests.journeys.test_survivors import door_of
+from tests.journeys.test_tls_survivors import ends
 from tests.live import LiveDaemon
-from tests.patience import patient
 from tests.websockets import websocket
 
 pytestmark = pytest.mark.root
@@ -22,9 +21,7 @@ CLOSED = b"\x88\x02\x03\xe8"  # 1000: a normal end
 @pytest.fixture
 def daemon(daemon: LiveDaemon) -> Iterator[LiveDaemon]:
     yield daemon
-    if daemon._process is None:
-        daemon.start()
-    daemon.remove_containers()
+    daemon.revive()
 
 
 def sent(text: bytes) -> bytes:
@@ -34,13 +31,6 @@ def sent(text: bytes) -> bytes:
 
 def heard(text: bytes) -> bytes:
     return bytes((0x82, len(text))) + text
-
-
-def ends(handle: int) -> bool:
-    try:
-        return bool(select.select([handle], [], [], patient(60))[0])
-    finally:
-        os.close(handle)
 
 
 @pytest.mark.parametrize("how", ["killed", "stopped"])

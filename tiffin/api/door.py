@@ -12,11 +12,12 @@ import asyncio
 import contextlib
 import os
 import socket
+from abc import ABC, abstractmethod
 
 PIECE = 65536
 
 
-class Door:
+class Door(ABC):
     """Everybody whom the daemon gave us. `serve` returns when it and the last of them have gone."""
 
     def __init__(self, control: socket.socket) -> None:
@@ -24,9 +25,9 @@ class Door:
         self._clients: set[asyncio.Task[None]] = set()
         self._alone = asyncio.Event()
 
+    @abstractmethod
     async def admit(self, client: socket.socket, inner: socket.socket, early: bytes) -> None:
         """The whole of one connection. `early` has come of it already. Closes both."""
-        raise NotImplementedError
 
     def is_open(self) -> bool:
         """To one more."""
@@ -53,8 +54,6 @@ class Door:
         elif len(given) == 2 and self.is_open():
             client, inner = given
             task = asyncio.get_running_loop().create_task(self.admit(client, inner, said[1:]))
-            self._clients.add(task)
-            task.add_done_callback(self._clients.discard)
             self.admitted(task)
         else:  # the kernel gives fewer where we may have no more open
             for each in given:
@@ -62,6 +61,8 @@ class Door:
 
     def admitted(self, task: asyncio.Task[None]) -> None:
         """One more is being served."""
+        self._clients.add(task)
+        task.add_done_callback(self._clients.discard)
 
     def daemon_has_gone(self) -> None:
         asyncio.get_running_loop().remove_reader(self._control)

@@ -106,6 +106,7 @@ class TlsDoor(Door):
         return len(self._strangers) < MAX_STRANGERS
 
     def admitted(self, task: asyncio.Task[None]) -> None:
+        super().admitted(task)
         self._strangers.add(task)
         task.add_done_callback(self._strangers.discard)
 

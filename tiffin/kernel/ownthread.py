@@ -9,12 +9,12 @@ the process from its end.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import threading
 from collections.abc import Callable
-from contextvars import copy_context
 from typing import Any, ParamSpec, TypeVar
+
+from tiffin.kernel.workers import Job
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -28,19 +28,10 @@ def in_own_thread(
     work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs
 ) -> asyncio.Future[_T]:
     """Of what `work` returns. Raises RuntimeError where no thread is to be had."""
-    loop, context = asyncio.get_running_loop(), copy_context()
-    result: asyncio.Future[_T] = loop.create_future()
-
-    def run() -> None:
-        try:
-            found = context.run(work, *args, **kwargs)
-        except BaseException as error:  # noqa: BLE001 (it is whoever waits that it concerns)
-            _tell(loop, _fail, result, error)
-        else:
-            _tell(loop, _settle, result, found)
-
-    threading.Thread(target=run, name=getattr(work, "__name__", "work"), daemon=True).start()
-    return result
+    job = Job(work, args, kwargs)
+    name = getattr(work, "__name__", "work")
+    threading.Thread(target=job.carry_out, name=name, daemon=True).start()
+    return job.result
 
 
 async def may_hang(work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -60,18 +51,3 @@ def _returned(future: asyncio.Future[Any]) -> None:
     _hanging -= 1
     if not future.cancelled():
         future.exception()  # whoever waited may have gone: that is no news
-
-
-def _tell(loop: asyncio.AbstractEventLoop, act: Callable[..., None], *args: object) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
-        loop.call_soon_threadsafe(act, *args)
-
-
-def _settle(future: asyncio.Future[_T], value: _T) -> None:
-    if not future.done():
-        future.set_result(value)
-
-
-def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)

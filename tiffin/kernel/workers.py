@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from queue import SimpleQueue
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -24,7 +24,7 @@ class Workers:
     def __init__(self, most: int, name: str) -> None:
         self._most = most
         self._name = name
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs: SimpleQueue[Job[Any] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._lock = threading.Lock()
         self._idle = 0
@@ -38,10 +38,9 @@ class Workers:
                 self._idle -= 1
             elif len(self._threads) < self._most:
                 self._start()
-        loop = asyncio.get_running_loop()
-        result: asyncio.Future[_T] = loop.create_future()
-        self._jobs.put(_Job(loop, result, copy_context(), work, args, kwargs))
-        return result
+        job = Job(work, args, kwargs)
+        self._jobs.put(job)
+        return job.result
 
     def _start(self) -> None:
         thread = threading.Thread(target=self._work, name=self._name, daemon=True)
@@ -70,28 +69,24 @@ class Workers:
                 self._idle += 1
 
 
-class _Job:
-    __slots__ = ("args", "context", "kwargs", "loop", "result", "work")
+class Job(Generic[_T]):
+    """Work for a thread; `result` is of the loop that asked for it."""
+
+    __slots__ = ("_args", "_context", "_kwargs", "_loop", "_work", "result")
 
     def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        result: asyncio.Future[Any],
-        context: Context,
-        work: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        self, work: Callable[..., _T], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        self.loop = loop
-        self.result = result
-        self.context = context
-        self.work = work
-        self.args = args
-        self.kwargs = kwargs
+        self._loop = asyncio.get_running_loop()
+        self.result: asyncio.Future[_T] = self._loop.create_future()
+        self._context = copy_context()
+        self._work = work
+        self._args = args
+        self._kwargs = kwargs
 
     def carry_out(self) -> None:
         try:
-            found = self.context.run(self.work, *self.args, **self.kwargs)
+            found = self._context.run(self._work, *self._args, **self._kwargs)
         except BaseException as error:  # noqa: BLE001 (it is whoever waits that it concerns)
             self._tell(_fail, error)
         else:
@@ -99,7 +94,7 @@ class _Job:
 
     def _tell(self, act: Callable[..., None], what: object) -> None:
         try:
-            self.loop.call_soon_threadsafe(act, self.result, what)
+            self._loop.call_soon_threadsafe(act, self.result, what)
         except RuntimeError:
             return  # the loop has ended: nobody waits
 

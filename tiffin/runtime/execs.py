@@ -199,7 +199,7 @@ class Execs:
         shim = self._shim
         program = Program(config, shim.host.last_capability, user)
         program.makes_working_dir = False
-        program.waits = waits
+        program.awaits_word = waits
         size = config["process"].get("consoleSize") or {}
         birth = ExecBirth(
             theirs,

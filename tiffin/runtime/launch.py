@@ -22,7 +22,7 @@ from tiffin.runtime.operations import Config
 from tiffin.runtime.rootfs import Failed
 
 _JOINED_KINDS = operations.CLONE_FLAGS
-_MANY = 64  # execs that may be between their clone and their cgroup
+_MOST_UNJOINED = 64  # execs that may be between their clone and their cgroup
 
 
 def unborn(
@@ -135,7 +135,7 @@ def further_process(
     process has ended, ENOMEM where the namespace has no init any more.
     """
     # Most have room for all that may be on their way: it is not for the child to look.
-    narrow = group if group is not None and group.room() < _MANY else None
+    narrow = group if group is not None and group.room() < _MOST_UNJOINED else None
     with _children_in(target, kinds & syscalls.CLONE_NEWPID):
         pid = syscalls.clone3(0)
         if pid == 0:

@@ -70,7 +70,7 @@ class Program:
         self.arguments: list[str] = process.get("args") or []
         self.working_dir: str = process.get("cwd") or "/"
         self.makes_working_dir = True  # an exec's has to be there
-        self.waits = False  # for a word, when it is ready to execute
+        self.awaits_word = False  # when it is ready to execute
         self.user: str = user or extra.get("user") or ""
         self.groups: list[str] = extra.get("groups") or []
         self.seccomp = binascii.a2b_base64(extra.get("seccomp_program") or "")
@@ -134,7 +134,7 @@ def become(program: Program, channel: socket, console: int) -> None:
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
         _load_seccomp(program)
     reset_signals()
-    if program.waits:
+    if program.awaits_word:
         _await_word(program, channel)
     _enter_working_dir(program.working_dir)
     path = find_executable(program.arguments[0], program.environment)
