@@ -7,11 +7,14 @@ import json
 import os
 import select
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from tests.busybox import busybox_rootfs
 from tests.patience import patient
+from tiffin.kernel import cgroup
+from tiffin.runtime.oci.bundle import CGROUP_PARENT
 from tiffin.runtime.oci.describe import example
 
 RUNTIME = str(Path(__file__).resolve().parents[2] / "script" / "tiffin-runtime")
@@ -104,3 +107,7 @@ class Bundle:
                 continue
             if os.fsencode(f"\0{self.root}\0") in command:
                 self.wait(int(entry))
+        layout = cgroup.detect()
+        for directory in cgroup.Cgroup(layout, CGROUP_PARENT, layout.controllers).directories():
+            with suppress(OSError):  # not there, or in use: somebody else's containers are in it
+                os.rmdir(directory)
