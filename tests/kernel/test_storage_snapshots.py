@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tarfile
@@ -23,7 +24,6 @@ from tests.unit.storage.archives import archive, device, directory, file, hard_l
 from tiffin.core.image import OCI_LAYER, digest_of
 from tiffin.errors import Conflict, EngineFailure, InvalidArgument, NotFound
 from tiffin.storage import overlay
-from tiffin.storage.furniture import furnish
 from tiffin.storage.layers import ADDED, DELETED, MODIFIED, Change
 from tiffin.storage.snapshots import Committed, SnapshotStore
 from tiffin.storage.store import Storage
@@ -90,7 +90,8 @@ def directories(storage: Storage) -> list[str]:
     return [
         path.name
         for path in root.iterdir()
-        if path.name != "empty" and (path.name in known or any((path / "fs").iterdir()))
+        if path.name not in ("empty", "furniture")
+        and (path.name in known or any((path / "fs").iterdir()))
     ]
 
 
@@ -487,17 +488,15 @@ def test_mount_points_of_a_container_are_neither_changes_nor_committed(
     snapshots: SnapshotStore, image_has_etc: bool
 ) -> None:
     base = unpack(snapshots, BASE if image_has_etc else archive(file("bin")))
-    active = snapshots.prepare(base.chain_id)
-    furnish(snapshots.overlay(active))
+    active = snapshots.prepare(base.chain_id, furnished=True)
     assert snapshots.usage(active) == 0
     with snapshots.mounted(active) as root:
         assert os.readlink("etc/mtab", dir_fd=root) == "/proc/mounts"
-        assert os.stat(".dockerenv", dir_fd=root).st_size == 0
-        for name in ("proc", "sys", "dev", "dev/pts", "dev/shm"):
-            os.mkdir(name, dir_fd=root)
-        write(root, "dev/console")
-        write(root, "etc/hosts")
-        write(root, "etc/resolv.conf")
+        for name in ("proc", "sys", "dev/pts", "dev/shm", "dev/mqueue"):
+            assert stat.S_ISDIR(os.stat(name, dir_fd=root).st_mode)
+        for name in (".dockerenv", "dev/console", "etc/hosts", "etc/resolv.conf", "etc/hostname"):
+            assert os.stat(name, dir_fd=root).st_size == 0
+        os.chmod("etc/hosts", 0o666, dir_fd=root)
         assert snapshots.changes(active) == []
         empty = snapshots.commit_copy(active)
         write(root, "etc/resolv.conf", b"mine")
@@ -516,9 +515,51 @@ def test_mount_points_of_a_container_are_neither_changes_nor_committed(
     assert Change("/etc/mtab", ADDED) in snapshots.changes(active)
     with snapshots.mounted(active) as root:
         os.unlink("etc/mtab", dir_fd=root)
+        os.unlink(".dockerenv", dir_fd=root)
+    assert {change.kind for change in snapshots.changes(active)} <= {ADDED, MODIFIED}
     mine = snapshots.commit_copy(active)
     names = names_in(layer_of(snapshots, mine.chain_id))
     assert names == ["dev", "dev/shm", "dev/shm/mine", "etc", "etc/resolv.conf"]
+
+
+def test_containers_of_an_image_share_their_furniture(storage: Storage) -> None:
+    snapshots = storage.snapshots
+    base = unpack(snapshots, BASE)
+    one, two = (snapshots.overlay(snapshots.prepare(base.chain_id, furnished=True)) for _ in "12")
+    if not snapshots.uses_overlay:
+        assert os.path.lexists(f"{one.upper}/.dockerenv")
+        return
+    assert one.lower == two.lower
+    assert os.listdir(one.upper) == []
+    assert len(snapshots.overlay(snapshots.prepare(base.chain_id)).lower) == len(one.lower) - 1
+
+
+def test_furniture_goes_with_its_image_and_comes_back_after_a_reboot(storage: Storage) -> None:
+    base = unpack(storage.snapshots, BASE)
+    storage.snapshots.settle()
+    container = storage.snapshots.prepare(base.chain_id, furnished=True)
+    furniture = Path(storage.data_root, "snapshots/furniture")
+    storage.snapshots.overlay(container)
+    for path in furniture.rglob("mtab"):
+        path.unlink()  # as a power loss may have left it
+    storage.database.put_meta("boot_id", "another boot")
+    again = reopened(storage)
+    try:
+        with again.snapshots.mounted(container) as root:
+            assert os.readlink("etc/mtab", dir_fd=root) == "/proc/mounts"
+        again.snapshots.remove(container)
+        again.snapshots.remove(base.chain_id)
+        assert again.snapshots.wait_for_trash(10)
+        assert os.listdir(furniture) == []
+    finally:
+        again.close()
+
+
+def test_furniture_of_a_container_without_an_image(snapshots: SnapshotStore) -> None:
+    active = snapshots.prepare(None, furnished=True)
+    with snapshots.mounted(active) as root:
+        assert sorted(os.listdir(root)) == [".dockerenv", "dev", "etc", "proc", "sys"]
+    assert snapshots.changes(active) == []
 
 
 # Life of a snapshot

@@ -66,7 +66,6 @@ from tiffin.runtime import spec
 from tiffin.runtime.devices import numbers
 from tiffin.runtime.limits import limited_devices
 from tiffin.runtime.logreader import LogCursor, read_log
-from tiffin.storage.furniture import furnish
 from tiffin.storage.snapshots import SnapshotStore
 
 # In the body of Containers the word `list` is its method.
@@ -193,7 +192,7 @@ class Containers:
         async with AsyncExitStack() as undo:
             undo.callback(self._catalog.release_name, chosen, container_id)
             chain = image.chain_id
-            snapshot = await in_thread(self._prepare, chain)
+            snapshot = await in_thread(self._snapshots.prepare, chain, furnished=True)
             undo.push_async_callback(asyncio.to_thread, self._snapshots.remove, snapshot)
             if limit := size_limit(host_config.storage_opt):
                 await asyncio.to_thread(self._snapshots.limit, snapshot, limit)
@@ -223,16 +222,6 @@ class Containers:
             undo.pop_all()
         self._emit(container, "create")
         return container, warnings
-
-    def _prepare(self, chain: str | None) -> str:
-        """Blocking. A snapshot with what every container's tree has."""
-        snapshot = self._snapshots.prepare(chain)
-        try:
-            furnish(self._snapshots.overlay(snapshot))
-        except BaseException:
-            self._snapshots.remove(snapshot)
-            raise
-        return snapshot
 
     def _check(self, config: ContainerConfig, host: HostConfig) -> None:
         if not config.image:

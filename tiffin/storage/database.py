@@ -26,7 +26,11 @@ from tiffin.storage.headroom import Headroom, leave_stand_in, remove_stand_in
 
 _log = logging.getLogger(__name__)
 
-MIGRATIONS: tuple[str, ...] = ()  # each takes the schema from version n+1 to n+2
+# Each takes the schema from version n+1 to n+2.
+MIGRATIONS: tuple[str, ...] = (
+    # 1: a container's, which stands on a layer of furniture (storage.furniture)
+    "ALTER TABLE snapshots ADD COLUMN furnished INTEGER NOT NULL DEFAULT 0",
+)
 _WRITES_A_CHECKPOINT = 400  # some megabytes of log
 _SCHEMA = os.path.join(os.path.dirname(__file__), "schema.sql")
 
@@ -61,6 +65,7 @@ class SnapshotRow(NamedTuple):
     size: int
     content_bytes: int
     settled: bool
+    furnished: bool = False
 
 
 class LayerBlob(NamedTuple):
@@ -315,7 +320,7 @@ class Database:
         return [SnapshotRow(*row) for row in self._all("SELECT * FROM snapshots ORDER BY id")]
 
     def put_snapshot(self, row: SnapshotRow) -> None:
-        self._write("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?)", *row)
+        self._write("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?, ?, ?, ?)", *row)
 
     def delete_snapshot(self, snapshot_id: int) -> None:
         self._write("DELETE FROM snapshots WHERE id = ?", snapshot_id)

@@ -20,6 +20,7 @@ from tiffin.storage.blobs import no_space_is_named
 from tiffin.storage.trash import Trash
 
 EMPTY = "empty"  # a directory for ever empty: the lower one of an overlay that stands on nothing
+FURNITURE = "furniture"  # storage.furniture's own
 _SPARES = 4
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -35,6 +36,7 @@ class Directories:
         os.makedirs(os.path.join(self._root, EMPTY), exist_ok=True)
         os.chmod(self._root, 0o700)
         self.empty = os.path.join(self._root, EMPTY)
+        self.furniture = os.path.join(self._root, FURNITURE)
         self.background = Background()
         self._trash = Trash(os.path.join(data_root, "trash"), self.background)
 
@@ -44,7 +46,7 @@ class Directories:
 
     def sweep(self, known: set[int], last: int) -> None:
         """Throw away all but the known ones; numbers after `last` will be given out."""
-        names = set(os.listdir(self._root)) - {EMPTY}
+        names = set(os.listdir(self._root)) - {EMPTY, FURNITURE}
         self._last = max([last, *(int(name) for name in names if name.isdigit())])
         for name in names - {str(number) for number in known}:
             self._trash.throw(os.path.join(self._root, name))

@@ -1,56 +1,161 @@
-"""What every container's tree has, whatever its image: `/.dockerenv` and `/etc/mtab`.
+"""What every container's tree has, whatever its image: places for its mounts, and two signs.
 
-By the first many programs know where they run, and by the second some (Java's among them) what is
-mounted. Put into a new tree before it is mounted, as dockerd does; no change of the container's,
-and in no image (layers.MOUNT_POINTS).
+By `/.dockerenv` many programs know where they run, and by `/etc/mtab` some (Java's among them) what
+is mounted; the rest is where a start mounts something. As dockerd's init layer has it. It is no
+change of the container's, and in no image (layers.MOUNT_POINTS).
+
+It lies between the image and the container, in a layer that all containers of an image share:
+making files takes a disk longer than all else that a container's creation does.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import stat
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
-from tiffin.core.workload import Overlay
+from tiffin.storage.blobs import no_space_is_named
 from tiffin.storage.lookup import is_opaque
 
 MARK = ".dockerenv"
 MOUNT_TABLE_TARGET = "/proc/mounts"
+_FILES = {"etc": ("hosts", "hostname", "resolv.conf"), "dev": ("console",)}
+_LINKS = {"etc": ("mtab",)}
+_DIRECTORIES = {"dev": ("mqueue", "pts", "shm")}
 
 
-def furnish(tree: Overlay) -> None:
-    """Add what the layers lack. Follows no link: an `/etc` that is one keeps what it leads to."""
-    layers = (tree.upper, *tree.lower)
-    if not any(_status(layer, MARK) for layer in layers):
-        flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_WRONLY
-        os.close(os.open(f"{tree.upper}/{MARK}", flags, 0o755))
-    etc = _etc_directories(layers)
-    if etc is None or any(_status(directory, "mtab") for directory in etc):
+class FurnitureLayers:
+    """DIRECTORY/<n>: what the stack whose top is snapshot n lacks; 0 stands on nothing.
+
+    Never synced: what the machine went down with is made anew, and comes out the same.
+    """
+
+    def __init__(self, directory: str, throw: Callable[[str], None]):
+        self._directory = directory
+        self._throw = throw
+        self._lock = threading.Lock()
+        self._made: set[int] = set()
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+
+    def sweep(self, known: set[int]) -> None:
+        """Throw away what is not for one of the known snapshots. Once, before the first `layer`."""
+        for name in os.listdir(self._directory):
+            if name.isdigit() and int(name) in known:
+                self._made.add(int(name))
+            else:
+                self._throw(f"{self._directory}/{name}")
+
+    def layer(self, number: int, lower: Sequence[str]) -> str:
+        """The directory to put on top of `lower`, made where there is none yet."""
+        path = f"{self._directory}/{number}"
+        if number in self._made:
+            return path
+        with self._lock:
+            if number not in self._made:
+                with no_space_is_named("make furniture"):
+                    half = f"{path}.half"
+                    shutil.rmtree(half, ignore_errors=True)
+                    _make_directory(half)
+                    furnish(lower, half)
+                    os.rename(half, path)
+                self._made.add(number)
+        return path
+
+    def forget(self, number: int) -> None:
+        """Of a snapshot that is gone."""
+        with self._lock:
+            if number in self._made:
+                self._made.discard(number)
+                self._throw(f"{self._directory}/{number}")
+
+
+def furnish(lower: Sequence[str], target: str) -> None:
+    """Add to `target` what `lower`, first on top, lacks. `target` may be the only one of those.
+
+    Follows no link: an `/etc` that is one keeps what it leads to.
+    """
+    if not _has(lower, MARK):
+        _make_file(f"{target}/{MARK}", 0o755)
+    for name in ("proc", "sys"):
+        if not _has(lower, name):
+            _make_directory(f"{target}/{name}")
+    for name in ("dev", "etc"):
+        below = _directories(lower, name)
+        if below is not None:
+            _furnish_directory(below, target, name)
+
+
+def _furnish_directory(below: Sequence[str], target: str, name: str) -> None:
+    def lacking(entries: Sequence[str]) -> list[str]:
+        return [entry for entry in entries if not _has(below, entry)]
+
+    files, links = lacking(_FILES.get(name, ())), lacking(_LINKS.get(name, ()))
+    directories = lacking(_DIRECTORIES.get(name, ()))
+    if not (files or links or directories):
         return
-    own = f"{tree.upper}/etc"
-    if etc and etc[0] != own:
-        _copy_up(etc[0], own)
-    elif not etc:
-        os.mkdir(own, 0o755)
+    with _own_directory(below, f"{target}/{name}") as own:
+        for entry in files:
+            _make_file(f"{own}/{entry}", 0o644)
+        for entry in links:
+            os.symlink(MOUNT_TABLE_TARGET, f"{own}/{entry}")
+        for entry in directories:
+            _make_directory(f"{own}/{entry}")
+
+
+@contextmanager
+def _own_directory(below: Sequence[str], own: str) -> Iterator[str]:
+    """`own`, with the attributes and times of the uppermost one below it."""
+    if not below:
+        _make_directory(own)
+    elif below[0] != own:
+        _copy_up(below[0], own)
     before = os.stat(own)
-    os.symlink(MOUNT_TABLE_TARGET, f"{own}/mtab")
+    yield own
     os.utime(own, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def _etc_directories(layers: Sequence[str]) -> list[str] | None:
+def _directories(layers: Sequence[str], name: str) -> list[str] | None:
     """Those that lie over one another, the first on top; None: there is something else."""
     found: list[str] = []
     for layer in layers:
-        status = _status(layer, "etc")
+        status = _status(layer, name)
         if status is None:
             continue
         if not stat.S_ISDIR(status.st_mode):
-            whiteout = stat.S_ISCHR(status.st_mode)
-            return found if found or whiteout else None
-        found.append(f"{layer}/etc")
+            return found if found or _is_whiteout(status) else None
+        found.append(f"{layer}/{name}")
         if is_opaque(found[-1]):
             break
     return found
+
+
+def _has(layers: Sequence[str], name: str) -> bool:
+    for layer in layers:
+        status = _status(layer, name)
+        if status is not None:
+            return not _is_whiteout(status)
+    return False
+
+
+def _is_whiteout(status: os.stat_result) -> bool:
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+
+
+def _make_file(path: str, mode: int) -> None:
+    flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_WRONLY
+    fd = os.open(path, flags, mode)
+    try:
+        os.fchmod(fd, mode)  # whatever the umask
+    finally:
+        os.close(fd)
+
+
+def _make_directory(path: str) -> None:
+    os.mkdir(path, 0o755)
+    os.chmod(path, 0o755)
 
 
 def _copy_up(source: str, target: str) -> None:

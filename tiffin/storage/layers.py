@@ -251,10 +251,12 @@ def remove_mount_points(upper_fd: int, lower_fd: int, *, drop_copied_up: bool) -
 
 
 def _is_mount_point(upper_fd: int, lower_fd: int, path: bytes) -> bool:
-    """New, and empty but for other ones."""
+    """New, and empty but for other ones; or furniture that the container has deleted."""
     status = _lower_status(upper_fd, path)
     if status is None or _lower_status(lower_fd, path) is not None:
         return False
+    if _is_whiteout(status):
+        return True
     if stat.S_ISREG(status.st_mode):
         return status.st_size == 0
     if stat.S_ISLNK(status.st_mode):

@@ -1,7 +1,8 @@
 """Snapshots: directory trees, committed (named by chain ID, never changed again) or active.
 
 DATA_ROOT/snapshots/<n>/fs is the tree, or with overlayfs what it says about the one beneath;
-<n>/work is overlayfs's own. A row in the database makes a directory a snapshot; a directory without
+<n>/work is overlayfs's own. A container's stands on a layer of furniture, which stands on its
+image's. A row in the database makes a directory a snapshot; a directory without
 a row is rubbish. So a commit is one row, and a crash leaves rubbish that the next `open` removes.
 Whether DATA_ROOT works by overlayfs or by full copies is decided once, when it is made.
 
@@ -29,6 +30,7 @@ from tiffin.storage import jail, layers, overlay, unpack
 from tiffin.storage.blobs import BlobStore, ContentMismatch
 from tiffin.storage.database import Database, SnapshotRow
 from tiffin.storage.directories import Directories
+from tiffin.storage.furniture import FurnitureLayers, furnish
 from tiffin.storage.layerbytes import LayerBytes
 from tiffin.storage.layers import Change, Difference
 
@@ -64,6 +66,7 @@ class SnapshotStore:
         self._inherited: frozenset[str] = frozenset()
         self.lost: list[str] = []  # dropped at the start, as their files are not there
         self._directories = Directories(data_root)
+        self._furniture = FurnitureLayers(self._directories.furniture, self._directories.throw_path)
         try:
             self._overlay = self._decide_kind(data_root)
             self._load()
@@ -85,10 +88,11 @@ class SnapshotStore:
 
     # Active snapshots
 
-    def prepare(self, parent: str | None) -> str:
+    def prepare(self, parent: str | None, *, furnished: bool = False) -> str:
         """A new active snapshot on the committed chain `parent` (None: on nothing); its id.
 
-        Raises NotFound, InvalidArgument (too many layers).
+        `furnished`: with what every container's tree has. Raises NotFound, InvalidArgument (too
+        many layers).
         """
         with self._lock:
             below = None if parent is None else self._chain(parent)
@@ -96,7 +100,9 @@ class SnapshotStore:
         number = self._directories.take()
         try:
             self._begin(number, below)
-            row = SnapshotRow(number, None, None, parent, 0, 0, False)
+            if furnished and not self._overlay:
+                furnish([self._directories.fs(number)], self._directories.fs(number))
+            row = SnapshotRow(number, None, None, parent, 0, 0, False, furnished)
             with self._lock:
                 if parent is not None:
                     self._chain(parent)  # removed meanwhile?
@@ -115,7 +121,7 @@ class SnapshotStore:
         """The directories to mount. Where DATA_ROOT works by copies `upper` is all, `lower` ()."""
         row = self._find_active(active)
         return Overlay(
-            lower=tuple(self._lower(row.parent)) if self._overlay else (),
+            lower=tuple(self._beneath(row)) if self._overlay else (),
             upper=self._directories.fs(row.id),
             work=self._directories.work(row.id),
         )
@@ -146,7 +152,7 @@ class SnapshotStore:
         try:
             self._directories.imitate_root(row.id, number)
             upper, work = self._directories.fs(number), self._directories.work(number)
-            lower = [self._directories.fs(row.id), *self._lower(row.parent)]
+            lower = [self._directories.fs(row.id), *self._beneath(row)]
             with overlay.merged(lower, upper, work) as fd:
                 yield fd
         finally:
@@ -312,6 +318,7 @@ class SnapshotStore:
             if row.chain_id is not None:
                 del self._committed[snapshot]
                 self._forget_layer(row)
+                self._furniture.forget(row.id)
         self._directories.throw(row.id)
         self._directories.background.do(self._database.checkpoint_beside)
 
@@ -458,11 +465,11 @@ class SnapshotStore:
             with self._directories.opened(row.id) as fd:
                 yield fd
         elif read_only:
-            with overlay.merged([own, *self._lower(row.parent)]) as fd:
+            with overlay.merged([own, *self._beneath(row)]) as fd:
                 yield fd
         else:
             work = self._directories.work(row.id)
-            with overlay.merged(self._lower(row.parent), own, work) as fd:
+            with overlay.merged(self._beneath(row), own, work) as fd:
                 yield fd
 
     @contextlib.contextmanager
@@ -471,6 +478,14 @@ class SnapshotStore:
         with contextlib.ExitStack() as stack:
             lower_fd = -1 if parent is None else stack.enter_context(self.view(parent))
             yield stack.enter_context(self._directories.opened(number)), lower_fd
+
+    def _beneath(self, row: SnapshotRow) -> list[str]:
+        """Directories beneath its own, top first, with overlayfs."""
+        lower = self._lower(row.parent)
+        if not row.furnished:
+            return lower
+        top = 0 if row.parent is None else self._chain(row.parent).id
+        return [self._furniture.layer(top, lower), *lower]
 
     def _lower(self, parent: str | None) -> list[str]:
         """Directories beneath, top first. Overlayfs wants one at least: an empty one then."""
@@ -565,6 +580,7 @@ class SnapshotStore:
         self._inherited = frozenset(self._active)
         known = {row.id for row in rows} - lost
         self._directories.sweep(known, self._database.last_snapshot_id())
+        self._furniture.sweep(set() if rebooted else {0, *known})
         self._bytes.forget_all_but({str(row.diff_id) for row in self._committed.values()})
         for record in self._database.cache_records():
             if record.chain_id and record.chain_id not in self._committed:

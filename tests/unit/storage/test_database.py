@@ -121,11 +121,12 @@ def test_a_database_is_migrated_step_by_step_once(
 ) -> None:
     path = str(tmp_path / "db")
     Database(path).close()
-    monkeypatch.setattr(module, "MIGRATIONS", ("ALTER TABLE volumes ADD COLUMN extra TEXT",))
+    step = "ALTER TABLE volumes ADD COLUMN extra TEXT"
+    monkeypatch.setattr(module, "MIGRATIONS", (*module.MIGRATIONS, step))
     Database(path).close()
     Database(path).close()
     with sqlite3.connect(path) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(module.MIGRATIONS) + 1,)
         columns = [row[1] for row in connection.execute("PRAGMA table_info(volumes)")]
     connection.close()
     assert columns == ["name", "record", "extra"]
