@@ -83,7 +83,7 @@ class Bridge:
         self._repaired = asyncio.Event()
         self._threads: Workers | None = None
         self._socket: Socket | None = None
-        self._lock = threading.Lock()  # guards the socket
+        self._lock = threading.Lock()  # guards the socket; held while links are made
 
     @property
     def subnet(self) -> str:
@@ -243,7 +243,9 @@ class Bridge:
     def _connect(self, container_id: str, endpoint: Endpoint, pid: int) -> None:
         namespace = links.open_namespace(pid)
         try:
-            with links.open_inside(namespace) as inside:
+            # One at a time, as the kernel has one lock for all links; what finds that one taken by
+            # others does not sleep: a write to these sysctls goes round and round till it has it.
+            with self._lock, links.open_inside(namespace) as inside:
                 self._add_pair(container_id, endpoint, namespace)
                 interface = f"{endpoint.address}/{endpoint.prefix_length}"
                 links.configure_inside(inside, interface, endpoint.gateway)
@@ -262,12 +264,11 @@ class Bridge:
                 mtu=self.mtu,
             )
 
-        with self._lock:
-            try:
-                add()
-            except FileExistsError:  # left behind by a crash between start and remove
-                links.delete_links(self._opened, [links.name_of(container_id)])
-                add()
+        try:
+            add()
+        except FileExistsError:  # left behind by a crash between start and remove
+            links.delete_links(self._opened, [links.name_of(container_id)])
+            add()
 
     def _loopback(self, pid: int) -> None:
         namespace = links.open_namespace(pid)

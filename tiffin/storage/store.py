@@ -8,6 +8,7 @@ import os
 
 from tiffin.errors import EngineFailure
 from tiffin.kernel import syscalls
+from tiffin.kernel.placement import spread_children
 from tiffin.storage.blobs import BlobStore
 from tiffin.storage.database import Database
 from tiffin.storage.snapshots import SnapshotStore
@@ -24,6 +25,8 @@ class Storage:
             self.blobs = BlobStore(data_root)
             self.blobs.sweep()
             self.snapshots = SnapshotStore(data_root, self.database, self.blobs)
+            for name in ("containers", "snapshots"):
+                spread_children(os.path.join(data_root, name))
         except BaseException:
             self.database.close()
             raise
