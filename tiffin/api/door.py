@@ -75,10 +75,10 @@ class Door(ABC):
             self._control.send(words.encode())
 
 
-def serve(door: Door, control: socket.socket) -> None:
+def serve(door: Door) -> None:
     """The rest of this process's life."""
     os.chdir("/")
-    control.send(b"ready")
+    door.tell("ready")
     asyncio.run(door.serve())
 
 

@@ -209,4 +209,4 @@ def main(number: str, *files: str) -> None:
         except OSError as error:
             control.send(f"wrong: {error.strerror or error}".encode())
             return
-        door.serve(TlsDoor(context, control), control)
+        door.serve(TlsDoor(context, control))

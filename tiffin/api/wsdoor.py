@@ -119,4 +119,4 @@ def main(number: str) -> None:
     """The number is a socket pair's, to the daemon."""
     door.take_name(b"tiffin-wsdoor")
     with socket.socket(fileno=int(number)) as control:
-        door.serve(WebsocketDoor(control), control)
+        door.serve(WebsocketDoor(control))

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tiffin.api.wsdoor import frame, frames, unmasked
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+BOOT = "import sys; from tiffin.api.wsdoor import main; main(sys.argv[1])"
 
 
 def masked(opcode: int, data: bytes, mask: bytes = b"\x01\x02\x03\x04") -> bytes:
@@ -47,3 +54,14 @@ def test_any_bytes_are_frames_or_an_end(data: bytes) -> None:
     for opcode, payload in read(data):
         assert 0 <= opcode < 16
         assert len(payload) <= len(data)
+
+
+def test_a_door_whose_daemon_has_gone_before_it_was_ready_ends_without_a_word() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.close()
+    with theirs:
+        command = [sys.executable, "-c", BOOT, str(theirs.fileno())]
+        ended = subprocess.run(
+            command, pass_fds=[theirs.fileno()], capture_output=True, cwd=CHECKOUT, check=False
+        )
+    assert (ended.returncode, ended.stderr) == (0, b"")
