@@ -19,6 +19,7 @@ from tiffin.core.workload import Attachment, Created, ExecProcess, Exit
 from tiffin.errors import Conflict, Unavailable
 from tiffin.kernel import syscalls
 from tiffin.runtime import client, connection, shims
+from tiffin.runtime.client import Runtime
 from tiffin.runtime.survivors import Process
 
 pytestmark = pytest.mark.root
@@ -286,6 +287,67 @@ def test_a_killed_zygote_is_replaced() -> None:
         assert Process(created.pid, created.start_ticks).is_alive()
 
     on_bench(act)
+
+
+def test_a_runtime_opens_though_its_zygote_is_killed_meanwhile() -> None:
+    """Whether it has been told of, or not even come to its first word."""
+
+    async def act(bench: Bench) -> None:
+        await new_runtime(bench)
+        bench.runtime.launch()
+        zygote = bench.runtime._zygote.process
+        assert zygote is not None
+        zygote.kill()
+        zygote.wait()
+        await bench.runtime.open()
+        assert bench.runtime.user_namespaces_refusal == ""
+        await new_runtime(bench)
+        bench.runtime.launch()
+        ask = bench.runtime._zygote.ask
+
+        async def of_a_dying_one(*arguments: object) -> object:
+            zygote = bench.runtime._zygote.process
+            assert zygote is not None
+            await bench.runtime._zygote._ensure()
+            zygote.kill()
+            zygote.wait()
+            bench.runtime._zygote.ask = ask  # type: ignore[method-assign]
+            return await ask(*arguments)  # type: ignore[arg-type]
+
+        bench.runtime._zygote.ask = of_a_dying_one  # type: ignore[assignment]
+        await bench.runtime.open()
+        assert bench.runtime.user_namespaces_refusal == ""
+
+    on_bench(act)
+
+
+def test_a_probe_that_was_killed_does_not_say_that_there_are_no_user_namespaces() -> None:
+    """Else the next containers would have the host's ids, and nobody would know why."""
+
+    async def act(bench: Bench) -> None:
+        await new_runtime(bench)
+        ask, asked = bench.runtime._zygote.ask, []
+
+        async def of_one_that_dies(*arguments: object) -> object:
+            connection, answer = await ask(*arguments)  # type: ignore[arg-type]
+            if not asked:
+                connection.close()
+            asked.append(arguments)
+            return connection, answer
+
+        bench.runtime._zygote.ask = of_one_that_dies  # type: ignore[assignment]
+        await bench.runtime.open()
+        assert len(asked) == 2
+        assert bench.runtime.facts.user_namespaces
+
+    on_bench(act)
+
+
+async def new_runtime(bench: Bench) -> None:
+    """In the place of the bench's own, not open yet."""
+    await bench.runtime.close()
+    directory = bench.directory
+    bench.runtime = Runtime(f"{directory}/run", bench.name, probe_directory=directory)
 
 
 def test_a_zygote_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,7 @@ log = logging.getLogger(__name__)
 
 CREATE_DEADLINE_SECONDS = 30.0
 CREATE_ATTEMPTS = 3  # each on a zygote that was there when it began
+PROBE_ATTEMPTS = 3
 
 _USUAL_NAMESPACES = ("cgroup", "ipc", "mount", "network", "pid", "uts")
 
@@ -96,17 +97,27 @@ class Runtime:
         usual = ("user",) if self.facts.user_namespaces else ()
         linux = {"namespaces": [{"type": kind} for kind in (*usual, *_USUAL_NAMESPACES)]}
         self._usual_flags = operations.birth_flags(linux)
-        await self._zygote.keep_spare(self._usual_flags)
+        with contextlib.suppress(ShimGone):  # killed: the next one is told when it is there
+            await self._zygote.keep_spare(self._usual_flags)
 
     async def _probe(self) -> Message:
+        """What this host allows. A death is no answer unless it is one each time.
+
+        Else whoever is killed in the wrong moment would have us serve without user namespaces.
+        """
+        for _ in range(PROBE_ATTEMPTS):
+            with contextlib.suppress(ShimGone, TimeoutError):
+                return await self._probe_once()
+        return {"user_namespaces": False, "reason": "the probe died"}
+
+    async def _probe_once(self) -> Message:
+        """Raises ShimGone, TimeoutError."""
         connection, answer = await self._zygote.ask(
             {"op": "probe", "directory": self._probe_directory}
         )
         try:
             async with asyncio.timeout(CREATE_DEADLINE_SECONDS):
                 return await answer
-        except (ShimGone, TimeoutError):
-            return {"user_namespaces": False, "reason": "the probe died"}
         finally:
             connection.close()
 

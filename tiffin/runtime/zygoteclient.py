@@ -14,6 +14,7 @@ from tiffin.runtime.connection import Connection, ShimGone, settle
 from tiffin.runtime.messages import Message
 
 ANSWER_DEADLINE_SECONDS = 30.0
+START_ATTEMPTS = 2  # the first may have been killed
 
 # What shims run is loaded first, so that it lies together: they copy each page that they write to.
 BOOT = (
@@ -103,8 +104,16 @@ class ZygoteClient:
         self._launched = connection, ready
 
     async def _start(self) -> Connection:
-        if self._launched is None:
-            self.launch()
+        for _ in range(START_ATTEMPTS):
+            if self._launched is None:
+                self.launch()
+            connection = await self._launched_one()
+            if connection is not None:
+                return connection
+        raise Unavailable("the container runtime's zygote did not start")
+
+    async def _launched_one(self) -> Connection | None:
+        """Once it is ready. None where it has died before."""
         assert self._launched is not None
         (connection, ready), self._launched = self._launched, None
         try:
@@ -113,9 +122,7 @@ class ZygoteClient:
         except TimeoutError as error:
             connection.close()
             raise Unavailable("the container runtime's zygote does not answer") from error
-        if not ready.done():
-            raise Unavailable("the container runtime's zygote did not start")
-        return connection
+        return connection if ready.done() else None
 
     def _execute(self, channel: int) -> None:
         """By the loop's own thread: the zygote dies with the thread that started it."""
