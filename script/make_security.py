@@ -86,6 +86,7 @@ TITLES = {
     "test_system_calls": "System calls",
     "test_ids": "Ranges of ids",
     "test_limits": "Limits",
+    "test_execs": "Processes that join a container",
     "test_exhaustion": "Exhaustion of the engine",
     "test_networks": "Networks",
     "test_injection": "Names and lines",

@@ -32,7 +32,8 @@ def passwd(bench: Bench, text: str) -> None:
 
 
 @pytest.mark.threat("image-users")
-def test_a_passwd_that_is_a_pipe_holds_nobody_up() -> None:
+@pytest.mark.parametrize("by_exec", [False, True])
+def test_a_passwd_that_is_a_pipe_holds_nobody_up(by_exec: bool) -> None:
     """/etc/passwd of an image is a fifo, a device or endless (CVE-2024-9676): who reads it hangs,
     and the engine with it.
 
@@ -41,15 +42,22 @@ def test_a_passwd_that_is_a_pipe_holds_nobody_up() -> None:
     """
 
     async def attack(bench: Bench, patience: float | None) -> bool:
-        os.unlink(f"{bench.image}/etc/passwd")
-        os.mkfifo(f"{bench.image}/etc/passwd")
-        box = bench.workload("true")
+        box = bench.workload("sleep", "1000") if by_exec else bench.workload("true")
+        if by_exec:  # who made it one is the container itself
+            await bench.start(box)
+            script = "rm /etc/passwd; mkfifo /etc/passwd"
+            _, peer = await bench.exec(box, "sh", "-c", script, exec_id="e0")
+            assert peer is not None
+            await peer.read()
+        else:
+            os.unlink(f"{bench.image}/etc/passwd")
+            os.mkfifo(f"{bench.image}/etc/passwd")
         try:
             async with asyncio.timeout(patience):
-                await bench.start(box)
+                await (bench.exec(box, "true") if by_exec else bench.start(box))
         except TimeoutError:
             return False
-        return (await bench.ended(box)).exit_code == 0
+        return (await bench.ended(box, "e1" if by_exec else "")).exit_code == 0
 
     assert outcome(lambda bench: attack(bench, None)) is True
     assert outcome(lambda bench: attack(bench, HANGS_SECONDS), without="databases") is False

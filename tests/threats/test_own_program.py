@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import select
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -21,6 +25,7 @@ from tiffin.errors import CannotStart
 from tiffin.runtime import interpreter
 
 pytestmark = pytest.mark.root
+_T = TypeVar("_T")
 
 
 @pytest.mark.threat("own-program")
@@ -134,16 +139,23 @@ def test_an_exec_that_waits_for_its_start_cannot_be_looked_at() -> None:
     assert outcome(attack, without="dumpable") is True
 
 
-async def _listing(bench: Bench, working_dir: str) -> str:
+async def _listing(bench: Bench, working_dir: str, *, by_exec: bool) -> str:
     """What a program sees that is started in `working_dir`; why it is not, otherwise."""
     try:
-        return await bench.shell("ls -a .", working_dir=working_dir)
+        if not by_exec:
+            return await bench.shell("ls -a .", working_dir=working_dir)
+        box = bench.workload("sleep", "1000")
+        await bench.start(box)
+        _, peer = await bench.exec(box, "ls", "-a", ".", working_dir=working_dir)
+        assert peer is not None
+        return (await peer.frames())[1].decode()
     except CannotStart as error:
         return error.message
 
 
 @pytest.mark.threat("leaked-descriptors")
-def test_a_working_directory_is_no_descriptor_of_the_engines() -> None:
+@pytest.mark.parametrize("by_exec", [False, True])
+def test_a_working_directory_is_no_descriptor_of_the_engines(by_exec: bool) -> None:
     """WORKDIR /proc/self/fd/N is a directory of the host where the runtime has leaked one
     (CVE-2024-21626).
 
@@ -154,7 +166,7 @@ def test_a_working_directory_is_no_descriptor_of_the_engines() -> None:
     """
 
     async def attack(bench: Bench) -> str:
-        return await _listing(bench, f"/proc/self/fd/{LEAKED}")
+        return await _listing(bench, f"/proc/self/fd/{LEAKED}", by_exec=by_exec)
 
     assert "chdir to cwd" in outcome(attack)
     assert "chdir to cwd" in outcome(attack, without="descriptors")
@@ -203,6 +215,61 @@ def test_a_program_has_a_clean_environment(monkeypatch: pytest.MonkeyPatch) -> N
     assert outcome(attack) is False
     leak = lambda config: config["process"]["env"].append("TIFFIN_SECRET=token")  # noqa: E731
     assert outcome(attack, plan=leak) is True
+
+
+SECRET = "tiffin-secret"
+KEYCTL, ADD_KEY = {"x86_64": (250, 248), "aarch64": (219, 217)}.get(os.uname().machine, (0, 0))
+JOIN, SEARCH, READ, SESSION = 1, 10, 11, -3
+
+# What a program with all system calls tries: to find the key, and to read it.
+SEARCHER = f"""
+import ctypes
+call = ctypes.CDLL(None).syscall
+key = call({KEYCTL}, {SEARCH}, {SESSION}, b"user", b"{SECRET}", 0)
+text = ctypes.create_string_buffer(64)
+print(text.value.decode() if key > 0 and call({KEYCTL}, {READ}, key, text, 64) > 0 else "nothing")
+"""
+
+
+def with_a_key(act: Callable[[], _T]) -> _T:
+    """In a thread, whose session keyring is its own: as of a login that has unlocked something."""
+
+    def of_a_login() -> _T:
+        call = ctypes.CDLL(None).syscall
+        assert call(KEYCTL, JOIN, None) > 0
+        assert call(ADD_KEY, b"user", SECRET.encode(), b"unlocked", 8, SESSION) > 0
+        return act()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(of_a_login).result()
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/keys"), reason="the kernel has no keys")
+@pytest.mark.threat("keyrings")
+@pytest.mark.parametrize("by_exec", [False, True])
+@pytest.mark.parametrize("userns_mode", ["", "host"])
+def test_a_program_has_a_session_keyring_of_its_own(userns_mode: str, by_exec: bool) -> None:
+    """Keys of who started the daemon (of a login, an encrypted disk, Kerberos) are inherited by
+    all that it starts, whatever their ids; only the default seccomp profile keeps them shut.
+
+    Defence: each shim has joined a new session keyring before it begets anybody (shimbirth).
+    Seen to fail: with a zygote whose shims do not, the program reads the key.
+    """
+    argv = (os.path.realpath(sys.executable), "-I", "-S", "-c", SEARCHER)
+    host = HostConfig(userns_mode=userns_mode, security_opt=("seccomp=unconfined",))
+
+    async def attack(bench: Bench) -> str:
+        mounts = tuple(bind(path, path, rw=False) for path in libraries())
+        if not by_exec:
+            return (await bench.run(*argv, host=host, mounts=mounts))[1]
+        box = bench.workload("sleep", "1000", host=host, mounts=mounts)
+        await bench.start(box)
+        _, peer = await bench.exec(box, *argv)
+        assert peer is not None
+        return (await peer.frames())[1].decode()
+
+    assert with_a_key(lambda: outcome(attack)) == "nothing\n"
+    assert with_a_key(lambda: outcome(attack, without="keyring")) == "unlocked\n"
 
 
 @pytest.mark.threat("imports-inside")

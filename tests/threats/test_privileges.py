@@ -150,6 +150,17 @@ def test_a_device_node_opens_nothing_that_is_not_on_the_list(host: HostConfig) -
 
 # Each is there in /proc or /sys, and says something of the host or is a switch of it.
 MASKED = ("/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/interrupts")
+# Moby's lists, word by word, and written down again: what is missing from ours is a hole.
+MOBYS_MASKS = frozenset(
+    """
+    /proc/acpi /proc/asound /proc/interrupts /proc/kcore /proc/keys /proc/latency_stats
+    /proc/sched_debug /proc/scsi /proc/timer_list /proc/timer_stats
+    /sys/devices/virtual/powercap /sys/firmware
+    """.split()
+)
+MOBYS_READ_ONLY = frozenset(
+    "/proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger".split(),
+)
 SWITCHES = tuple(
     path
     for path in ("/proc/sysrq-trigger", "/proc/sys/kernel/core_pattern", "/proc/sys/vm/drop_caches")
@@ -178,6 +189,28 @@ def test_what_tells_of_the_host_is_masked(path: str) -> None:
 
     assert outcome(attack) == "character special file"
     assert outcome(attack, plan=unmasked).startswith("regular")
+
+
+@pytest.mark.threat("masked-paths")
+@pytest.mark.parametrize("path", ["/sys/firmware", "/sys/devices/virtual/powercap", "/proc/scsi"])
+def test_a_directory_that_tells_of_the_host_is_empty(path: str) -> None:
+    """As above: tables of the firmware, meters of power, disks.
+
+    Defence: an empty tmpfs over each, which cannot be written.
+    Seen to fail: with the masks taken out of the plan the host's entries are there.
+    """
+    if not (os.path.isdir(path) and os.listdir(path)):
+        return  # nothing to hide in this kernel
+
+    def unmasked(config: dict[str, Any]) -> None:
+        config["linux"]["maskedPaths"] = []
+
+    async def attack(bench: Bench) -> list[str]:
+        script = f"ls -a {path}; touch {path}/new 2>/dev/null && echo written || :"
+        return (await bench.shell(script)).split()
+
+    assert outcome(attack) == [".", ".."]
+    assert len(outcome(attack, plan=unmasked)) > 2
 
 
 @pytest.mark.threat("kernel-switches")
@@ -252,7 +285,8 @@ def test_cgroups_can_be_seen_and_not_written() -> None:
 
 
 @pytest.mark.threat("cgroup-escape")
-def test_a_container_sees_no_cgroup_but_its_own() -> None:
+@pytest.mark.parametrize("by_exec", [False, True])
+def test_a_container_sees_no_cgroup_but_its_own(by_exec: bool) -> None:
     """The path of its cgroup tells a container of its host and its siblings.
 
     Defence: a cgroup namespace of its own, made once it is in its cgroup.
@@ -264,7 +298,13 @@ def test_a_container_sees_no_cgroup_but_its_own() -> None:
         config["linux"]["namespaces"] = kept
 
     async def attack(bench: Bench) -> bool:
-        return bench.name in await bench.shell("cat /proc/self/cgroup", host=OF_HOST)
+        if not by_exec:
+            return bench.name in await bench.shell("cat /proc/self/cgroup", host=OF_HOST)
+        box = bench.workload("sleep", "1000", host=OF_HOST)
+        await bench.start(box)
+        _, peer = await bench.exec(box, "cat", "/proc/self/cgroup")
+        assert peer is not None
+        return bench.name in (await peer.frames())[1].decode()
 
     assert outcome(attack) is False
     assert outcome(attack, plan=shared) is True
@@ -348,6 +388,6 @@ def test_the_plan_says_all_this_as_data() -> None:
         return json.dumps(config["linux"])
 
     planned = json.loads(outcome(attack))
-    assert set(MASKED) <= set(planned["maskedPaths"])
-    assert {"/proc/sys", "/proc/sysrq-trigger"} <= set(planned["readonlyPaths"])
+    assert set(planned["maskedPaths"]) >= MOBYS_MASKS
+    assert set(planned["readonlyPaths"]) == MOBYS_READ_ONLY
     assert planned["uidMappings"][0]["size"] == 65536

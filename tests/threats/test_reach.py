@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 import stat
@@ -23,12 +24,14 @@ from tiffin.api import listener as listening
 from tiffin.api.decode import check_content_type
 from tiffin.api.listener import Listener
 from tiffin.core.container import HostConfig
+from tiffin.core.workload import LogTarget
 from tiffin.errors import InvalidArgument
 from tiffin.runtime import messages
 
 pytestmark = pytest.mark.root
 
 NOBODY = 65534
+HANGS_SECONDS = 2.0  # of something that never ends: how long it is watched
 
 
 def as_nobody(act: Callable[[], object]) -> bool:
@@ -280,30 +283,49 @@ def test_nothing_is_restored_from_a_checkpoint(daemon: LiveDaemon, name: str) ->
 
 
 @pytest.mark.threat("slow-readers")
-def test_output_that_nobody_reads_fills_nothing() -> None:
-    """A client attaches, or starts an exec, and stops reading; a terminal is resized for ever
-    (CVE-2022-23471, CVE-2025-64329): what is kept for it grows without end.
+@pytest.mark.parametrize("by_exec", [False, True])
+def test_output_that_nobody_reads_fills_nothing(by_exec: bool) -> None:
+    """A client attaches, or starts an exec, and stops reading (CVE-2022-23471, CVE-2025-64329):
+    what is kept for it grows without end.
 
-    Defence: bounded buffers: a container that writes to a client that does not read waits for it,
-    or the client is let go; the shim's memory stays where it was.
-    Seen to fail: the output is a hundred times what the shim may have grown by.
+    Defence: bounded buffers: what writes to a client that does not read waits for it; the shim's
+    memory stays where it was.
+    Seen to fail: without the bound it writes all of it, and the shim has it in memory.
     """
     megabytes = 64
+    script = f"read x; dd if=/dev/zero bs=1M count={megabytes} 2>/dev/null; touch /done; sleep 1000"
 
-    async def attack(bench: Bench) -> int:
-        box = bench.workload("sleep", "1000")
+    async def attack(bench: Bench, patience: float) -> tuple[bool, bool]:
+        """Whether it came to its end; whether the shim has kept it."""
+        argv = ("sleep", "1000") if by_exec else ("sh", "-c", script)
+        log = LogTarget("") if not by_exec else LogTarget(f"{bench.directory}/log")
+        box = bench.workload(*argv, open_stdin=True, log=log)
         first = (await bench.start(box)).pid
-        script = f"dd if=/dev/zero bs=1M count={megabytes} 2>/dev/null; touch /done; sleep 1000"
-        _, peer = await bench.exec(box, "sh", "-c", script)
-        assert peer is not None
-        # As much as fits between us; nothing more is read.
+        if by_exec:
+            _, peer = await bench.exec(box, "sh", "-c", script)
+            assert peer is not None
+        else:
+            peer = await bench.attach(box)
+        await peer.write(b"go\n")
         await peer.read_until(b"\0" * 65536)
+        done = await _appears(bench.upper(box, "/done"), patience)
         fields = Path(f"/proc/{first}/stat").read_text().rpartition(")")[2].split()
         status = Path(f"/proc/{fields[1]}/status").read_text()  # its parent's: the shim's
         peer.socket.close()
-        return int(status.split("VmRSS:")[1].split()[0]) // 1024
+        return done, int(status.split("VmRSS:")[1].split()[0]) // 1024 > megabytes // 2
 
-    assert outcome(attack) < megabytes // 2
+    assert outcome(lambda bench: attack(bench, HANGS_SECONDS)) == (False, False)
+    weak = outcome(lambda bench: attack(bench, patient(60)), without="bounds")
+    assert weak == (True, True)
+
+
+async def _appears(path: str, patience: float) -> bool:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(patience):
+            while not os.path.exists(path):
+                await asyncio.sleep(0.02)
+            return True
+    return False
 
 
 @pytest.mark.threat("own-network")

@@ -8,10 +8,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from tiffin.kernel import mounts, syscalls
-from tiffin.runtime import building, init, launch, messages, program, targets, users, zygote
+from tiffin.runtime import (
+    building,
+    init,
+    launch,
+    messages,
+    program,
+    shimbirth,
+    streams,
+    targets,
+    users,
+    zygote,
+)
 from tiffin.runtime.mountwords import Options
+
+if TYPE_CHECKING:
+    from tiffin.runtime.init import ExecBirth
 
 LEAKED = 99  # the number of the host's directory that a weakened zygote leaves open
 LEAKED_PATH = "/etc"
@@ -141,6 +156,31 @@ def below_read_only() -> None:
 def peers() -> None:
     """Whoever connects to a shim is root."""
     messages.peer_uid = lambda connection: 0
+
+
+def keyring() -> None:
+    """The session keyring stays the one that the engine was started with."""
+    shimbirth.own_keyring = lambda: None
+
+
+def kinds() -> None:
+    """An exec is left out of its container's network."""
+    further = launch.further_process
+
+    def weak(birth: ExecBirth, target: int, kinds: int, joins: list[int], *rest: Any) -> int:
+        return further(birth, target, kinds & ~syscalls.CLONE_NEWNET, joins, *rest)
+
+    launch.further_process = weak
+
+
+def cgroups() -> None:
+    """Nobody goes into the container's cgroups."""
+    init.join_cgroups = lambda files: None
+
+
+def bounds() -> None:
+    """What clients have not taken is kept for them, however much it is."""
+    streams.MAX_BEHIND = 1 << 40
 
 
 def limits() -> None:

@@ -12,13 +12,14 @@ SCRIPT = Path(__file__).resolve().parents[2] / "script" / "make_security.py"
 # What has been done to engines of this kind: each has at least one test.
 THREATS = frozenset(
     """
-    own-program leaked-descriptors imports-inside mount-target kernel-file-systems masks
+    own-program leaked-descriptors keyrings imports-inside mount-target kernel-file-systems masks
     forged-procfs read-only-below host-mounts copy-paths copy-helpers layer-paths
     overlay-attributes bombs digests ambiguous-documents load-archives build-context image-users
     inert-labels volumes capabilities no-new-privileges devices masked-paths kernel-switches
     cgroup-escape sysctls root-is-nobody id-ranges system-calls fork-bombs memory rlimits disk
-    limits-of-nonsense unasked-ipv6 own-network injected-lines names-as-paths reachable-sockets
-    browsers hostile-requests checkpoints slow-readers hung-files large-bodies deep-images want
+    limits-of-nonsense execs unasked-ipv6 own-network injected-lines names-as-paths
+    reachable-sockets browsers hostile-requests checkpoints slow-readers hung-files large-bodies
+    deep-images want
     """.split()
 )
 

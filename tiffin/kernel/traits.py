@@ -59,9 +59,10 @@ def set_personality(domain: int) -> None:
     _check(_libc.personality(ctypes.c_ulong(domain)), "personality")
 
 
-def join_session_keyring(name: str) -> None:
-    """A new session keyring; nothing where the kernel has no keys."""
-    result = _libc.syscall(_long(_KEYCTL), _long(_JOIN_SESSION_KEYRING), name.encode())
+def join_session_keyring(name: str = "") -> None:
+    """That of this name, or a new one; nothing where the kernel has no keys."""
+    encoded = name.encode() if name else None
+    result = _libc.syscall(_long(_KEYCTL), _long(_JOIN_SESSION_KEYRING), encoded)
     if result < 0 and ctypes.get_errno() != errno.ENOSYS:
         _check(result, "keyctl")
 

@@ -85,6 +85,7 @@ def _run(host: Host) -> None:
 def _prepare(host: Host) -> None:
     """As a spare does. The first process has no namespaces, and ends: nobody talks to it."""
     syscalls.close_all_but([_NO_DESCRIPTOR], _NO_DESCRIPTOR)
+    shimbirth.own_keyring()
     syscalls.prctl(syscalls.PR_GET_DUMPABLE)
     syscalls.set_process_name(messages.ZYGOTE_NAME)
     zygote, ours = messages.pair()

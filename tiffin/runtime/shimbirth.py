@@ -6,10 +6,11 @@ makes the container then (runtime.standing), or the shim has a maker of its own.
 
 from __future__ import annotations
 
+import errno
 import os
 from _socket import MSG_NOSIGNAL, socket
 
-from tiffin.kernel import syscalls
+from tiffin.kernel import syscalls, traits
 from tiffin.runtime import hiredmaker, launch, maker, messages
 from tiffin.runtime.birth import Host
 from tiffin.runtime.init import Failure
@@ -25,14 +26,18 @@ else:
 
 def main(data: bytes, descriptors: list[int], host: Host) -> None:
     """Become the shim of one container."""
-    _leave_zygote()
+    try:
+        _leave_zygote()
+    except OSError as error:
+        refuse(data, descriptors, error, "join session keyring")
+        return
     _make(data, descriptors, host, None)
 
 
-def refuse(data: bytes, descriptors: list[int], error: OSError) -> None:
+def refuse(data: bytes, descriptors: list[int], error: OSError, what: str = "fork") -> None:
     """Tell the daemon that there is nothing to make its container with."""
     request = messages.decode(data)
-    report = Failure(f"fork: {os.strerror(error.errno or 0).lower()}", "fork", error.errno or 0)
+    report = Failure(f"{what}: {os.strerror(error.errno or 0).lower()}", what, error.errno or 0)
     connection = socket(fileno=os.dup(descriptors[0]))
     try:
         messages.send(connection, {"id": request["id"], "failed": report.report})
@@ -137,5 +142,18 @@ def of(made: Message, received: list[int], hold: list[int], host: Host) -> Shim:
 def _leave_zygote() -> None:
     os.setsid()
     signals.signal(signals.SIGCHLD, signals.SIG_DFL)
+    own_keyring()
     syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)
     syscalls.set_process_name(messages.SHIM_NAME)
+
+
+def own_keyring() -> None:
+    """What has been unlocked for who started the daemon is not the container's to search.
+
+    All that a shim begets has its session keyring: one for each container and its execs.
+    """
+    try:
+        traits.join_session_keyring()
+    except OSError as error:
+        if error.errno != errno.EPERM:  # by a filter, which containers are behind as well
+            raise
