@@ -14,6 +14,7 @@ import os
 import socket
 import threading
 from collections.abc import AsyncIterator, Coroutine
+from contextlib import ExitStack
 from typing import Any, BinaryIO, cast
 
 from tiffin.engine.buildhost import finish
@@ -31,16 +32,20 @@ class Receiver:
 
     def __init__(self, storage: Storage) -> None:
         self._snapshots = storage.snapshots
+        self._unpacked: concurrent.futures.Future[None] = concurrent.futures.Future()
+        # Who waits for it may go, and cancel that: the end of the thread is told all the same.
+        self._unpacked.set_running_or_notify_cancel()
         self._active = self._snapshots.prepare(None)
-        try:
+        with ExitStack() as undoing:
+            undoing.callback(self._snapshots.remove, self._active)
             upper = self._snapshots.overlay(self._active).upper
             self.root = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except BaseException:
-            self._snapshots.remove(self._active)
-            raise
-        self._reading, self._writing = socket.socketpair()
-        self._unpacked: concurrent.futures.Future[None] = concurrent.futures.Future()
-        threading.Thread(target=self._unpack, name="context", daemon=True).start()
+            undoing.callback(os.close, self.root)
+            self._reading, self._writing = socket.socketpair()
+            undoing.enter_context(self._reading)
+            undoing.enter_context(self._writing)
+            threading.Thread(target=self._unpack, name="context", daemon=True).start()
+            undoing.pop_all()
 
     def _unpack(self) -> None:
         try:
