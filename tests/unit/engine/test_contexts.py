@@ -13,8 +13,8 @@ from typing import cast
 import pytest
 
 from tests.patience import patient
-from tiffin.engine import contexts
 from tiffin.engine.contexts import Receiver
+from tiffin.storage import jail
 from tiffin.storage.store import Storage
 
 
@@ -58,7 +58,7 @@ def test_a_client_that_goes_while_its_context_is_unpacked_leaves_nothing(
         begun.set()
         going_on.wait()
 
-    monkeypatch.setattr(contexts.jail, "unpack", unpack)
+    monkeypatch.setattr(jail, "unpack", unpack)
 
     async def scene() -> None:
         receiver = Receiver(storage(snapshots))
