@@ -6,12 +6,14 @@ import json
 import os
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.kernel.oci_bundle import DEADLINE, RUNTIME, Bundle
+from tests.threats.arena import libraries
 from tiffin.kernel import cgroup
 from tiffin.runtime.traits import cpus
 
@@ -356,3 +358,63 @@ def test_an_update_that_checks_first_takes_no_less_than_there_is(bundle: Bundle)
     said = bundle.refused("update", "--resources", str(asked), "box")
     assert "resources.memory.limit 4096 is less than" in said
     assert bundle.state()["status"] == "running"
+
+
+def test_ids_are_those_of_the_config_whatever_the_image_has_for_them(bundle: Bundle) -> None:
+    """Its passwd and group may have lines by which a number is somebody else."""
+    etc = bundle.rootfs / "etc"
+    (etc / "passwd").write_text("root:x:0:5::/root:/\n1000:x:0:0::/evil:/\nu:x:1000:0::/home:/\n")
+    (etc / "group").write_text("1000:x:0:\naudio:x:9:root,u\n")
+    ids = "grep -E '^(Uid|Gid|Groups)' /proc/self/status; echo $HOME"
+
+    def seen(text: str) -> list[list[str]]:
+        return [line.split() for line in text.splitlines()]
+
+    bundle.process["user"] = {"uid": 1000, "gid": 1000, "additionalGids": [7]}
+    of_thousand = [["Uid:", *["1000"] * 4], ["Gid:", *["1000"] * 4]]
+    assert seen(bundle.shell(ids)) == [*of_thousand, ["Groups:", "7"], ["/home"]]
+    bundle.process["user"] = {"uid": 0, "gid": 0}
+    of_root = [["Uid:", *["0"] * 4], ["Gid:", *["0"] * 4], ["Groups:"], ["/root"]]
+    assert seen(bundle.shell(ids)) == of_root
+    bundle.write("sleep", "1000")
+    bundle.ok("run", "--detach", "box")
+    told = bundle.ok("exec", "--user", "1000:1000", "box", "sh", "-c", ids)
+    assert seen(told) == [*of_thousand, ["Groups:"], ["/home"]]
+
+
+def test_ambient_capabilities_that_cannot_be_granted_are_left_out(bundle: Bundle) -> None:
+    """As other builders ask for them: without the inheritable ones that they need."""
+    names = ["CAP_CHOWN", "CAP_KILL"]
+    kinds = ("bounding", "effective", "permitted", "ambient")
+    bundle.process["capabilities"] = dict.fromkeys(kinds, names)
+    script = "grep -E 'Cap(Eff|Amb)' /proc/self/status"
+    assert bundle.shell(script).split() == ["CapEff:", f"{0x21:016x}", "CapAmb:", f"{0:016x}"]
+    bundle.process["capabilities"]["inheritable"] = ["CAP_KILL"]
+    assert bundle.shell(script).split() == ["CapEff:", f"{0x21:016x}", "CapAmb:", f"{0x20:016x}"]
+
+
+KEYS = {"x86_64": (250, 248), "aarch64": (219, 217)}.get(os.uname().machine, (0, 0))
+# Of its session keyring: the first process puts a key there, the exec looks for it.
+OF_FIRST = f"""
+import ctypes, time
+assert ctypes.CDLL(None).syscall({KEYS[1]}, b"user", b"tiffin-own", b"x", 1, -3) > 0
+open("/dev/shm/put", "w").close()
+time.sleep(1000)
+"""
+OF_EXEC = f"""
+import ctypes, os
+while not os.path.exists("/dev/shm/put"): pass
+print(ctypes.CDLL(None).syscall({KEYS[0]}, 10, -3, b"user", b"tiffin-own", 0) > 0)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/keys"), reason="the kernel has no keys")
+def test_an_exec_has_the_session_keyring_of_its_container(bundle: Bundle) -> None:
+    for path in libraries():
+        bundle.config["mounts"].append(
+            {"destination": path, "type": "bind", "source": path, "options": ["rbind", "ro"]}
+        )
+    python = (os.path.realpath(sys.executable), "-I", "-S", "-c")
+    bundle.write(*python, OF_FIRST)
+    bundle.ok("run", "--detach", "box")
+    assert bundle.ok("exec", "box", *python, OF_EXEC) == "True\n"

@@ -36,6 +36,7 @@ _SCHED_SETATTR = 314 if _X86 else 274
 _IOPRIO_SET = 251 if _X86 else 30
 _KEYCTL = 250 if _X86 else 219
 _JOIN_SESSION_KEYRING = 1
+_SETPERM, _OWNER_SEARCHES = 5, 0x3F1B0000  # all for who has it; view, read, search, link
 
 _libc = ctypes.PyDLL(None, use_errno=True)
 _long = ctypes.c_long
@@ -63,8 +64,15 @@ def join_session_keyring(name: str = "") -> None:
     """That of this name, or a new one; nothing where the kernel has no keys."""
     encoded = name.encode() if name else None
     result = _libc.syscall(_long(_KEYCTL), _long(_JOIN_SESSION_KEYRING), encoded)
-    if result < 0 and ctypes.get_errno() != errno.ENOSYS:
-        _check(result, "keyctl")
+    if result < 0 and ctypes.get_errno() == errno.ENOSYS:
+        return
+    _check(result, "keyctl")
+    if name:
+        # Who owns it may search it too: without that nobody else finds it by its name.
+        shared = _libc.syscall(
+            _long(_KEYCTL), _long(_SETPERM), _long(result), _long(_OWNER_SEARCHES)
+        )
+        _check(shared, "keyctl")
 
 
 def _check(result: int, call: str) -> None:

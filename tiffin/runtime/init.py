@@ -108,7 +108,7 @@ def first_process(channel: socket, last_capability: int, preserved: int = 0) -> 
     if time >= 0:
         _enter_time(channel, time)
     if program.orphan:
-        _join_keyring(config)
+        _join_keyring(program)
         look_ahead(program)
     else:
         program.prepare()
@@ -121,12 +121,11 @@ def first_process(channel: socket, last_capability: int, preserved: int = 0) -> 
     become(program, channel, root.console)
 
 
-def _join_keyring(config: Config) -> None:
-    """A session keyring of its own, as it would get with a login."""
-    name = (config.get("tiffin") or {}).get("keyring")
-    if name:
+def _join_keyring(program: Program) -> None:
+    """A session keyring of the container's own, as it would get with a login."""
+    if program.keyring:
         try:
-            traits.join_session_keyring(name)
+            traits.join_session_keyring(program.keyring)
         except OSError as error:
             raise failure_of("join session keyring", error) from error
 
@@ -244,6 +243,7 @@ def further_process(birth: ExecBirth) -> None:
     console = -1
     if not birth.stdio and (not birth.program.orphan or birth.program.process.get("terminal")):
         console = adopt_terminal(channel, _open_ptmx(), *birth.size)
+    _join_keyring(birth.program)
     birth.program.prepare()
     set_affinity(birth.program.process, "final")
     become(birth.program, channel, console)

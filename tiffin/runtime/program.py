@@ -80,6 +80,7 @@ class Program:
         self.seccomp_flags: int = extra.get("seccomp_flags") or 0
         self.kept = 3 + int(extra.get("preserved") or 0)  # descriptors below this stay open
         self.last_capability = last_capability
+        self.keyring: str = extra.get("keyring") or ""
         self.proc = -1  # the host's, where the kernel is to be told a label
         self.identity = users.Identity(0, 0, [0], "/")
         self.environment: dict[bytes, bytes] = {}
@@ -106,6 +107,8 @@ class Program:
         _effective, held, _inheritable = syscalls.capget()
         for kind in ("effective", "permitted", "inheritable", "ambient"):
             self.masks[kind] = self.masks.get(kind, 0) & held
+        # The kernel refuses what is not in both of these.
+        self.masks["ambient"] &= self.masks["permitted"] & self.masks["inheritable"]
 
 
 def look_ahead(program: Program) -> None:
@@ -169,6 +172,8 @@ def _label(program: Program) -> None:
 
 def _identify(program: Program) -> users.Identity:
     user: Config = program.process.get("user") or {}
+    if program.orphan:
+        return _as_configured(user)
     spec = program.user
     if not spec and (user.get("uid") or user.get("gid")):
         spec = f"{user.get('uid') or 0}:{user.get('gid') or 0}"
@@ -179,6 +184,13 @@ def _identify(program: Program) -> users.Identity:
         return users.resolve(spec, groups, passwd, group)
     except users.UnknownUser as error:
         raise Failure(str(error), "find user", exit_code=EXIT_NOT_EXECUTABLE) from error
+
+
+def _as_configured(user: Config) -> users.Identity:
+    """OCI: numbers, whatever lines for them an image has in its passwd and group."""
+    uid: int = user.get("uid") or 0
+    home = users.home_of(uid, users.read_database("/etc/passwd"))
+    return users.Identity(uid, user.get("gid") or 0, user.get("additionalGids") or [], home)
 
 
 def _environment(program: Program, identity: users.Identity) -> dict[bytes, bytes]:

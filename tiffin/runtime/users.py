@@ -55,6 +55,15 @@ def resolve(spec: str, added: list[str], passwd: bytes, group: bytes) -> Identit
     return Identity(uid, gid, list(dict.fromkeys([gid, *groups])), home or "/")
 
 
+def home_of(uid: int, passwd: bytes) -> str:
+    """Of the first entry with this number; "/" where there is none."""
+    for line in _lines(passwd):
+        fields = line.split(":")
+        if len(fields) > 5 and _field(fields, 2) == uid:
+            return fields[5] or "/"
+    return "/"
+
+
 def _find_user(wanted: str, passwd: bytes) -> tuple[str, int, int, str] | None:
     number = _number(wanted)
     for line in _lines(passwd):
