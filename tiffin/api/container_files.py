@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tiffin.api.create import read_config
 from tiffin.api.decode import read_json
 from tiffin.api.messages import TAR, Answer, Request, Response, Stream, json_response
 from tiffin.api.router import Route
-from tiffin.errors import InvalidArgument, NotFound
+from tiffin.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
@@ -66,9 +67,9 @@ class ContainerFileRoutes:
     async def commit(self, request: Request) -> Answer:
         query = request.query
         reference = query.get("container")
+        given = read_config(await read_json(request))
         if not reference:
-            raise NotFound("No such container: ")
-        document = await read_json(request)
+            raise InvalidArgument('invalid name or ID supplied: ""')
         image_id = await self._containers.commit(
             reference,
             repository=query.get("repo"),
@@ -76,7 +77,7 @@ class ContainerFileRoutes:
             author=query.get("author"),
             comment=query.get("comment"),
             pause=query.boolean("pause", default=True),
-            changes=self._engine.builds.config_changes(query.all("changes"), document),
+            changes=self._engine.builds.config_changes(query.all("changes"), given),
         )
         return json_response({"Id": image_id}, status=201)
 

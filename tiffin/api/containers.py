@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
 
 _PRUNE_FILTERS = ("label", "label!", "until")
+_LONGEST_NOTHING = 7  # bytes
 
 
 class ContainerRoutes:
@@ -149,8 +150,6 @@ class ContainerRoutes:
     async def create(self, request: Request) -> Answer:
         async with whole(request, MAX_JSON_BYTES) as data:
             check_content_type(request)
-            if not data.strip():
-                raise InvalidArgument("invalid JSON: got EOF while reading request body")
             wanted = read_create(parse_object(data), request.version)
         await self._check_platform(wanted.config.image, request.query.get("platform"))
         container, warnings = await self._containers.create(
@@ -172,6 +171,7 @@ class ContainerRoutes:
         check_platform(reference, config, parse_platform(platform, own))
 
     async def start(self, request: Request) -> Answer:
+        _check_no_body(request)
         if request.query.get("checkpoint"):
             raise InvalidArgument("checkpoints are not supported by tiffin")
         await self._containers.start(request.parameters["id"])
@@ -180,7 +180,7 @@ class ContainerRoutes:
     async def stop(self, request: Request) -> Answer:
         await self._containers.stop(
             request.parameters["id"],
-            signal=request.query.get("signal") or None,
+            signal=_stop_signal(request),
             timeout=_timeout(request),
         )
         return NO_CONTENT
@@ -188,7 +188,7 @@ class ContainerRoutes:
     async def restart(self, request: Request) -> Answer:
         await self._containers.restart(
             request.parameters["id"],
-            signal=request.query.get("signal") or None,
+            signal=_stop_signal(request),
             timeout=_timeout(request),
         )
         return NO_CONTENT
@@ -254,6 +254,25 @@ def _image_name(container: Container, ids: dict[str, str]) -> str:
     """The reference it was created from, or the id if that names another image by now."""
     same = ids[container.image_reference] == container.image_id
     return container.image_reference if same else container.image_id
+
+
+def _check_no_body(request: Request) -> None:
+    """A host config of old, which is not obeyed, is refused. Docker lets pass what is as short as
+    a `null` with the white space around it.
+    """
+    length = request.header("content-length")
+    if request.header("transfer-encoding") or (length and int(length) > _LONGEST_NOTHING):
+        raise InvalidArgument(
+            "starting container with non-empty request body was deprecated since API v1.22 "
+            "and removed in v1.24"
+        )
+
+
+def _stop_signal(request: Request) -> str | None:
+    """Clients of old do not mean it for this."""
+    if request.version.before("1.42"):
+        return None
+    return request.query.get("signal") or None
 
 
 def _timeout(request: Request) -> int | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from tiffin.api import create_versions
+from tiffin.api import create_versions, gowords
 from tiffin.api.container_json import UNSUPPORTED_HOST_FIELDS
 from tiffin.api.decode import decode, find_key
 from tiffin.api.endpoints import (
@@ -26,7 +26,6 @@ from tiffin.core.update import Update
 from tiffin.errors import InvalidArgument, Unsupported
 
 _REFUSED = {name.lower(): name for name in UNSUPPORTED_HOST_FIELDS}
-_INT64 = 2**63 - 1
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -35,6 +34,12 @@ class CreateRequest(msgspec.Struct, frozen=True):
     host_config: HostConfig
     warnings: tuple[str, ...] = ()
     shallow_read_only: bool = False  # mounts below a read-only bind stay writable
+
+
+class _Unheeded(msgspec.Struct, frozen=True):
+    """What is of no consequence has a type all the same."""
+
+    container_id_file: str = msgspec.field(name="ContainerIDFile", default="")
 
 
 def read_create(document: dict[str, Any], version: Version) -> CreateRequest:
@@ -76,43 +81,18 @@ def read_host_config(document: Any) -> HostConfig:
     if document is None:
         return HostConfig()
     if not isinstance(document, dict):
-        raise InvalidArgument("invalid JSON: HostConfig is no object")
+        words = gowords.no_object(document, "HostConfig", "container.HostConfig")
+        raise InvalidArgument(words)
     for key, value in document.items():
         _check_host_field(key, value)
-    host = decode(_with_console_of_two(document), HostConfig, "$.HostConfig")
-    _check_numbers(host)
+    decode(document, _Unheeded, prefix="HostConfig", root="HostConfig")
+    host = decode(document, HostConfig, prefix="HostConfig")
     swappiness = host.memory_swappiness
     return msgspec.structs.replace(
         host,
         memory_swappiness=None if swappiness == -1 else swappiness,
         # The docker CLI always writes a 0, which must leave our default in force; -1 lifts it.
         pids_limit=None if host.pids_limit == 0 else host.pids_limit,
-    )
-
-
-def _with_console_of_two(document: dict[str, Any]) -> dict[str, Any]:
-    """Go fills an array that is too short with zeroes and drops what is too much."""
-    size = find_key(document, "ConsoleSize")
-    if not isinstance(size, list) or len(size) == 2:
-        return document
-    others = {key: value for key, value in document.items() if key.lower() != "consolesize"}
-    return {**others, "ConsoleSize": [*size, 0, 0][:2]}
-
-
-def _check_numbers(host: HostConfig) -> None:
-    """As Go: what does not fit 64 bits is no number of these."""
-    for field in msgspec.structs.fields(HostConfig):
-        value = getattr(host, field.name)
-        if isinstance(value, int) and not -_INT64 - 1 <= value <= _INT64:
-            raise _does_not_fit(value, field.encode_name, "int64")
-    if not 0 <= host.blkio_weight < 1 << 16:
-        raise _does_not_fit(host.blkio_weight, "BlkioWeight", "uint16")
-
-
-def _does_not_fit(value: int, name: str, kind: str) -> InvalidArgument:
-    return InvalidArgument(
-        f"invalid JSON: json: cannot unmarshal number {value} into Go struct field "
-        f"HostConfig.{name} of type {kind}"
     )
 
 
@@ -128,7 +108,13 @@ def read_update(document: dict[str, Any]) -> Update:
             wanted[key] = value
         else:
             _check_host_field(key, value)
-    return Update.of(decode(wanted, HostConfig))
+    return Update.of(decode(wanted, HostConfig, root="UpdateConfig"))
+
+
+def read_config(document: dict[str, Any]) -> ContainerConfig | None:
+    """The body of POST /commit: a config as it may be said at a create. None: there is none."""
+    read_host_config(find_key(document, "HostConfig"))
+    return decode(document, ContainerConfig) if document else None
 
 
 def _check_host_field(key: str, value: Any) -> None:

@@ -6,7 +6,6 @@ value), unknown keys are ignored; a wrong type is 400 and says where.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable
 from functools import lru_cache
 from typing import Any, TypeVar, cast
@@ -14,6 +13,7 @@ from typing import Any, TypeVar, cast
 import msgspec
 from msgspec import inspect
 
+from tiffin.api import gowords
 from tiffin.api.bodies import SMALL_BYTES, whole
 from tiffin.api.messages import MAX_JSON_BYTES, Request
 from tiffin.errors import InvalidArgument
@@ -22,16 +22,24 @@ _T = TypeVar("_T")
 _MOST_GROWTH = 40  # of a body to its objects: {"a":1} is eight bytes of a list, and a dict
 
 # Docker's strslice: a plain string is a list of one.
-_STRING_OR_LIST = frozenset({"Cmd", "Entrypoint", "CapAdd", "CapDrop", "Shell"})
+_STRING_OR_LIST = frozenset(
+    {
+        "ContainerConfig.Cmd",
+        "ContainerConfig.Entrypoint",
+        "ContainerConfig.Shell",
+        "HostConfig.CapAdd",
+        "HostConfig.CapDrop",
+    }
+)
+_NO_INTEGER = 0.5  # in the place of a number that Go's type does not hold
 
 
 async def read_json(request: Request) -> dict[str, Any]:
     """The body as a JSON object; {} for none. Raises InvalidArgument."""
     async with whole(request, MAX_JSON_BYTES) as data:
-        if not data.strip():
-            return {}
-        check_content_type(request)
-        return parse_object(data)
+        if data or request.header("content-type"):
+            check_content_type(request)
+        return parse_object(data) if data else {}
 
 
 def check_content_type(request: Request) -> None:
@@ -53,7 +61,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
     try:
         value = msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise InvalidArgument(f"invalid JSON: {error}") from error
+        raise InvalidArgument(gowords.malformed(str(error), data)) from error
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -69,27 +77,20 @@ def find_key(document: dict[str, Any], name: str) -> Any:
     return next((value for key, value in document.items() if key.lower() == folded), None)
 
 
-def decode(document: dict[str, Any], kind: type[_T], where: str = "$") -> _T:
-    """A document of a Go client as one of our types. Raises InvalidArgument."""
+def decode(document: dict[str, Any], kind: type[_T], *, prefix: str = "", root: str = "") -> _T:
+    """A document of a Go client as one of our types. Raises InvalidArgument.
+
+    `prefix`: where it lies in the body; `root`: what Go calls it, where that is not our name.
+    """
+    described = _description(cast(Hashable, kind))
+    normal = _normalise(document, described)
     try:
-        return msgspec.convert(_normalise(document, _description(cast(Hashable, kind))), kind)
+        return msgspec.convert(normal, kind)
     except (msgspec.ValidationError, RecursionError) as error:
-        raise InvalidArgument(f"invalid JSON: {_as_go(str(error), where)}") from error
-
-
-_WRONG_TYPE = re.compile(r"Expected `(\w+)[^`]*`, got `(\w+)`(?: - at `\$(.*)`)?")
-_SENT = {"str": "string", "int": "number", "float": "number"}
-_WANTED = {"str": "string", "int": "int64"}
-
-
-def _as_go(message: str, where: str) -> str:
-    """A wrong type as Go's decoder tells it; what else there is as it is."""
-    match = _WRONG_TYPE.fullmatch(message)
-    if match is None:
-        return message.replace("`$", f"`{where}")
-    wanted, sent = _WANTED.get(match[1], match[1]), _SENT.get(match[2], match[2])
-    place = re.sub(r"\[[^]]*\]", "", where + (match[3] or "")).removeprefix("$").removeprefix(".")
-    return f"json: cannot unmarshal {sent} into Go struct field {place} of type {wanted}"
+        words = gowords.explain(
+            str(error), described, document, root=root, prefix=prefix, lists=_STRING_OR_LIST
+        )
+        raise InvalidArgument(f"invalid JSON: {words}") from error
 
 
 @lru_cache(maxsize=64)
@@ -107,15 +108,25 @@ def _fields(kind: type) -> dict[str, tuple[str, inspect.Type]]:
     }
 
 
-def _normalise(value: Any, kind: inspect.Type) -> Any:
-    kind = _given(kind)
+def _normalise(value: Any, kind: inspect.Type, field: str = "") -> Any:
+    kind = gowords.given(kind)
     if isinstance(kind, inspect.StructType) and isinstance(value, dict):
         return _normalise_struct(value, kind)
     if isinstance(kind, inspect.DictType) and isinstance(value, dict):
-        return {key: _element(item, kind.value_type) for key, item in value.items()}
+        return {key: _element(item, kind.value_type, field) for key, item in value.items()}
     if isinstance(kind, inspect.VarTupleType | inspect.ListType) and isinstance(value, list):
-        return [_element(item, kind.item_type) for item in value]
+        return [_element(item, kind.item_type, field) for item in value]
+    if isinstance(kind, inspect.TupleType) and isinstance(value, list):
+        return _of_length([_element(i, kind.item_types[0], field) for i in value], kind)
+    if isinstance(value, int) and not isinstance(value, bool) and not gowords.fits(value, field):
+        return _NO_INTEGER
     return value
+
+
+def _of_length(values: list[Any], kind: inspect.TupleType) -> list[Any]:
+    """Go fills an array that is too short with zeroes and drops what is too much."""
+    wanted = len(kind.item_types)
+    return [*values, *[0] * wanted][:wanted]
 
 
 def _normalise_struct(value: dict[str, Any], kind: inspect.StructType) -> dict[str, Any]:
@@ -126,21 +137,14 @@ def _normalise_struct(value: dict[str, Any], kind: inspect.StructType) -> dict[s
         if known is None or item is None:
             continue
         name, field_type = known
-        if isinstance(item, str) and name in _STRING_OR_LIST:
+        if isinstance(item, str) and f"{kind.cls.__name__}.{name}" in _STRING_OR_LIST:
             item = [item]  # noqa: PLW2901 - the spelling is widened, the value is the same
-        result[name] = _normalise(item, field_type)
+        result[name] = _normalise(item, field_type, name)
     return result
 
 
-def _element(value: Any, kind: inspect.Type) -> Any:
-    return _zero(_given(kind)) if value is None else _normalise(value, kind)
-
-
-def _given(kind: inspect.Type) -> inspect.Type:
-    """`X` of `X | None`."""
-    if isinstance(kind, inspect.UnionType):
-        return next(part for part in kind.types if not isinstance(part, inspect.NoneType))
-    return kind
+def _element(value: Any, kind: inspect.Type, field: str) -> Any:
+    return _zero(gowords.given(kind)) if value is None else _normalise(value, kind, field)
 
 
 def _zero(kind: inspect.Type) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from tiffin.api import gowords
 from tiffin.api.decode import decode, find_key
 from tiffin.errors import InvalidArgument, Unsupported
 
@@ -34,25 +35,24 @@ class EndpointSettings(msgspec.Struct, frozen=True, rename="pascal"):
 
 def read_endpoints(document: Any) -> dict[str, EndpointSettings]:
     """NetworkingConfig.EndpointsConfig."""
+    endpoints = find_key(_object(document, "NetworkingConfig"), "EndpointsConfig")
+    place = "NetworkingConfig.EndpointsConfig"
+    named = _object(endpoints, place, "map[string]*network.EndpointSettings")
+    return {name: read_endpoint(value, place) for name, value in named.items()}
+
+
+def _object(document: Any, place: str, kind: str = "network.NetworkingConfig") -> dict[str, Any]:
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise InvalidArgument("invalid JSON: NetworkingConfig is no object")
-    endpoints = find_key(document, "EndpointsConfig")
-    if endpoints is None:
-        return {}
-    if not isinstance(endpoints, dict):
-        raise InvalidArgument("invalid JSON: NetworkingConfig.EndpointsConfig is no object")
-    return {name: read_endpoint(value) for name, value in endpoints.items()}
+        raise InvalidArgument(gowords.no_object(document, place, kind))
+    return document
 
 
-def read_endpoint(document: Any) -> EndpointSettings:
-    if document is None:
-        return EndpointSettings()
-    if not isinstance(document, dict):
-        raise InvalidArgument("invalid JSON: endpoint settings are no object")
+def read_endpoint(document: Any, place: str = "EndpointConfig") -> EndpointSettings:
+    document = _object(document, place, "network.EndpointSettings")
     wanted = {key: value for key, value in document.items() if key.lower() not in _OUTPUT}
-    settings = decode(wanted, EndpointSettings, "$.EndpointsConfig")
+    settings = decode(wanted, EndpointSettings, prefix=place)
     if any((settings.ipam_config or {}).values()):
         raise InvalidArgument(
             "invalid endpoint settings:\n"

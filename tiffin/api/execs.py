@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from tiffin.api.container_streams import stream_type, write_failure
-from tiffin.api.decode import decode, find_key, read_json
+from tiffin.api.decode import decode, read_json
 from tiffin.api.messages import Answer, Hijacked, Request, Response, json_response
 from tiffin.api.router import Route
 from tiffin.api.terminal import parse_detach_keys, parse_size
@@ -25,7 +26,7 @@ class StartRequest(msgspec.Struct, frozen=True, rename="pascal"):
 
     detach: bool = False
     tty: bool = False
-    console_size: tuple[int, ...] = ()
+    console_size: tuple[int, int] | None = None
 
 
 class ExecRoutes:
@@ -42,11 +43,12 @@ class ExecRoutes:
         ]
 
     async def create(self, request: Request) -> Answer:
-        document = await read_json(request)
-        wanted = decode(_without_odd_console_size(document), ExecRequest)
+        wanted = decode(await read_json(request), ExecRequest)
         if not wanted.cmd:
             raise InvalidArgument("No exec command specified")
-        parse_detach_keys(wanted.detach_keys)
+        size = None if request.version.before("1.42") else _checked_size(wanted.console_size)
+        wanted = msgspec.structs.replace(wanted, console_size=size)
+        _check_detach_keys(wanted.detach_keys)
         exec_id = await self._processes.create(request.parameters["id"], wanted)
         return json_response({"Id": exec_id}, status=201)
 
@@ -55,7 +57,8 @@ class ExecRoutes:
         wanted = decode(document, StartRequest)
         record = self._processes.get(request.parameters["id"])
         self._check_startable(record)
-        size = _console_size(wanted.console_size)
+        wants_size = wanted.tty and not request.version.before("1.42")
+        size = _checked_size(wanted.console_size) if wants_size else None
         if wanted.detach:
             await self._processes.start(record.id, None, Attachment(), console_size=size)
             return Response(200)
@@ -130,22 +133,26 @@ def exec_json(record: ExecRecord) -> dict[str, Any]:
         "OpenStdout": asked.attach_stdout,
         "CanRemove": record.started and not record.running,
         "ContainerID": record.container_id,
-        "DetachKeys": asked.detach_keys,
+        "DetachKeys": base64.b64encode(_keys(asked.detach_keys)).decode(),
         "Pid": record.pid,
     }
 
 
-def _console_size(size: tuple[int, ...]) -> tuple[int, int] | None:
-    if not size or size == (0, 0):
+def _keys(text: str) -> bytes:
+    return parse_detach_keys(text) if text else b""
+
+
+def _check_detach_keys(text: str) -> None:
+    try:
+        parse_detach_keys(text)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"Invalid escape keys ({text}) provided") from error
+
+
+def _checked_size(size: tuple[int, int] | None) -> tuple[int, int] | None:
+    """[0, 0] is how clients say that they have no terminal."""
+    if size is None or size == (0, 0):
         return None
-    if len(size) != 2 or min(size) < 0 or max(size) > 65535:
-        raise InvalidArgument("ConsoleSize must be two numbers: height and width")
-    return size[0], size[1]
-
-
-def _without_odd_console_size(document: dict[str, Any]) -> dict[str, Any]:
-    """[] and [0, 0] are how clients say that they have no terminal."""
-    size = find_key(document, "ConsoleSize")
-    if isinstance(size, list) and any(size):
-        return document
-    return {key: value for key, value in document.items() if key.lower() != "consolesize"}
+    if max(size) > 65535:
+        raise InvalidArgument("ConsoleSize must be two numbers below 65536: height and width")
+    return size

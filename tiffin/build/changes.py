@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 
@@ -23,7 +22,7 @@ from tiffin.build.instructions import (
     Workdir,
 )
 from tiffin.build.state import Scope, StageState, evaluate
-from tiffin.core.image import ContainerConfig, without_nulls
+from tiffin.core.image import ContainerConfig
 from tiffin.core.merge import merge
 from tiffin.errors import InvalidArgument
 
@@ -45,10 +44,10 @@ _ALLOWED = (
 _NAMES = frozenset(kind.__name__.upper() for kind in _ALLOWED)
 
 
-def parse_changes(lines: list[str], document: Mapping[str, Any] | None = None) -> Changes:
+def parse_changes(lines: list[str], given: ContainerConfig | None = None) -> Changes:
     """A function from a config to the changed one. Raises InvalidArgument here, not there.
 
-    `document` is the config that the body of POST /commit may hold: it is changed in the stead of
+    `given` is the config that the body of POST /commit may hold: it is changed in the stead of
     the container's. Where the changed one is silent the container's speaks, as an image's does at
     a create: so an ENTRYPOINT takes away the command that was there.
     """
@@ -62,7 +61,6 @@ def parse_changes(lines: list[str], document: Mapping[str, Any] | None = None) -
     for instruction in instructions:
         if not isinstance(instruction, _ALLOWED):
             raise InvalidArgument(f"{instruction.name} is not a valid change command")
-    given = _decoded(document)
     return lambda config: _over(_changed(given or config, instructions), config)
 
 
@@ -72,16 +70,6 @@ def _changed(config: ContainerConfig, instructions: list[Instruction]) -> Contai
     for instruction in instructions:
         state = evaluate(instruction, state, Scope()).state
     return state.config
-
-
-def _decoded(document: Mapping[str, Any] | None) -> ContainerConfig | None:
-    known = without_nulls(dict(document or {}))
-    if not known:
-        return None
-    try:
-        return msgspec.convert(known, ContainerConfig)
-    except msgspec.ValidationError as error:
-        raise InvalidArgument(f"invalid config: {error}") from error
 
 
 def _over(changed: ContainerConfig, config: ContainerConfig) -> ContainerConfig:

@@ -12,7 +12,7 @@ import json
 import platform as machine_platform
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from tiffin.build.changes import parse_changes
 from tiffin.build.context import ignored_patterns, read_dockerfile, take_out
@@ -107,10 +107,10 @@ class Builds:
                     yield message
 
     def config_changes(
-        self, lines: list[str], document: Mapping[str, Any] | None = None
+        self, lines: list[str], given: ContainerConfig | None = None
     ) -> Callable[[ContainerConfig], ContainerConfig]:
-        """`--change` of commit and import; `document` is a config in the body of a commit."""
-        return parse_changes(lines, document)
+        """`--change` of commit and import; `given` is a config in the body of a commit."""
+        return parse_changes(lines, given)
 
     async def cache_records(self) -> list[CachedStep]:
         """The build cache, oldest first."""

@@ -40,6 +40,7 @@ class ExecRequest(msgspec.Struct, frozen=True, rename="pascal"):
     user: str = ""
     working_dir: str = ""
     console_size: tuple[int, int] | None = None
+    detach: bool = False  # of no consequence, as in Docker: whoever starts it says so
 
 
 class ExecRecord(msgspec.Struct):

@@ -113,6 +113,7 @@ class FakeContainers:
     def __init__(self) -> None:
         self.found = [running(), exited()]
         self.created: list[Any] = []
+        self.signals: list[str | None] = []
         self.exit: asyncio.Future[ExitResult] | None = None
 
     def list(self) -> list[Container]:
@@ -152,6 +153,15 @@ class FakeContainers:
         self.get(reference)
         self.exit = asyncio.get_running_loop().create_future()
         return self.exit
+
+    async def start(self, reference: str) -> None:
+        self.get(reference)
+
+    async def stop(self, reference: str, *, signal: str | None, timeout: int | None) -> None:
+        self.get(reference)
+        self.signals.append(signal)
+
+    restart = stop
 
     async def commit(self, reference: str, **_: Any) -> str:
         self.get(reference)
@@ -230,8 +240,9 @@ class FakeProcesses:
         self.records = {"e1": ExecRecord("e1", RUNNING_ID, ExecRequest(cmd=("ls", "-l")))}
 
     async def create(self, reference: str, request: ExecRequest) -> str:
-        self.records["e2"] = ExecRecord("e2", RUNNING_ID, request)
-        return "e2"
+        exec_id = f"e{len(self.records) + 1}"
+        self.records[exec_id] = ExecRecord(exec_id, RUNNING_ID, request)
+        return exec_id
 
     def get(self, exec_id: str) -> ExecRecord:
         if exec_id not in self.records:

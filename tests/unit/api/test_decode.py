@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tiffin.api.decode import decode, parse_object
 from tiffin.core.container import HostConfig, PortBinding
 from tiffin.core.image import ContainerConfig
+from tiffin.engine.processes import ExecRequest
 from tiffin.errors import InvalidArgument
 
 
@@ -43,9 +44,126 @@ def test_unknown_keys_are_ignored() -> None:
     assert decode({"Image": "x", "Colour": "red"}, ContainerConfig).image == "x"
 
 
-def test_a_wrong_type_is_refused_with_its_place() -> None:
-    with pytest.raises(InvalidArgument, match=r"HostConfig\.Binds of type string"):
-        decode({"Binds": [3]}, HostConfig, "$.HostConfig")
+IN_HOST: Any = {"prefix": "HostConfig"}
+UPDATE: Any = {"root": "UpdateConfig"}
+
+
+@pytest.mark.parametrize(
+    ("document", "kind", "place", "words"),
+    [
+        ({"Hostname": 1}, ContainerConfig, {}, "number CreateRequest.Hostname string"),
+        ({"Tty": "x"}, ContainerConfig, {}, "string CreateRequest.Tty bool"),
+        ({"Env": "x"}, ContainerConfig, {}, "string CreateRequest.Env []string"),
+        ({"Env": [1]}, ContainerConfig, {}, "number CreateRequest.Env string"),
+        ({"Cmd": 1}, ContainerConfig, {}, "number CreateRequest.Cmd string"),
+        ({"Cmd": [1]}, ContainerConfig, {}, "array CreateRequest.Cmd string"),
+        ({"Labels": ["x"]}, ContainerConfig, {}, "array CreateRequest.Labels map[string]string"),
+        ({"Labels": {"a": 1}}, ContainerConfig, {}, "number CreateRequest.Labels string"),
+        ({"Volumes": []}, ContainerConfig, {}, "array CreateRequest.Volumes map[string]struct {}"),
+        ({"Volumes": {"/x": 1}}, ContainerConfig, {}, "number CreateRequest.Volumes struct {}"),
+        ({"ExposedPorts": []}, ContainerConfig, {}, "array CreateRequest.ExposedPorts nat.PortSet"),
+        ({"StopTimeout": "x"}, ContainerConfig, {}, "string CreateRequest.StopTimeout int"),
+        (
+            {"Healthcheck": {"Interval": "x"}},
+            ContainerConfig,
+            {},
+            "string HealthcheckConfig.Healthcheck.Interval time.Duration",
+        ),
+        ({"Binds": "x"}, HostConfig, IN_HOST, "string HostConfig.HostConfig.Binds []string"),
+        ({"Binds": [3]}, HostConfig, IN_HOST, "number HostConfig.HostConfig.Binds string"),
+        ({"CapAdd": 1}, HostConfig, IN_HOST, "number HostConfig.HostConfig.CapAdd string"),
+        (
+            {"PidMode": 1},
+            HostConfig,
+            IN_HOST,
+            "number HostConfig.HostConfig.PidMode container.PidMode",
+        ),
+        ({"Mounts": "x"}, HostConfig, IN_HOST, "string HostConfig.HostConfig.Mounts []mount.Mount"),
+        ({"Mounts": ["x"]}, HostConfig, IN_HOST, "string HostConfig.HostConfig.Mounts mount.Mount"),
+        (
+            {"Mounts": [{"Type": 1}]},
+            HostConfig,
+            IN_HOST,
+            "number Mount.HostConfig.Mounts.Type mount.Type",
+        ),
+        (
+            {"Mounts": [{"BindOptions": {"Propagation": 1}}]},
+            HostConfig,
+            IN_HOST,
+            "number BindOptions.HostConfig.Mounts.BindOptions.Propagation mount.Propagation",
+        ),
+        (
+            {"Ulimits": "x"},
+            HostConfig,
+            IN_HOST,
+            "string HostConfig.HostConfig.Ulimits []*units.Ulimit",
+        ),
+        (
+            {"PortBindings": {"80/tcp": ["x"]}},
+            HostConfig,
+            IN_HOST,
+            "string HostConfig.HostConfig.PortBindings nat.PortBinding",
+        ),
+        (
+            {"ConsoleSize": [-1]},
+            HostConfig,
+            IN_HOST,
+            "number -1 HostConfig.HostConfig.ConsoleSize uint",
+        ),
+        (
+            {"BlkioWeight": 70000},
+            HostConfig,
+            IN_HOST,
+            "number 70000 HostConfig.HostConfig.BlkioWeight uint16",
+        ),
+        (
+            {"BlkioDeviceReadBps": [{"Path": "/dev/x", "Rate": -1}]},
+            HostConfig,
+            IN_HOST,
+            "number -1 ThrottleDevice.HostConfig.BlkioDeviceReadBps.Rate uint64",
+        ),
+        ({"Memory": 1.5}, HostConfig, UPDATE, "number 1.5 UpdateConfig.Memory int64"),
+        ({"Memory": 2**64}, HostConfig, UPDATE, f"number {2**64} UpdateConfig.Memory int64"),
+        (
+            {"RestartPolicy": "x"},
+            HostConfig,
+            UPDATE,
+            "string UpdateConfig.RestartPolicy container.RestartPolicy",
+        ),
+        ({"Cmd": "true"}, ExecRequest, {}, "string ExecOptions.Cmd []string"),
+        ({"Detach": "x"}, ExecRequest, {}, "string ExecOptions.Detach bool"),
+        ({"ConsoleSize": "x"}, ExecRequest, {}, "string ExecOptions.ConsoleSize [2]uint"),
+    ],
+)
+def test_a_wrong_type_is_refused_in_the_words_of_gos_decoder(
+    document: dict[str, Any], kind: type, place: dict[str, Any], words: str
+) -> None:
+    *sent, field, wanted = words.replace("struct {}", "struct_{}").split(" ")
+    with pytest.raises(InvalidArgument) as refused:
+        decode(document, kind, **place)
+    assert refused.value.message == (
+        f"invalid JSON: json: cannot unmarshal {' '.join(sent)} into Go struct field {field} "
+        f"of type {wanted.replace('_', ' ')}"
+    )
+
+
+def test_an_array_of_two_is_filled_and_cut() -> None:
+    sizes = [decode({"ConsoleSize": size}, HostConfig).console_size for size in ([7], [1, 2, 3])]
+    assert sizes == [(7, 0), (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"  ", "got EOF while reading request body"),
+        (b'{"a', "unexpected EOF"),
+        (b"{} {}", "unexpected content after JSON"),
+        (b" x", "invalid character 'x' looking for beginning of value"),
+    ],
+)
+def test_what_is_no_json_is_refused_in_the_words_of_gos_decoder(data: bytes, words: str) -> None:
+    with pytest.raises(InvalidArgument, match=words):
+        parse_object(data)
 
 
 @pytest.mark.parametrize("data", [b"{", b"[]", b'"x"', b"\xff", b"[" * 100_000])

@@ -310,6 +310,37 @@ def test_an_exec_is_made_of_its_request() -> None:
     assert ask(engine, "POST", "/containers/web/exec", body).json() == {"Id": "e2"}
     assert engine.processes.records["e2"].request.console_size == (24, 80)
     assert ask(engine, "POST", "/containers/web/exec", {"Cmd": []}).status == 400
+    assert ask(engine, "POST", "/containers/web/exec", {"Cmd": "ls"}).status == 400
+    assert ask(engine, "POST", "/v1.41/containers/web/exec", body).json() == {"Id": "e3"}
+    assert engine.processes.records["e3"].request.console_size is None
+
+
+def test_a_host_config_at_start_is_refused_and_what_says_nothing_is_not() -> None:
+    engine = FakeEngine()
+    said = ask(engine, "POST", "/containers/web/start", {"Binds": []}, content_length="12")
+    assert said.status == 400
+    assert "starting container with non-empty request body" in said.message
+    chunked = ask(engine, "POST", "/containers/web/start", transfer_encoding="chunked")
+    assert chunked.status == 400
+    for body in (b"", b"{}", b" null  "):
+        answer = ask(engine, "POST", "/containers/web/start", body, content_length=str(len(body)))
+        assert answer.status == 204
+
+
+def test_a_signal_to_stop_with_is_for_clients_since_1_42() -> None:
+    engine = FakeEngine()
+    for version in ("1.41", "1.42"):
+        ask(engine, "POST", f"/v{version}/containers/web/stop?signal=SIGINT")
+        ask(engine, "POST", f"/v{version}/containers/web/restart?signal=SIGINT")
+    assert engine.containers.signals == [None, None, "SIGINT", "SIGINT"]
+
+
+def test_a_config_to_commit_with_is_read_as_one_to_create_with() -> None:
+    engine = FakeEngine()
+    assert ask(engine, "POST", "/commit?container=web", {"Cmd": "ls"}).status == 201
+    assert ask(engine, "POST", "/commit?container=web", {"HostConfig": 1}).status == 400
+    said = ask(engine, "POST", "/commit?container=web", {"Env": "A=b"})
+    assert "CreateRequest.Env of type []string" in said.message
 
 
 def test_events_repeat_themselves_for_clients_before_1_52() -> None:

@@ -41,11 +41,13 @@ def test_an_entrypoint_silences_the_command_that_was_there(
 
 
 def test_a_trigger_is_kept() -> None:
-    assert parse_changes(["ONBUILD RUN ls"], {"User": "me"})(CONFIG).on_build == ("RUN ls",)
+    assert parse_changes(["ONBUILD RUN ls"], ContainerConfig(user="me"))(CONFIG).on_build == (
+        "RUN ls",
+    )
 
 
 def test_a_document_wins_over_the_container() -> None:
-    change = parse_changes([], {"Cmd": ["top"], "Env": ["A=3"], "User": None})
+    change = parse_changes([], ContainerConfig(cmd=("top",), env=("A=3",)))
 
     config = change(CONFIG)
 
