@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, suppress
 
 import msgspec
 
@@ -40,6 +40,7 @@ from tiffin.engine.linking import given_names, resolve_links, shown_links, witho
 from tiffin.engine.mounting import Mounting
 from tiffin.engine.naming import new_id, new_name
 from tiffin.engine.networks import Networks
+from tiffin.engine.pipes import Ending
 from tiffin.engine.ports import ContainerRuntime
 from tiffin.engine.processes import Processes
 from tiffin.engine.psprogram import ask_ps
@@ -49,6 +50,7 @@ from tiffin.engine.settling import settle
 from tiffin.engine.statistics import Gauges
 from tiffin.engine.supervisor import Supervisor
 from tiffin.engine.top import Table, process_table
+from tiffin.engine.useevents import volumes_mounted
 from tiffin.engine.waiting import ExitResult
 from tiffin.engine.workingdir import cleaned, ensure_working_dir
 from tiffin.errors import (
@@ -536,7 +538,9 @@ class Containers:
         return self._copying.export(container)
 
     async def stat_path(self, reference: str, path: str) -> PathStat:
-        return await self._copying.stat_path(self._as_asked(reference), path)
+        container = self._as_asked(reference)
+        with volumes_mounted(self._events, container):
+            return await self._copying.stat_path(container, path)
 
     def _as_asked(self, reference: str) -> Container:
         """Named as the client does: the errors about its files say it so."""
@@ -545,9 +549,13 @@ class Containers:
     async def read_archive(
         self, reference: str, path: str
     ) -> tuple[PathStat, AsyncIterator[bytes]]:
-        found = await self._copying.read(self._as_asked(reference), path)
+        container = self._as_asked(reference)
+        with ExitStack() as stack:
+            stack.enter_context(volumes_mounted(self._events, container))
+            found, chunks = await self._copying.read(container, path)
+            until_read = stack.pop_all()
         self._emit(self._catalog.get(reference), "archive-path")
-        return found
+        return found, Ending(chunks, until_read.close)
 
     async def write_archive(
         self,
@@ -560,15 +568,16 @@ class Containers:
     ) -> None:
         """`copy_owner` gives all of it to the container's user, where it has one."""
         container = self._catalog.get(reference)
-        await self._copying.write(
-            self._as_asked(reference),
-            path,
-            archive,
-            no_overwrite=no_overwrite,
-            copy_owner=copy_owner,
-            still=self._kept_still,
-        )
-        self._emit(container, "extract-to-dir")
+        with volumes_mounted(self._events, container):
+            await self._copying.write(
+                self._as_asked(reference),
+                path,
+                archive,
+                no_overwrite=no_overwrite,
+                copy_owner=copy_owner,
+                still=self._kept_still,
+            )
+            self._emit(container, "extract-to-dir")
 
     @asynccontextmanager
     async def _kept_still(self, container: Container) -> AsyncIterator[Container]:
@@ -602,19 +611,19 @@ class Containers:
                 await self._hold_still(container, stack)
                 failpoints.reach("commit-paused")
             committed = await asyncio.to_thread(self._snapshots.commit_copy, container.snapshot)
-        failpoints.reach("commit-layer")
-        config = changes(container.config)
-        named = f"{repository}:{tag or 'latest'}" if repository else ""
-        image_id = await self._images.commit(
-            container.image_id,
-            committed,
-            config,
-            author=author,
-            comment=comment,
-            container_id=container.id,
-            reference=named,
-        )
-        self._emit(container, "commit", comment=comment, imageID=image_id, imageRef=named)
+            failpoints.reach("commit-layer")
+            config = changes(container.config)
+            named = f"{repository}:{tag or 'latest'}" if repository else ""
+            image_id = await self._images.commit(
+                container.image_id,
+                committed,
+                config,
+                author=author,
+                comment=comment,
+                container_id=container.id,
+                reference=named,
+            )
+            self._emit(container, "commit", comment=comment, imageID=image_id, imageRef=named)
         return image_id
 
     async def _hold_still(self, container: Container, stack: AsyncExitStack) -> None:

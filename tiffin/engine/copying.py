@@ -12,7 +12,7 @@ import os
 import posixpath
 import stat
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple
 
@@ -83,7 +83,9 @@ class Copying:
         mode, mtime = go_mode(status.st_mode), rfc3339(status.st_mtime_ns)
         return PathStat(last_name(place), status.st_size, mode, mtime, target)
 
-    async def read(self, container: Container, path: str) -> tuple[PathStat, AsyncIterator[bytes]]:
+    async def read(
+        self, container: Container, path: str
+    ) -> tuple[PathStat, AsyncGenerator[bytes, None]]:
         """What is at `path` as a tar, its names starting with the path's last component."""
         found = await self.stat_path(container, path)
 

@@ -89,6 +89,34 @@ async def produced(write_to: Callable[[_Outlet], None]) -> AsyncGenerator[bytes,
             work.exception()
 
 
+class Ending:
+    """`chunks`, and a word once nobody reads them any more: at their end, or before it."""
+
+    def __init__(self, chunks: AsyncGenerator[bytes, None], then: Callable[[], None]) -> None:
+        self._chunks = chunks
+        self._then = then
+
+    def __aiter__(self) -> Ending:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._chunks)
+        except StopAsyncIteration:
+            self._end()
+            raise
+
+    async def aclose(self) -> None:
+        try:
+            await self._chunks.aclose()
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        then, self._then = self._then, lambda: None
+        then()
+
+
 async def consumed(source: AsyncIterator[bytes], read_from: Callable[[BinaryIO], None]) -> None:
     """Run `read_from` in a thread, on a pipe through which all of `source` goes.
 

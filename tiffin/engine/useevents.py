@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from tiffin.core.container import Container
 from tiffin.engine.events import Events
 
@@ -11,6 +14,26 @@ _NETWORK_TYPES = {"host": "host", "none": "null"}
 def emit_taken(events: Events, container: Container) -> None:
     """It is about to run."""
     _emit_networks(events, container, "connect")
+    _emit_mounts(events, container)
+
+
+def emit_given_back(events: Events, container: Container) -> None:
+    """It has run; `container` is as it was then."""
+    _emit_networks(events, container, "disconnect")
+    _emit_unmounts(events, container)
+
+
+@contextmanager
+def volumes_mounted(events: Events, container: Container) -> Iterator[None]:
+    """For who looks into its files. Docker tells of it, also where they are mounted already."""
+    _emit_mounts(events, container)
+    try:
+        yield
+    finally:
+        _emit_unmounts(events, container)
+
+
+def _emit_mounts(events: Events, container: Container) -> None:
     for mount in container.mounts:
         if mount.type == "volume":
             attributes = {
@@ -23,9 +46,7 @@ def emit_taken(events: Events, container: Container) -> None:
             events.emit("volume", "mount", mount.name, attributes)
 
 
-def emit_given_back(events: Events, container: Container) -> None:
-    """It has run; `container` is as it was then."""
-    _emit_networks(events, container, "disconnect")
+def _emit_unmounts(events: Events, container: Container) -> None:
     for mount in container.mounts:
         if mount.type == "volume":
             attributes = {"container": container.id, "driver": mount.driver or "local"}
