@@ -238,6 +238,33 @@ def test_a_refused_archive_is_read_to_its_end_and_the_reason_told(
     assert status == 400
 
 
+def test_a_tree_that_is_too_deep_is_refused_by_name(
+    daemon: LiveDaemon, client: str, created: Make
+) -> None:
+    half = "/".join(["d" * 250] * 10)
+    script = f"mkdir -p /deep/{half} /more/{half} && cd /deep/{half} && mv /more ."
+    name = created("run", "busybox", "sh", "-c", script)
+    assert daemon.docker("wait", name).stdout == "0\n"
+    refused = daemon.client(client)("cp", f"{name}:/deep", "-", check=False)
+    assert refused.returncode != 0
+    assert "file name too long" in refused.stderr
+
+
+def test_a_file_from_before_the_epoch_comes_with_the_epoch(
+    daemon: LiveDaemon, created: Make
+) -> None:
+    name = created("create", "busybox", "true")
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        entry = tarfile.TarInfo("old")
+        entry.mtime = -86400
+        archive.addfile(entry)
+    assert ask(daemon, "PUT", f"/containers/{name}/archive?path=/", out.getvalue())[0] == 200
+    _, body = ask(daemon, "GET", f"/containers/{name}/archive?path=/old")
+    with tarfile.open(fileobj=io.BytesIO(body)) as archive:
+        assert archive.getmember("old").mtime == 0
+
+
 # -- beyond Docker -------------------------------------------------------------------------------
 
 

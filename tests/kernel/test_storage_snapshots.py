@@ -131,7 +131,7 @@ def test_a_tree_that_is_too_deep_for_paths_has_a_size_and_is_refused_by_name(
         lambda: snapshots.export(active, io.BytesIO()),
         lambda: snapshots.commit(active),
     ):
-        with pytest.raises(EngineFailure, match=r"/ddd.*: file name too long"):
+        with pytest.raises(Conflict, match=r"/ddd.*: file name too long"):
             ask()
     snapshots.remove(active)
 

@@ -41,7 +41,8 @@ class ContainerFileRoutes:
 
     async def export(self, request: Request) -> Answer:
         container = self._containers.get(request.parameters["id"])
-        return Stream(self._containers.export(container.id), "application/octet-stream")
+        chunks = await self._containers.export(container.id)
+        return Stream(chunks, "application/octet-stream")
 
     async def read_archive(self, request: Request) -> Answer:
         path = _archive_path(request)

@@ -40,7 +40,7 @@ from tiffin.engine.linking import given_names, resolve_links, shown_links, witho
 from tiffin.engine.mounting import Mounting
 from tiffin.engine.naming import new_id, new_name
 from tiffin.engine.networks import Networks
-from tiffin.engine.pipes import Ending
+from tiffin.engine.pipes import begun
 from tiffin.engine.ports import ContainerRuntime
 from tiffin.engine.processes import Processes
 from tiffin.engine.psprogram import ask_ps
@@ -532,10 +532,10 @@ class Containers:
             return await may_hang(process_table, pids)
         return await may_hang(ask_ps, pids, ps_arguments)
 
-    def export(self, reference: str) -> AsyncIterator[bytes]:
+    async def export(self, reference: str) -> AsyncIterator[bytes]:
         container = self._catalog.get(reference)
         self._emit(container, "export")
-        return self._copying.export(container)
+        return await begun(self._copying.export(container))
 
     async def stat_path(self, reference: str, path: str) -> PathStat:
         container = self._as_asked(reference)
@@ -555,7 +555,7 @@ class Containers:
             found, chunks = await self._copying.read(container, path)
             until_read = stack.pop_all()
         self._emit(self._catalog.get(reference), "archive-path")
-        return found, Ending(chunks, until_read.close)
+        return found, await begun(chunks, until_read.close)
 
     async def write_archive(
         self,

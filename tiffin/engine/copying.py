@@ -67,7 +67,7 @@ class Copying:
         self._snapshots = snapshots
         self._directory = directory
 
-    def export(self, container: Container) -> AsyncIterator[bytes]:
+    def export(self, container: Container) -> AsyncGenerator[bytes, None]:
         """The whole tree as a tar."""
         return produced(lambda out: self._snapshots.export(container.snapshot, out))
 
@@ -296,7 +296,8 @@ def _write_subtree(root: int, path: str, out: BinaryIO, ids: IdMap | None) -> No
         fd, last = rootpath.open_parent_in(root, path)
         found, below = _below(fd, last), b""
     try:
-        layers.write_tar(fd, found, out.write, below=below, ids=ids)
+        with layers.path_limit():
+            layers.write_tar(fd, found, out.write, below=below, ids=ids)
     finally:
         os.close(fd)
 

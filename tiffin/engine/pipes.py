@@ -89,32 +89,51 @@ async def produced(write_to: Callable[[_Outlet], None]) -> AsyncGenerator[bytes,
             work.exception()
 
 
-class Ending:
-    """`chunks`, and a word once nobody reads them any more: at their end, or before it."""
+class Begun:
+    """Chunks of which the first is here already, and a word once nobody reads them any more."""
 
-    def __init__(self, chunks: AsyncGenerator[bytes, None], then: Callable[[], None]) -> None:
-        self._chunks = chunks
+    def __init__(
+        self, first: bytes | None, rest: AsyncGenerator[bytes, None], then: Callable[[], None]
+    ) -> None:
+        self._first = first
+        self._rest = rest
         self._then = then
 
-    def __aiter__(self) -> Ending:
+    def __aiter__(self) -> Begun:
         return self
 
     async def __anext__(self) -> bytes:
+        first, self._first = self._first, None
+        if first is not None:
+            return first
         try:
-            return await anext(self._chunks)
+            return await anext(self._rest)
         except StopAsyncIteration:
             self._end()
             raise
 
     async def aclose(self) -> None:
         try:
-            await self._chunks.aclose()
+            await self._rest.aclose()
         finally:
             self._end()
 
     def _end(self) -> None:
-        then, self._then = self._then, lambda: None
+        then, self._then = self._then, _nothing
         then()
+
+
+def _nothing() -> None: ...
+
+
+async def begun(chunks: AsyncGenerator[bytes, None], then: Callable[[], None] = _nothing) -> Begun:
+    """What fails before the first chunk is raised here, while an answer can still tell of it."""
+    try:
+        first = await anext(chunks, None)
+    except BaseException:
+        then()
+        raise
+    return Begun(first, chunks, then)
 
 
 async def consumed(source: AsyncIterator[bytes], read_from: Callable[[BinaryIO], None]) -> None:

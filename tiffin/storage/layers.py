@@ -16,7 +16,7 @@ import stat
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from tiffin.errors import EngineFailure
+from tiffin.errors import Conflict
 from tiffin.kernel import rootpath
 from tiffin.storage import tar
 from tiffin.storage.furniture import MOUNT_TABLE_TARGET
@@ -134,7 +134,7 @@ def path_limit() -> Iterator[None]:
         if error.errno != errno.ENAMETOOLONG:
             raise
         start = os.fsdecode(error.filename or "")[:_SHOWN]
-        raise EngineFailure(f"/{start}...: file name too long") from error
+        raise Conflict(f"/{start}...: file name too long") from error
 
 
 def write_tar(

@@ -387,7 +387,7 @@ def _check_ranges(entry: Entry) -> None:
         raise InvalidArgument(f"invalid archive: owner {entry.uid}:{entry.gid} is out of range")
     if not 0 <= entry.size < 2**63:
         raise InvalidArgument("invalid archive: number out of range")
-    if not abs(entry.mtime_ns) < 2**63:
+    if not 0 <= entry.mtime_ns < 2**63:
         entry.mtime_ns = 0  # as Docker: of a year that no clock has, and no reason to refuse a file
     if not (0 <= entry.major < 2**12 and 0 <= entry.minor < 2**20):
         raise InvalidArgument("invalid archive: device number out of range")
