@@ -369,6 +369,7 @@ def test_orphans_become_no_zombies_and_all_end_with_the_first(
         " do :; done")  # fmt: skip
     listed = run("top", name).stdout.splitlines()[1:]
     assert sum("sleep 1000" in line for line in listed) == 3  # and init, which names it
+    assert {line.split()[0] for line in listed} == {"root"}  # the container's
     pids = [int(line.split()[1]) for line in listed]
     run("kill", name)
     run("wait", name)

@@ -527,10 +527,12 @@ class Containers:
     async def top(self, reference: str, ps_arguments: str = "") -> Table:
         """As `ps -ef` shows it, without a ps; with other options as the host's ps does."""
         pids = await self.pids(reference)
-        self._emit(self._catalog.get(reference), "top")
+        container = self._catalog.get(reference)
+        self._emit(container, "top")
+        ids = container.state.id_range
         if ps_arguments.strip() in ("", "-ef", "-e -f"):
-            return await may_hang(process_table, pids)
-        return await may_hang(ask_ps, pids, ps_arguments)
+            return await may_hang(process_table, pids, ids)
+        return await may_hang(ask_ps, pids, ps_arguments, ids)
 
     async def export(self, reference: str) -> AsyncIterator[bytes]:
         container = self._catalog.get(reference)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import grp
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 
-from tiffin.engine.top import Table
+from tiffin.core.container import IdRange
+from tiffin.engine.top import Table, inside, user_name
 from tiffin.errors import InvalidArgument, Unsupported
 
 _DEADLINE_SECONDS = 30
@@ -16,15 +19,18 @@ _RENAMED = re.compile(r"\s+(\S*)=\s*(PID\S*)")
 _SPACES = re.compile(r"[ \t\n\v\f\r]+")  # as ps separates; names may hold Unicode's others
 
 
-def ask_ps(pids: list[int], arguments: str) -> Table:
-    """Raises InvalidArgument for what ps refuses, Unsupported where the host has no ps."""
+def ask_ps(pids: list[int], arguments: str, ids: IdRange | None) -> Table:
+    """Raises InvalidArgument for what ps refuses, Unsupported where the host has no ps.
+
+    `ids`: the host's for the container's, which is how owners are told.
+    """
     for name, value in _RENAMED.findall(arguments):
         if name != "pid":
             raise InvalidArgument(f'specifying "{name}={value}" is not allowed')
     program = shutil.which("ps", path=_SEARCH)
     if program is None:
         raise Unsupported("top with options needs ps(1), which this host has not")
-    return parse(_run(program, _words(arguments), pids), pids)
+    return with_own_owners(parse(_run(program, _words(arguments), pids), pids), ids)
 
 
 def _run(program: str, words: list[str], pids: list[int]) -> str:
@@ -74,6 +80,40 @@ def parse(output: str, pids: list[int]) -> Table:
             rows.append([*words[:last], " ".join(words[last:])])
         before = mine
     return Table(titles, rows)
+
+
+def with_own_owners(table: Table, ids: IdRange | None) -> Table:
+    """Where ps can tell an owner by the host's number alone, it is told as in the container."""
+    if ids is None:
+        return table
+    full = {"C", "STIME"} <= {*table.titles}  # -f: its UID is a name
+    tellers = [
+        user_name if title in _USERS or (title == "UID" and full) else _TELLERS.get(title)
+        for title in table.titles
+    ]
+
+    def told(word: str, teller: Callable[[int], str] | None) -> str:
+        host = int(word) if teller and word.isascii() and word.isdecimal() else -1
+        own = inside(host, ids)
+        return word if teller is None or own == host else teller(own)
+
+    rows = [[told(*pair) for pair in zip(row, tellers, strict=False)] for row in table.rows]
+    return Table(table.titles, rows)
+
+
+def _group_name(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
+
+
+_USERS = frozenset({"USER", "EUSER", "RUSER", "SUSER", "FUSER"})
+_TELLERS: dict[str, Callable[[int], str]] = {
+    **dict.fromkeys(("GROUP", "EGROUP", "RGROUP", "SGROUP", "FGROUP"), _group_name),
+    **dict.fromkeys(("UID", "EUID", "RUID", "SUID", "FUID"), str),
+    **dict.fromkeys(("GID", "EGID", "RGID", "SGID", "FGID"), str),
+}
 
 
 def _words(text: str) -> list[str]:

@@ -1,4 +1,7 @@
-"""What runs in a container, as `ps -ef` on the host would show it (proc(5))."""
+"""What runs in a container, as `ps -ef` on the host would show it (proc(5)).
+
+Owners are told as in the container: its root is root, whatever the host's id for it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import os
 import pwd
 import time
 from typing import NamedTuple
+
+from tiffin.core.container import IdRange
 
 TITLES = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -16,14 +21,14 @@ class Table(NamedTuple):
     rows: list[list[str]]
 
 
-def process_table(pids: list[int]) -> Table:
-    """Rows of the processes that still live."""
+def process_table(pids: list[int], ids: IdRange | None) -> Table:
+    """Rows of the processes that still live. `ids`: the host's for the container's."""
     boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-    rows = [_row(pid, boot) for pid in sorted(pids)]
+    rows = [_row(pid, boot, ids) for pid in sorted(pids)]
     return Table(TITLES, [row for row in rows if row is not None])
 
 
-def _row(pid: int, boot: float) -> list[str] | None:
+def _row(pid: int, boot: float, ids: IdRange | None) -> list[str] | None:
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             stat = file.read()
@@ -38,7 +43,7 @@ def _row(pid: int, boot: float) -> list[str] | None:
     started = boot + int(fields[19]) / _TICKS
     elapsed = max(1.0, time.time() - started)
     return [
-        _user(owner),
+        user_name(inside(owner, ids)),
         str(pid),
         fields[1],
         str(min(99, int(100 * cpu_seconds / elapsed))),
@@ -49,7 +54,15 @@ def _row(pid: int, boot: float) -> list[str] | None:
     ]
 
 
-def _user(number: int) -> str:
+def inside(number: int, ids: IdRange | None) -> int:
+    """A host's id as the container has it; as it is where the container has no such id."""
+    if ids is None or not ids.start <= number < ids.start + ids.size:
+        return number
+    return number - ids.start
+
+
+def user_name(number: int) -> str:
+    """By the host's table, as ps does."""
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:

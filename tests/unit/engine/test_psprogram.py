@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tiffin.engine.psprogram import ask_ps, parse
+from tiffin.core.container import IdRange
+from tiffin.engine.psprogram import ask_ps, parse, with_own_owners
+from tiffin.engine.top import Table
 from tiffin.errors import InvalidArgument
 
 _AUX = """USER         PID %CPU COMMAND
@@ -36,4 +38,31 @@ def test_output_without_pids_is_of_no_use(output: str) -> None:
 @pytest.mark.parametrize("arguments", ["-o time=PID", "-o pid,  time= PIDX"])
 def test_another_column_cannot_be_called_pid(arguments: str) -> None:
     with pytest.raises(InvalidArgument, match="is not allowed"):
-        ask_ps([1], arguments)
+        ask_ps([1], arguments, None)
+
+
+@pytest.mark.parametrize(
+    ("titles", "row", "told"),
+    [
+        (["USER", "PID"], ["100000", "7"], ["root", "7"]),
+        (["UID", "PID", "C", "STIME"], ["100000", "100000", "0", "10:00"], None),
+        (["F", "UID", "PID"], ["4", "100001", "7"], ["4", "1", "7"]),
+        (["GROUP", "EGID", "PID"], ["100000", "100033", "7"], ["root", "33", "7"]),
+        (["USER", "PID"], ["99999", "7"], ["99999", "7"]),
+        (["USER", "PID"], ["165536", "7"], ["165536", "7"]),
+        (["USER", "PID", "CMD"], ["165535", "7", "100000"], ["65535", "7", "100000"]),
+        (["USER", "PID"], ["-", "7"], ["-", "7"]),
+    ],
+)
+def test_owners_are_those_that_the_container_knows(
+    titles: list[str], row: list[str], told: list[str] | None
+) -> None:
+    found = with_own_owners(Table(titles, [row]), IdRange(100000)).rows
+
+    assert found == [told or ["root", *row[1:]]]
+
+
+def test_without_ids_of_its_own_owners_are_the_hosts() -> None:
+    table = Table(["USER", "PID"], [["100000", "7"]])
+
+    assert with_own_owners(table, None) == table
