@@ -53,6 +53,7 @@ class FakeRuntime:
         self.attached: list[tuple[str, int]] = []
         self.waiting: dict[str, list[tuple[socket.socket, ExitAnswer]]] = {}
         self.execs: dict[str, list[KnownExec]] = {}
+        self.runs: dict[str, str] = {}
         self.groups: dict[str, Any] = {}
         self.limits: list[HostConfig] = []
         self.kept: dict[str, tuple[PublishedPort, ...]] = {}  # by `hold`
@@ -87,8 +88,9 @@ class FakeRuntime:
     def start_ticks(self) -> int:
         return 7
 
-    async def start(self, container_id: str) -> None:
+    async def start(self, container_id: str, *, record: str = "") -> None:
         self._note("start", container_id)
+        self.runs[container_id] = record
         if self.gate is not None:
             await self.gate.wait()
 
@@ -139,6 +141,9 @@ class FakeRuntime:
 
     async def serving(self) -> None:
         self._note("serving", "")
+
+    def found_run(self, container_id: str) -> str:
+        return self.runs.get(container_id, "")
 
     def found_execs(self, container_id: str) -> list[KnownExec]:
         return self.execs.pop(container_id, [])

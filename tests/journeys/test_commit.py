@@ -137,7 +137,7 @@ def test_a_running_container_is_paused_unless_it_shall_not_be(
     form = ("--format", "{{.Action}}", "--filter", f"container={name}")
     until = f"{time.time():.6f}"
     events = run("events", "--since", since, "--until", until, *form).stdout.split()
-    assert events == ["commit", "pause", "unpause", "commit"]
+    assert events == ["commit", "pause", "commit", "unpause"]
     assert run("inspect", "--format", "{{.State.Status}}", name).stdout == "running\n"
     run("rmi", f"{name}:first", f"{name}:second")
 

@@ -48,7 +48,7 @@ DAEMON_DIES = [
     case("start-reserved", (CREATE,), "start web", "created"),
     case("start-created", (CREATE,), "start web", "created"),
     case("start-connected", (CREATE,), "start web", "created"),
-    case("start-executed", (CREATE,), "start web", "created"),
+    case("start-executed", (CREATE,), "start web", "running"),
     case("start-recorded", (CREATE,), "start web", "running"),
     case("exec-asked", (RUN,), "exec web true", "running"),
     case("exec-started", (RUN,), "exec -d web sleep 1000", "running"),
@@ -157,6 +157,22 @@ def test_a_daemon_killed_at_a_step_leaves_the_truth(daemon: LiveDaemon, case: Ca
     assert daemon.ended() == 137
     daemon.start()
     assert state(daemon) in case.after
+    nothing_is_left(daemon)
+
+
+def test_a_program_that_ended_before_its_start_was_written_down_has_its_exit_code(
+    daemon: LiveDaemon,
+) -> None:
+    end = ("create", "--name", "web", "-p", "0:80", "busybox", "sh", "-c", "exit 7")
+    armed(daemon, "start-executed", (end,))
+    daemon.docker("start", "web", check=False)
+    assert daemon.ended() == 137
+    for pid in shims(daemon):
+        assert ends(pid), pid
+    daemon.start()
+    assert state(daemon) == "exited 7"
+    daemon.docker("start", "web")
+    assert daemon.docker("wait", "web").stdout == "7\n"
     nothing_is_left(daemon)
 
 

@@ -51,8 +51,11 @@ class ContainerRuntime(Protocol):
         """
         ...
 
-    async def start(self, container_id: str) -> None:
-        """Let init become the program: returns after execve, or raises CannotStart."""
+    async def start(self, container_id: str, *, record: str = "") -> None:
+        """Let init become the program: returns after execve, or raises CannotStart.
+
+        `record`: what a later daemon is to know of this run, of which we may get no note taken.
+        """
         ...
 
     async def attach(
@@ -107,6 +110,10 @@ class ContainerRuntime(Protocol):
 
     async def serving(self) -> None:
         """Clients can ask this daemon from now on."""
+        ...
+
+    def found_run(self, container_id: str) -> str:
+        """The record of the run that `reconnect` has found; "" where no program was let go."""
         ...
 
     def found_execs(self, container_id: str) -> list[KnownExec]:

@@ -14,6 +14,7 @@ from tiffin.core.container import Container, State, Status
 from tiffin.core.lifecycle import Recovery
 from tiffin.core.verdict import of_unseen_end
 from tiffin.core.workload import Created, Exit, KnownExec
+from tiffin.engine import runrecord
 from tiffin.engine.attachments import Attachments
 from tiffin.engine.catalog import Catalog
 from tiffin.engine.exits import Exits
@@ -76,6 +77,8 @@ class Recoveries:
         if container.state.status in lifecycle.LIVE and self._same_boot(container.state):
             observed = await self._runtime.reconnect(container.id)
             self.on_execs_found(container.id, self._runtime.found_execs(container.id))
+        elif lifecycle.reconcile(container, None) is Recovery.KEEP:
+            container, observed = await self._unrecorded(container)
         decision = lifecycle.reconcile(container, observed)
         if decision is Recovery.RECONNECT:
             await self._settle_freeze(container)
@@ -90,6 +93,14 @@ class Recoveries:
         else:
             await self.forget_run(container.id)
         return decision
+
+    async def _unrecorded(self, container: Container) -> tuple[Container, Created | Exit | None]:
+        """With the run, if any, that a daemon began and did not get to write down."""
+        observed = await self._runtime.reconnect(container.id)
+        state = runrecord.unrecorded(self._runtime.found_run(container.id), container.state)
+        if observed is None or state is None or not self._same_boot(state):
+            return container, None
+        return await self._catalog.put_state(container, state), observed
 
     async def _settle_freeze(self, container: Container) -> None:
         """A daemon that ended between a freeze and its record left one of the two behind."""

@@ -11,6 +11,7 @@ from tiffin.core import health, lifecycle
 from tiffin.core.container import Container, IdRange
 from tiffin.core.signals import parse_signal
 from tiffin.core.workload import Workload
+from tiffin.engine import runrecord
 from tiffin.engine.attachments import Attachments, Guest
 from tiffin.engine.catalog import Catalog
 from tiffin.engine.clients import Clients
@@ -84,9 +85,6 @@ class Starting:
             await self._clients.join_early(container.id)
             await self._attachments.connect(container.id, attached, created.pid)
             failpoints.reach("start-connected")
-            await self._runtime.start(container.id)
-            failpoints.reach("start-executed")
-            attached.close()
             state = lifecycle.started(
                 container.state, created, time.time_ns(), self._id_ranges.boot_id
             )
@@ -97,6 +95,9 @@ class Starting:
                 ports=attached.ports,
                 health=health.at_start(container.config, container.state.health),
             )
+            await self._runtime.start(container.id, record=runrecord.written(state))
+            failpoints.reach("start-executed")
+            attached.close()
             container = await self._catalog.put_state(container, state)
             failpoints.reach("start-recorded")
             undo.pop_all()

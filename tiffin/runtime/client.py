@@ -42,6 +42,7 @@ from tiffin.runtime.zygoteclient import ZygoteClient
 log = logging.getLogger(__name__)
 
 CREATE_DEADLINE_SECONDS = 30.0
+_MAX_RECORD = 32 * 1024  # that a shim keeps of its run
 CREATE_ATTEMPTS = 3  # each on a zygote that was there when it began
 PROBE_ATTEMPTS = 3
 
@@ -207,11 +208,12 @@ class Runtime:
         await self._shims.abandon(shim)
         await asyncio.to_thread(self._cleanups.clean, shim.container_id, shim.group)
 
-    async def start(self, container_id: str) -> None:
+    async def start(self, container_id: str, *, record: str = "") -> None:
         shim = self._shims.get(container_id)
         shim.running = True
+        fields = {"record": record} if len(record) <= _MAX_RECORD else {}
         try:
-            await shim.connection.request("start", deadline=START_DEADLINE_SECONDS)
+            await shim.connection.request("start", fields, deadline=START_DEADLINE_SECONDS)
         except BaseException as error:  # noqa: BLE001 (raised again, in words)
             shim.running = False
             await self._abandon(shim, error)
@@ -349,6 +351,9 @@ class Runtime:
 
     async def reconnect(self, container_id: str) -> Created | Exit | None:
         return await self._shims.reconnect(container_id)
+
+    def found_run(self, container_id: str) -> str:
+        return self._shims.found_run(container_id)
 
     def found_execs(self, container_id: str) -> list[KnownExec]:
         return self._shims.found_execs(container_id)

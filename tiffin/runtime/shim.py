@@ -67,6 +67,7 @@ class Shim:
         self._status = "created"  # starting, running, exited, failed
         self._failure: dict[str, Any] | None = None
         self._executing = False
+        self._run = ""  # what a later daemon is to know of it
         self.served = True  # a daemon is there for clients to ask
         self._execs = Execs(self)
         self._waits = Waits(self.loop)
@@ -349,6 +350,7 @@ class Shim:
         if self._status != "created":
             raise Failure(f"container is {self._status}", "start")
         self._status = "starting"
+        self._run = message.get("record") or ""
         failpoints.reach("shim-starting")
         self._start_reply = (control, message["id"])
         if self._failure is not None:
@@ -471,6 +473,7 @@ class Shim:
             "controllers": self._made["controllers"],
             "exit": self._exit,
             "execs": self._execs.known(),
+            "record": self._run,
             "waits": self._waits.counts(),
             "withholds": self._execs.withholds,
             "requests": list(self._HANDLERS),
@@ -587,9 +590,11 @@ class Shim:
             "start_ticks": self._start_ticks,
             "boot_id": self.host.boot_id,
             "execs": self._execs.known(),
+            "record": self._run,
         }
         path = f"{self.directory}/{EXIT_FILE}"
-        for whole in (record, {**record, "execs": []}):  # there is room for the second
+        shorter = {**record, "execs": []}
+        for whole in (record, shorter, {**shorter, "record": ""}):  # there is room for the last
             try:
                 records.write(path, messages.encode(whole))
             except OSError as error:

@@ -43,6 +43,7 @@ class Shim:
         self.paused = False
         self.exit: Exit | None = None
         self.execs: list[KnownExec] = []  # that its hello told of
+        self.record = ""  # of the run, by its hello
         self.greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.released: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -22,6 +22,7 @@ from tiffin.runtime.survivors import (
     kill_all,
     known_execs,
     process_of,
+    run_record,
     shim_killed,
 )
 
@@ -179,6 +180,7 @@ class Shims:
         shim.process = process_of(hello) or shim.process
         shim.group = self._survivors.group_of(hello) or shim.group
         shim.execs = known_execs(shim.container_id, hello)
+        shim.record = run_record(hello)
         shim.owed.recognise(hello)
         if self._serving:
             self._own(f"greet {shim.container_id}", shim.owed.serving())
@@ -235,6 +237,11 @@ class Shims:
         log.error("shim was killed container=%s: killing what ran in it", container_id)
         await asyncio.to_thread(kill_all, process, self._survivors.group(container_id))
         return shim_killed(container_id)
+
+    def found_run(self, container_id: str) -> str:
+        """The record of the run that a `reconnect` has found."""
+        shim = self._alive.get(container_id)
+        return shim.record if shim is not None else self._survivors.run(container_id)
 
     def found_execs(self, container_id: str) -> list[KnownExec]:
         """What a `reconnect` has learnt, once."""

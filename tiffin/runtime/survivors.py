@@ -130,6 +130,10 @@ class Survivors:
         record = self._read(container_id, "exit.json")
         return exit_of(container_id, record) if record is not None else None
 
+    def run(self, container_id: str) -> str:
+        """The record of the run that has ended; "" where there is none."""
+        return run_record(self._read(container_id, "exit.json") or {})
+
     def execs(self, container_id: str) -> list[KnownExec]:
         """As they were when the container ended."""
         return known_execs(container_id, self._read(container_id, "exit.json") or {})
@@ -213,6 +217,13 @@ def exit_of(container_id: str, message: Message) -> Exit | None:
         return msgspec.convert({**message, "container_id": container_id}, Exit)
     except msgspec.ValidationError:
         return None
+
+
+def run_record(message: Message) -> str:
+    """Of a hello, or what exit.json holds: what a daemon said of the run when it began."""
+    record = message.get("record")
+    begun = message.get("status", "exited") in ("running", "exited")
+    return record if begun and isinstance(record, str) else ""
 
 
 def known_execs(container_id: str, message: Message) -> list[KnownExec]:

@@ -11,6 +11,7 @@ from tests.unit.engine.world import ID, Play, World
 from tiffin.core.container import (
     Status,
 )
+from tiffin.engine.runrecord import written
 from tiffin.errors import EngineFailure
 
 
@@ -51,6 +52,54 @@ def test_what_another_boot_left_is_not_believed(play: Play) -> None:
         await world.catalog.put_state(container, old)
         await world.supervisor.recoveries.all()
         assert (world.state().status, world.state().exit_code) == (Status.EXITED, 255)
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "status", "exit_code"),
+    [("runs", Status.RUNNING, 0), ("ended", Status.EXITED, 5), ("lost", Status.CREATED, 0)],
+)
+def test_a_run_that_is_in_no_record_is_found(
+    play: Play, meanwhile: str, status: Status, exit_code: int
+) -> None:
+    async def scene(world: World) -> None:
+        container = await world.add()
+        await world.supervisor.start("web")
+        ran = world.state()
+        await world.catalog.put_state(container, container.state)  # as if it had not been written
+        if meanwhile == "ended":
+            world.runtime._callbacks.clear()
+            world.runtime.end(ID, 5)
+        elif meanwhile == "lost":
+            world.runtime.alive.clear()
+        await after_a_crash(world)
+        found = world.state()
+        assert (found.status, found.exit_code) == (status, exit_code)
+        assert found.started_ns == (0 if meanwhile == "lost" else ran.started_ns)
+
+    play(scene)
+
+
+@pytest.mark.parametrize("record", ["", "{", '{"boot_id": 3}', "another boot's", "an older run's"])
+def test_a_run_without_a_record_of_now_is_ended(play: Play, record: str) -> None:
+    async def scene(world: World) -> None:
+        container = await world.add()
+        await world.supervisor.start("web")
+        ran, known = world.state(), container.state
+        given = record
+        if record == "another boot's":
+            given = written(msgspec.structs.replace(ran, boot_id="another"))
+        elif record == "an older run's":
+            given = written(ran)
+            known = msgspec.structs.replace(
+                known, status=Status.EXITED, started_ns=ran.started_ns, exit_code=3
+            )
+        world.runtime.runs[ID] = given
+        await world.catalog.put_state(container, known)
+        await after_a_crash(world)
+        assert world.state() == known
+        assert ID not in world.runtime.alive
 
     play(scene)
 
