@@ -27,27 +27,32 @@ def upload(
     client.negotiate()
     connection = client.ask(method, path, query, {**headers, "Transfer-Encoding": "chunked"})
     for piece in pieces:
-        if piece and not _push(connection, b"%x\r\n%b\r\n" % (len(piece), piece)):
+        if piece and not _push(connection, b"%x\r\n" % len(piece), piece, b"\r\n"):
             break
     else:
         _push(connection, b"0\r\n\r\n")
     return client.answer(connection, method)
 
 
-def _push(connection: Connection, data: bytes) -> bool:
-    """Sends all of `data`, and takes in meanwhile what the daemon says already.
+def _push(connection: Connection, *parts: bytes) -> bool:
+    """Sends all of `parts`, and takes in meanwhile what the daemon says already.
 
     False when the daemon wants no more of it.
     """
-    view = memoryview(data)
+    views = [memoryview(part) for part in parts]
     flags = _socket.MSG_NOSIGNAL | _socket.MSG_DONTWAIT
     try:
-        while view:
+        while views:
             try:
-                view = view[connection.socket.send(view, flags) :]
+                sent = connection.socket.sendmsg(views, (), flags)
             except BlockingIOError:
                 if _wait(connection) and not connection.more():
                     return False
+                continue
+            while views and sent >= len(views[0]):
+                sent -= len(views.pop(0))
+            if sent:
+                views[0] = views[0][sent:]
     except (BrokenPipeError, ConnectionResetError):
         return False
     return True
