@@ -131,7 +131,7 @@ CONTAINERS = [
     _post(_ONE + "/resize", "/containers/{running}/resize?h=24&w=80"),
     _missing("POST", _ONE + "/resize", "?h=24&w=80"),
     _post(_ONE + "/wait", "/containers/{exited}/wait"),
-    _post(_ONE + "/wait", "/containers/{exited}/wait?condition=never", 400),
+    _post(_ONE + "/wait", "/containers/{exited}/wait?condition=never", 400, since="1.30"),
     _missing("POST", _ONE + "/wait"),
     _post(_ONE + "/attach", "/containers/{exited}/attach?logs=1&stdout=1"),
     _post(_ONE + "/attach", "/containers/{exited}/attach?detachKeys=nono-keys", 400),

@@ -11,6 +11,7 @@ from tiffin.api.create import read_config
 from tiffin.api.decode import read_json
 from tiffin.api.messages import TAR, Answer, Request, Response, Stream, json_response
 from tiffin.api.router import Route
+from tiffin.core.reference import parse
 from tiffin.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -73,8 +74,7 @@ class ContainerFileRoutes:
             raise InvalidArgument('invalid name or ID supplied: ""')
         image_id = await self._containers.commit(
             reference,
-            repository=query.get("repo"),
-            tag=query.get("tag"),
+            name=_image_name(query.get("repo"), query.get("tag")),
             author=query.get("author"),
             comment=query.get("comment"),
             pause=query.boolean("pause", default=True),
@@ -83,10 +83,22 @@ class ContainerFileRoutes:
         return json_response({"Id": image_id}, status=201)
 
 
+def _image_name(repository: str, tag: str) -> str:
+    """A tag said by itself counts, whatever the name ends with. Raises InvalidArgument."""
+    if not repository:
+        return ""
+    reference = parse(repository)
+    if reference.digest:
+        raise InvalidArgument("cannot import digest reference")
+    return (reference.with_tag(tag) if tag else reference.tagged()).familiar()
+
+
 def _archive_path(request: Request) -> str:
     path = request.query.get("path")
     if not path:
         raise InvalidArgument("bad parameter: 'path' cannot be empty")
+    if "\0" in path:
+        raise InvalidArgument("bad parameter: 'path' contains a nul byte")
     return path
 
 

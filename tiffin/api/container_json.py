@@ -127,10 +127,10 @@ def inspect_json(
         "Args": list(argv[1:]),
         "State": state_json(container.state),
         "Image": container.image_id,
-        "ResolvConfPath": os.path.join(directory, "resolv.conf"),
-        "HostnamePath": os.path.join(directory, "hostname"),
-        "HostsPath": os.path.join(directory, "hosts"),
-        "LogPath": log_path,
+        "ResolvConfPath": _path(container, directory, "resolv.conf"),
+        "HostnamePath": _path(container, directory, "hostname"),
+        "HostsPath": _path(container, directory, "hosts"),
+        "LogPath": log_path if container.state.started_ns else "",
         "Name": "/" + container.name,
         "RestartCount": container.state.restart_count,
         "Driver": driver,
@@ -149,6 +149,11 @@ def inspect_json(
     if sizes is not None:
         value["SizeRw"], value["SizeRootFs"] = sizes
     return value
+
+
+def _path(container: Container, directory: str, name: str) -> str:
+    """Of a file that its first start makes."""
+    return os.path.join(directory, name) if container.state.started_ns else ""
 
 
 def summary_json(
@@ -274,7 +279,7 @@ def command_text(argv: tuple[str, ...]) -> str:
 def config_json(config: ContainerConfig) -> dict[str, Any]:
     value: dict[str, Any] = msgspec.to_builtins(config)
     for name in _CONFIG_OMIT_WHEN_EMPTY:
-        if not value[name] and value[name] != 0:
+        if value[name] is False or (not value[name] and value[name] != 0):
             del value[name]
     value["Labels"] = value["Labels"] or {}
     return value

@@ -66,7 +66,7 @@ class ContainerStreamRoutes:
 
         One that has to wait is parted with, so that it outlives this daemon.
         """
-        condition = request.query.get("condition")
+        condition = "" if request.version.before("1.30") else request.query.get("condition")
         if condition not in _WAIT_CONDITIONS:
             raise InvalidArgument(f'invalid condition: "{condition}"')
         container = self._containers.get(request.parameters["id"])

@@ -50,7 +50,7 @@ class ContainerRoutes:
         return [
             Route("GET", "/containers/json", self.listing),
             Route("POST", "/containers/create", self.create),
-            Route("POST", "/containers/prune", self.prune, since="1.25"),
+            Route("POST", "/containers/prune", self.prune),
             Route("GET", one + "/json", self.inspect),
             Route("POST", one + "/start", self.start),
             Route("POST", one + "/stop", self.stop),
@@ -72,9 +72,7 @@ class ContainerRoutes:
             parse_filters(query.get("filters")), self._engine, everything=query.boolean("all")
         )
         limit = query.integer("limit")
-        chosen = await selection.choose(
-            self._containers.list(), limit, query.get("before"), query.get("since")
-        )
+        chosen = await selection.choose(self._containers.list(), limit)
         now_ns = time.time_ns()
         measured = chosen if query.boolean("size") else []
         sizes = {one.id: await self._containers.sizes(one) for one in measured}
@@ -151,7 +149,8 @@ class ContainerRoutes:
         async with whole(request, MAX_JSON_BYTES) as data:
             check_content_type(request)
             wanted = read_create(parse_object(data), request.version)
-        await self._check_platform(wanted.config.image, request.query.get("platform"))
+        if not request.version.before("1.41"):
+            await self._check_platform(wanted.config.image, request.query.get("platform"))
         container, warnings = await self._containers.create(
             request.query.get("name") or None,
             wanted.config,
@@ -194,12 +193,11 @@ class ContainerRoutes:
         return NO_CONTENT
 
     async def kill(self, request: Request) -> Answer:
-        signal = request.query.get("signal") or "SIGKILL"
+        name, signal = request.parameters["id"], request.query.get("signal") or "SIGKILL"
         try:
-            await self._containers.kill(request.parameters["id"], signal)
-        except NotFound as error:
-            words = f"Cannot kill container: {request.parameters['id']}: {error.message}"
-            raise NotFound(words) from error
+            await self._containers.kill(name, signal)
+        except (NotFound, Conflict, InvalidArgument) as error:
+            raise type(error)(f"cannot kill container: {name}: {error.message}") from error
         return NO_CONTENT
 
     async def pause(self, request: Request) -> Answer:
@@ -211,8 +209,11 @@ class ContainerRoutes:
         return NO_CONTENT
 
     async def rename(self, request: Request) -> Answer:
+        name = request.query.get("name")
+        if name and not name.startswith("/"):
+            name = f"/{name}"
         try:
-            await self._containers.rename(request.parameters["id"], request.query.get("name"))
+            await self._containers.rename(request.parameters["id"], name)
         except (Conflict, InvalidArgument) as error:
             if error.message.startswith(("Conflict. ", "Invalid container name")):
                 words = f"Error when allocating new name: {error.message}"
@@ -223,7 +224,9 @@ class ContainerRoutes:
     async def update(self, request: Request) -> Answer:
         document = await read_json(request)
         warnings = await self._containers.update(
-            request.parameters["id"], read_update(document), read_publishing(document)
+            request.parameters["id"],
+            read_update(document, request.version),
+            read_publishing(document),
         )
         return json_response({"Warnings": warnings or None})
 
@@ -231,11 +234,13 @@ class ContainerRoutes:
         if request.query.boolean("link"):
             await self._containers.unlink(request.parameters["id"])
             return NO_CONTENT
-        await self._containers.remove(
-            request.parameters["id"],
-            force=request.query.boolean("force"),
-            volumes=request.query.boolean("v"),
-        )
+        name = request.parameters["id"]
+        try:
+            await self._containers.remove(
+                name, force=request.query.boolean("force"), volumes=request.query.boolean("v")
+            )
+        except Conflict as error:
+            raise Conflict(f'cannot remove container "{name}": {error.message}') from error
         return NO_CONTENT
 
     async def prune(self, request: Request) -> Answer:

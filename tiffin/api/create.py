@@ -19,7 +19,7 @@ from tiffin.api.endpoints import (
     interface_sysctls,
     read_endpoints,
 )
-from tiffin.api.versions import Version
+from tiffin.api.versions import NEWEST, Version
 from tiffin.core.container import HostConfig
 from tiffin.core.image import ContainerConfig
 from tiffin.core.update import Update
@@ -96,7 +96,7 @@ def read_host_config(document: Any) -> HostConfig:
     )
 
 
-def read_update(document: dict[str, Any]) -> Update:
+def read_update(document: dict[str, Any], version: Version = NEWEST) -> Update:
     """The body of POST /containers/{id}/update. What cannot change later is ignored, as by Docker.
 
     Raises InvalidArgument, and Unsupported with the field's name.
@@ -108,7 +108,8 @@ def read_update(document: dict[str, Any]) -> Update:
             wanted[key] = value
         else:
             _check_host_field(key, value)
-    return Update.of(decode(wanted, HostConfig, root="UpdateConfig"))
+    update = Update.of(decode(wanted, HostConfig, root="UpdateConfig"))
+    return msgspec.structs.replace(update, pids_limit=None) if version.before("1.40") else update
 
 
 def read_config(document: dict[str, Any]) -> ContainerConfig | None:

@@ -32,6 +32,8 @@ _INTERFACE_SYSCTL = re.compile(r"net\.[^.]*\.[^.]*\.eth[^.]*\.")
 
 def host_of(host: HostConfig, version: Version) -> HostConfig:
     """Raises InvalidArgument for what the version does not know."""
+    if version.before("1.25"):  # its clients remove it themselves
+        host = replace(host, auto_remove=False)
     if version.before("1.40") and not host.ipc_mode:
         host = replace(host, ipc_mode="shareable")
     if version.before("1.42"):

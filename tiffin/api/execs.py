@@ -73,7 +73,7 @@ class ExecRoutes:
         if container.state.status.value == "paused":
             raise Conflict(f"Container {container.id} is paused, unpause the container before exec")
         if container.state.status.value != "running":
-            raise Conflict(f"Container {container.id} is not running")
+            raise Conflict(f"container {container.id} is not running")
 
     async def _start_attached(
         self,
@@ -131,7 +131,7 @@ def exec_json(record: ExecRecord) -> dict[str, Any]:
         "OpenStdin": asked.attach_stdin,
         "OpenStderr": asked.attach_stderr,
         "OpenStdout": asked.attach_stdout,
-        "CanRemove": record.started and not record.running,
+        "CanRemove": False,  # what nobody needs any more is gone unasked
         "ContainerID": record.container_id,
         "DetachKeys": base64.b64encode(_keys(asked.detach_keys)).decode(),
         "Pid": record.pid,

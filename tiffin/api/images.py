@@ -39,7 +39,7 @@ class ImageRoutes:
             Route("GET", "/images/get", self.save_many, dies_with_client=True, has_an_end=True),
             Route("POST", "/images/create", self.create, dies_with_client=True, limits=_NO_URL),
             Route("POST", "/images/load", self.load, dies_with_client=True),
-            Route("POST", "/images/prune", self.prune, since="1.25"),
+            Route("POST", "/images/prune", self.prune),
             Route("GET", one + "/json", self.inspect),
             Route("GET", one + "/history", self.history),
             Route("GET", one + "/get", self.save, dies_with_client=True, has_an_end=True),

@@ -49,7 +49,7 @@ class NetworkRoutes:
         return [
             Route("GET", "/networks", self.listing),
             Route("POST", "/networks/create", self.create, limits=_NO_OWN),
-            Route("POST", "/networks/prune", self.prune, since="1.25"),
+            Route("POST", "/networks/prune", self.prune),
             Route("GET", "/networks/", self.listing),
             Route("GET", "/networks/{id}", self.inspect),
             Route("DELETE", "/networks/{id}", self.remove),

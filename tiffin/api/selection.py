@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -39,19 +39,21 @@ class ContainerSelection:
     def __init__(self, filters: Filters, engine: Engine, *, everything: bool) -> None:
         self._filters = filters.check(*ACCEPTED)
         self._engine = engine
-        self._statuses = filters.choices("status", [status.value for status in Status])
         self._exit_codes = filters.integers("exited")
-        self._health = filters.choices("health", _HEALTH)
+        self._statuses = filters.choices("status", [status.value for status in Status], "state")
+        self._health = filters.choices("health", _HEALTH, "health")
+        self._ports = {
+            key: {port for text in filters.get(key) for port in port_range(text, key)}
+            for key in ("expose", "publish")
+        }
         self._everything = everything or bool(self._statuses)
 
-    async def choose(
-        self, containers: Iterable[Container], limit: int, before: str, since: str
-    ) -> list[Container]:
+    async def choose(self, containers: Sequence[Container], limit: int) -> list[Container]:
         """In the order given (newest first). `limit` counts stopped ones too, as in Docker."""
+        newest, oldest = self._moment("before"), self._moment("since")
         images = await self._ancestors()
-        newest = self._moment(self._filters.single("before") or before)
-        oldest = self._moment(self._filters.single("since") or since)
-        everything = self._everything or limit > 0 or bool(newest or oldest)
+        ids = self._ids(containers)
+        everything = self._everything or limit > 0
         chosen = (
             container
             for container in containers
@@ -59,12 +61,25 @@ class ContainerSelection:
             and (not newest or container.created_ns < newest)
             and (not oldest or container.created_ns > oldest)
             and (images is None or container.image_id in images)
+            and (ids is None or container.id in ids)
             and self._matches(container)
         )
         return list(islice(chosen, limit if limit > 0 else None))
 
-    def _moment(self, reference: str) -> int:
-        return self._engine.containers.get(reference).created_ns if reference else 0
+    def _moment(self, key: str) -> int:
+        if not self._filters.get(key):
+            return 0
+        return self._engine.containers.get(self._filters.single(key)).created_ns
+
+    def _ids(self, containers: Sequence[Container]) -> set[str] | None:
+        """Of those that the filter names, each by what no other's id begins with."""
+        wanted = self._filters.get("id")
+        if not wanted:
+            return None
+        named = [[one.id for one in containers if one.id.startswith(text)] for text in wanted]
+        return {
+            found[0] for text, found in zip(wanted, named, strict=True) if text and len(found) == 1
+        }
 
     async def _ancestors(self) -> set[str] | None:
         """Ids of the images named, and of those with more layers on top of theirs."""
@@ -88,7 +103,6 @@ class ContainerSelection:
         filters = self._filters
         return (
             filters.pattern("name", container.name, "/" + container.name)
-            and filters.pattern("id", container.id)
             and filters.labels(container.config.labels)
             and filters.exact("status", container.state.status.value)
             and (not self._exit_codes or self._exited_with(container))
@@ -96,8 +110,7 @@ class ContainerSelection:
             and not filters.boolean("is-task", default=False)
             and self._matches_volume(container)
             and self._matches_network(container)
-            and self._matches_port("expose", _exposed(container))
-            and self._matches_port("publish", _published(container))
+            and self._matches_port(container)
         )
 
     def _exited_with(self, container: Container) -> bool:
@@ -117,30 +130,48 @@ class ContainerSelection:
         names = [container.host_config.network_mode]
         if names[0] in ("", "default"):
             names = ["bridge"]
-        for endpoint in container.state.endpoints:
-            names += [endpoint.network_name, endpoint.network_id]
-        return self._filters.exact("network", *names)
+        ids = [end.network_id for end in container.state.endpoints]
+        names += [end.network_name for end in container.state.endpoints]
+        filters = self._filters
+        return filters.exact("network", *names) or any(
+            filters.prefix("network", network_id) for network_id in ids
+        )
 
-    def _matches_port(self, key: str, ports: set[str]) -> bool:
-        wanted = self._filters.get(key)
-        return not wanted or any(port in ports for text in wanted for port in port_range(text))
+    def _matches_port(self, container: Container) -> bool:
+        """One of either kind will do."""
+        wanted = self._ports
+        return not any(wanted.values()) or bool(
+            wanted["expose"] & _exposed(container) or wanted["publish"] & _published(container)
+        )
 
 
 def _stands_on(layers: tuple[str, ...], lower: tuple[str, ...]) -> bool:
     return 0 < len(lower) < len(layers) and layers[: len(lower)] == lower
 
 
-def port_range(text: str) -> list[str]:
+def port_range(text: str, key: str) -> list[str]:
     """ "8000-8002/udp" as "8000/udp", "8001/udp", "8002/udp". Raises InvalidArgument."""
+    if ":" in text:
+        raise InvalidArgument(f"filter for '{key}' should not contain ':': {text}")
     numbers, _, protocol = text.partition("/")
-    first, _, last = numbers.partition("-")
-    try:
-        low, high = int(first), int(last or first)
-    except ValueError as error:
-        raise InvalidArgument(f"invalid port: {text}") from error
-    if not 0 < low <= high < 65536:
-        raise InvalidArgument(f"invalid port: {text}")
+    first, dash, last = numbers.partition("-")
+    about = f"error while looking up for {key} {text}"
+    if not numbers:
+        raise InvalidArgument(f"{about}: empty string specified for ports")
+    for number in (first, last) if dash else (first,):
+        why = _no_port(number)
+        if why:
+            raise InvalidArgument(f'{about}: strconv.ParseUint: parsing "{number}": {why}')
+    low, high = int(first), int(last or first)
+    if high < low:
+        raise InvalidArgument(f"{about}: invalid range specified for port: {numbers}")
     return [f"{number}/{protocol or 'tcp'}" for number in range(low, high + 1)]
+
+
+def _no_port(text: str) -> str:
+    if not (text.isascii() and text.isdecimal()):
+        return "invalid syntax"
+    return "" if len(text) < 6 and int(text) < 65536 else "value out of range"
 
 
 def _exposed(container: Container) -> set[str]:

@@ -42,7 +42,7 @@ class StatisticsRoutes:
 
     async def stats(self, request: Request) -> Answer:
         streaming = request.query.boolean("stream", default=True)
-        one_shot = request.query.boolean("one-shot")
+        one_shot = request.query.boolean("one-shot") and not request.version.before("1.41")
         if streaming and one_shot:
             raise InvalidArgument("cannot have stream=true and one-shot=true")
         reference, gauges = request.parameters["id"], self._containers.gauges
@@ -81,6 +81,8 @@ def reading_json(reading: Reading, version: Version) -> dict[str, Any]:
             {"major": part.major, "minor": part.minor, "op": part.verb, "value": part.size}
             for part in now.transfers
         ] or None
+        if now.cgroup_version == 1:  # Docker's own way
+            value["blkio_stats"] = {kind: of or [] for kind, of in value["blkio_stats"].items()}
         if now.networks:
             value["networks"] = now.networks
         if now.pressure:  # beyond Docker

@@ -40,7 +40,7 @@ class VolumeRoutes:
         return [
             Route("GET", "/volumes", self.listing),
             Route("POST", "/volumes/create", self.create),
-            Route("POST", "/volumes/prune", self.prune, since="1.25"),
+            Route("POST", "/volumes/prune", self.prune),
             Route("GET", "/volumes/{name*}", self.inspect),
             Route("PUT", "/volumes/{name*}", self.update, since="1.42", limits=_NO_CLUSTER),
             Route("DELETE", "/volumes/{name*}", self.remove),

@@ -81,11 +81,16 @@ class Filters:
             raise InvalidArgument(f"invalid filter '{key}=[{' '.join(values)}]'")
         return bool(yes)
 
-    def choices(self, key: str, allowed: Collection[str]) -> tuple[str, ...]:
+    def choices(self, key: str, allowed: Collection[str], what: str = "") -> tuple[str, ...]:
+        """`what`: Docker's word for it, where it tells what may be chosen."""
         values = self.get(key)
         for value in values:
             if value not in allowed:
-                raise InvalidArgument(f"invalid filter '{key}={value}'")
+                raise InvalidArgument(
+                    f"invalid filter '{key}={value}'"
+                    + (f": invalid value for {what} ({value}): must be one of " if what else "")
+                    + (", ".join(allowed) if what else "")
+                )
         return values
 
     def single(self, key: str) -> str:
@@ -98,10 +103,12 @@ class Filters:
         return values[0] if values else ""
 
     def integers(self, key: str) -> tuple[int, ...]:
-        try:
-            return tuple(int(value) for value in self.get(key))
-        except ValueError as error:
-            raise InvalidArgument(f"invalid filter '{key}={self.get(key)[0]}'") from error
+        values = self.get(key)
+        for value in values:
+            if not re.fullmatch(r"[+-]?[0-9]{1,18}", value):
+                why = f'strconv.Atoi: parsing "{value}": invalid syntax'
+                raise InvalidArgument(f"invalid filter '{key}={value}': {why}")
+        return tuple(map(int, values))
 
 
 def parse_filters(text: str) -> Filters:
@@ -119,7 +126,9 @@ def parse_filters(text: str) -> Filters:
 
 def _values(key: str, value: Any) -> list[str]:
     if isinstance(value, dict) and all(isinstance(flag, bool) for flag in value.values()):
-        return [item for item, wanted in value.items() if wanted]
+        return list(value)  # whatever the flags: Docker does not look at them
+    if value is None:
+        return []
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return value
     raise InvalidArgument(f"invalid filter '{key}'")

@@ -73,36 +73,28 @@ def _refusal(container: Container, action: Action) -> NotModified | Conflict:
 
 
 def _refusal_words(container: Container, action: Action) -> str:
-    status, cid, name = container.state.status, container.id, container.name
+    status, cid = container.state.status, container.id
     if status is Status.RESTARTING and action in (Action.EXEC, Action.ATTACH, Action.PAUSE):
         return f"Container {cid} is restarting, wait until the container is running"
     words: dict[tuple[Action, Status | None], str] = {
         (Action.START, Status.PAUSED): "cannot start a paused container, try unpause instead",
         (Action.START, None): "container is marked for removal and cannot be started",
-        (Action.KILL, None): f"Cannot kill container: {name}: Container {cid} is not running",
+        (Action.KILL, None): f"container {cid} is not running",
         (Action.PAUSE, Status.PAUSED): f"Container {cid} is already paused",
-        (Action.PAUSE, None): f"Container {cid} is not running",
+        (Action.PAUSE, None): f"container {cid} is not running",
         (Action.UNPAUSE, None): f"Container {cid} is not paused",
         (
             Action.EXEC,
             Status.PAUSED,
-        ): f"Container {name} is paused, unpause the container before exec",
-        (Action.EXEC, None): f"Container {cid} is not running",
+        ): f"Container {container.name} is paused, unpause the container before exec",
+        (Action.EXEC, None): f"container {cid} is not running",
         (
             Action.ATTACH,
             Status.PAUSED,
         ): f"Container {cid} is paused, unpause the container before attach",
-        (Action.REMOVE, Status.RUNNING): (
-            f"You cannot remove a running container {cid}. "
-            "Stop the container before attempting removal or force remove"
-        ),
-        (Action.REMOVE, Status.PAUSED): (
-            f"You cannot remove a paused container {cid}. "
-            "Unpause and then stop the container before attempting removal or force remove"
-        ),
-        (Action.REMOVE, Status.RESTARTING): (
-            f"You cannot remove a restarting container {cid}. "
-            "Stop the container before attempting removal or force remove"
+        (Action.REMOVE, Status.PAUSED): "container is paused and must be unpaused first",
+        (Action.REMOVE, None): (
+            f"container is {status}: stop the container before removing or force remove"
         ),
     }
     fallback = f"Container {cid} is {status}: cannot {action}"

@@ -129,6 +129,12 @@ def parse_bind(text: str, driver: str = "") -> WantedMount:
         message = f"invalid volume specification: '{text}': {error.message}"
         raise InvalidArgument(message) from error
     propagation = next((word for word in words if word in PROPAGATIONS), "")
+    alien = _alien_options(kind, words)
+    if alien:
+        raise InvalidArgument(
+            f"invalid volume specification: '{text}': invalid mount config for type \"{kind}\": "
+            f"field {alien} must not be specified"
+        )
     if kind == "bind":
         mount = Mount(
             type="bind",
@@ -139,15 +145,17 @@ def parse_bind(text: str, driver: str = "") -> WantedMount:
             propagation=propagation or "rprivate",
         )
         return WantedMount(mount, create_source=True)
-    if propagation:
-        raise InvalidArgument(
-            f"invalid volume specification: '{text}': invalid mount config for type \"volume\": "
-            "field BindOptions must not be specified"
-        )
     name = check_volume_name(source) if source else ""
     mount = _volume(destination, name, mode or "z", driver)
     mount = msgspec.structs.replace(mount, rw="ro" not in words)
     return WantedMount(mount, copy="nocopy" not in words)
+
+
+def _alien_options(kind: str, words: list[str]) -> str:
+    """What a word of the other kind of mount stands for; "" where there is none."""
+    if kind == "bind":
+        return "VolumeOptions" if "nocopy" in words else ""
+    return "BindOptions" if PROPAGATIONS.intersection(words) else ""
 
 
 def _is_mode(text: str) -> bool:
@@ -263,6 +271,8 @@ def _volume_request(request: MountRequest, destination: str) -> WantedMount:
         if not request.source:
             raise InvalidArgument("must not set Subpath when using anonymous volumes")
         _check_subpath(subpath)
+    if request.read_only and not request.source:
+        raise InvalidArgument("must not set ReadOnly mode when using anonymous volumes")
     driver = options.driver_config if options else None
     mount = _volume(destination, request.source, "z", driver.name if driver else "")
     mount = msgspec.structs.replace(mount, rw=not request.read_only, subpath=subpath)

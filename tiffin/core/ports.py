@@ -17,14 +17,15 @@ def parse_port(text: str) -> tuple[int, str]:
     if protocol not in PROTOCOLS:
         raise InvalidArgument(f"invalid proto: {protocol}")
     if not number.isdecimal() or not 0 < int(number) < 65536:
-        raise InvalidArgument(f'invalid port specification: "{text}"')
+        raise InvalidArgument(f'invalid port specification: "{number}"')
     return int(number), protocol
 
 
 def parse_port_range(text: str) -> tuple[int, int]:
     """(first, last) of "8000-8010", (port, 0) of "8000", (0, 0) of "" (any)."""
-    first, _, last = text.partition("-")
-    if any(part and not (part.isdecimal() and int(part) < 65536) for part in (first, last)):
+    first, dash, last = text.partition("-")
+    parts = (first, last) if dash else (first,) if first else ()
+    if not all(part.isascii() and part.isdecimal() and int(part) < 65536 for part in parts):
         raise InvalidArgument(f'invalid port specification: "{text}"')
     low, high = int(first or 0), int(last or 0)
     if high and high < low:

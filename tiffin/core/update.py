@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from tiffin.core.container import HostConfig, RestartPolicy, ThrottleDevice, WeightDevice
-from tiffin.errors import InvalidArgument
+from tiffin.errors import Conflict
 
 
 class Update(msgspec.Struct, frozen=True):
@@ -50,7 +50,7 @@ class Update(msgspec.Struct, frozen=True):
 
 
 def updated(host: HostConfig, update: Update) -> HostConfig:
-    """The host config afterwards. Raises InvalidArgument in Docker's words."""
+    """The host config afterwards. Raises Conflict in Docker's words."""
     _check_conflicts(host, update)
     given = {
         name: value
@@ -62,7 +62,7 @@ def updated(host: HostConfig, update: Update) -> HostConfig:
     policy = update.restart_policy
     if policy.name:
         if host.auto_remove and policy.name != "no":
-            raise InvalidArgument(
+            raise Conflict(
                 "Restart policy cannot be updated because AutoRemove is enabled for the container"
             )
         given["restart_policy"] = policy
@@ -77,13 +77,13 @@ def _check_conflicts(host: HostConfig, update: Update) -> None:
         (update.cpu_quota, host.nano_cpus, "CPU Quota", "NanoCPUs"),
     ):
         if asked > 0 and there > 0:
-            raise InvalidArgument(
+            raise Conflict(
                 f"Conflicting options: {what} cannot be updated as {holder} has already been set"
             )
     # Docker writes the default down at creation: as much swap as memory.
     swap = host.memory_swap or host.memory * 2
     if update.memory > swap and update.memory_swap == 0:
-        raise InvalidArgument(
+        raise Conflict(
             "Memory limit should be smaller than already set memoryswap limit, "
             "update the memoryswap at the same time"
         )

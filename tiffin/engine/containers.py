@@ -483,7 +483,7 @@ class Containers:
     async def resize(self, reference: str, rows: int, columns: int) -> None:
         container = self._catalog.get(reference)
         if container.state.status not in lifecycle.LIVE:
-            raise Conflict(f"Container {container.id} is not running")
+            raise Conflict(f"container {container.id} is not running")
         await self._runtime.resize(container.id, "", rows, columns)
         self._emit(container, "resize", height=str(rows), width=str(columns))
 
@@ -521,7 +521,7 @@ class Containers:
     async def pids(self, reference: str) -> Pids:
         container = self._catalog.get(reference)
         if container.state.status not in lifecycle.LIVE:
-            raise Conflict(f"Container {container.id} is not running")
+            raise Conflict(f"container {container.id} is not running")
         return await self._runtime.pids(container.id)
 
     async def top(self, reference: str, ps_arguments: str = "") -> Table:
@@ -598,8 +598,7 @@ class Containers:
         self,
         reference: str,
         *,
-        repository: str = "",
-        tag: str = "",
+        name: str = "",
         author: str = "",
         comment: str = "",
         pause: bool = True,
@@ -615,7 +614,6 @@ class Containers:
             committed = await asyncio.to_thread(self._snapshots.commit_copy, container.snapshot)
             failpoints.reach("commit-layer")
             config = changes(container.config)
-            named = f"{repository}:{tag or 'latest'}" if repository else ""
             image_id = await self._images.commit(
                 container.image_id,
                 committed,
@@ -623,9 +621,9 @@ class Containers:
                 author=author,
                 comment=comment,
                 container_id=container.id,
-                reference=named,
+                reference=name,
             )
-            self._emit(container, "commit", comment=comment, imageID=image_id, imageRef=named)
+            self._emit(container, "commit", comment=comment, imageID=image_id, imageRef=name)
         return image_id
 
     async def _hold_still(self, container: Container, stack: AsyncExitStack) -> None:

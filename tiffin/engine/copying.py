@@ -201,7 +201,7 @@ def open_live_root(container: Container) -> tuple[int, IdMap | None]:
     try:
         root = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise Conflict(f"Container {container.id} is not running") from error
+        raise Conflict(f"container {container.id} is not running") from error
     try:
         with open(f"/proc/{pid}/uid_map", encoding="ascii") as file:
             ids = IdMap.parse(file.read())
@@ -211,7 +211,7 @@ def open_live_root(container: Container) -> tuple[int, IdMap | None]:
         same = False
     if not same:
         os.close(root)
-        raise Conflict(f"Container {container.id} is not running")
+        raise Conflict(f"container {container.id} is not running")
     return root, ids
 
 

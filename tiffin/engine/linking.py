@@ -132,6 +132,7 @@ def without_link(reference: str, catalog: Catalog) -> Container:
     """The container of "web/db" without its link "db". Raises Conflict, NotFound."""
     name, _, alias = reference.removeprefix("/").rpartition("/")
     if not name:
+        catalog.get(reference)
         raise Conflict("Conflict, cannot remove the default link name of the container")
     container = catalog.get(name)
     kept = tuple(link for link in container.links if link.alias != alias)

@@ -84,7 +84,8 @@ class Mounting:
             except NotFound as error:
                 raise InvalidArgument(error.message) from error
             found += [
-                msgspec.structs.replace(mount, rw=mount.rw and not read_only) for mount in mounts
+                msgspec.structs.replace(mount, rw=mount.rw and not read_only, mode="")
+                for mount in mounts
             ]
         return found
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 import msgspec
 
 from tiffin.core import health, lifecycle
-from tiffin.core.container import Container
+from tiffin.core.container import Container, Status
 from tiffin.core.lifecycle import Action
 from tiffin.core.workload import Exit, KnownExec
 from tiffin.engine import exhaustion, unkillable
@@ -127,6 +127,8 @@ class Supervisor:
     async def start(self, reference: str) -> Container:
         """Raises NotModified when it runs, CannotStart when it does not come up."""
         container = self._catalog.get(reference)
+        if container.state.status is Status.RESTARTING:  # as Docker: its policy starts it
+            raise NotModified("container already started")
         # A client that goes away does not leave half a start behind: the start goes on.
         return await asyncio.shield(self.tasks.keep(self._start(container.id, restarts=0)))
 

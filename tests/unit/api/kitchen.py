@@ -114,6 +114,7 @@ class FakeContainers:
         self.found = [running(), exited()]
         self.created: list[Any] = []
         self.signals: list[str | None] = []
+        self.committed: list[str] = []
         self.exit: asyncio.Future[ExitResult] | None = None
 
     def list(self) -> list[Container]:
@@ -163,8 +164,9 @@ class FakeContainers:
 
     restart = stop
 
-    async def commit(self, reference: str, **_: Any) -> str:
+    async def commit(self, reference: str, *, name: str, **_: Any) -> str:
         self.get(reference)
+        self.committed.append(name)
         return IMAGE_ID
 
     def logs(self, reference: str, options: Any) -> AsyncIterator[Any]:

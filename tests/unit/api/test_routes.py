@@ -66,6 +66,13 @@ def test_a_listed_container_is_what_docker_ps_prints() -> None:
         ({"label": ["tier=front"]}, 1),
         ({"label": ["tier=back"]}, 0),
         ({"id": ["1111"]}, 1),
+        ({"id": ["111a"]}, 0),
+        ({"id": [""]}, 0),
+        ({"id": ["1", "2"]}, 2),
+        ({"network": ["nnnn"]}, 1),
+        ({"expose": ["53/udp"], "publish": ["1"]}, 1),
+        ({"name": {"web": False}}, 1),
+        ({"name": None}, 2),
         ({"ancestor": ["busybox"]}, 2),
         ({"ancestor": ["nono"]}, 0),
         ({"volume": ["data"]}, 1),
@@ -118,6 +125,44 @@ def test_containers_of_an_image_descend_from_what_it_stands_on() -> None:
     assert names(child.id) == {"/job"}
 
 
+def test_a_container_in_a_filter_does_not_bring_the_stopped_ones() -> None:
+    for target, count in (("", 0), ("&all=1", 1)):
+        filters = json.dumps({"before": ["web"]})
+        said = ask(FakeEngine(), "GET", f"/containers/json?filters={filters}{target}")
+        assert len(said.json()) == count
+
+
+def test_a_container_that_never_ran_has_no_files_of_its_own() -> None:
+    engine = FakeEngine()
+    paths = ("ResolvConfPath", "HostnamePath", "HostsPath", "LogPath")
+    ran = ask(engine, "GET", "/containers/job/json").json()
+    assert all(ran[path] for path in paths)
+    job = engine.containers.found[1]
+    state = msgspec.structs.replace(job.state, started_ns=0)
+    engine.containers.found[1] = msgspec.structs.replace(job, state=state)
+    assert not any(ask(engine, "GET", "/containers/job/json").json()[path] for path in paths)
+
+
+def test_what_is_committed_is_named_as_asked() -> None:
+    engine = FakeEngine()
+    for query, name in (
+        ("repo=a", "a:latest"),
+        ("repo=a:b", "a:b"),
+        ("repo=a:b&tag=c", "a:c"),
+        ("repo=h:5000/a", "h:5000/a:latest"),
+        ("tag=x", ""),
+    ):
+        assert ask(engine, "POST", f"/commit?container=web&{query}", {}).status == 201
+        assert engine.containers.committed[-1] == name
+    for query, words in (
+        ("repo=A", "must be lowercase"),
+        ("repo=a&tag=b%20c", "invalid tag format"),
+        (f"repo=a@sha256:{'0' * 64}", "cannot import digest reference"),
+    ):
+        said = ask(engine, "POST", f"/commit?container=web&{query}", {})
+        assert (said.status, words in said.message) == (400, True)
+
+
 @pytest.mark.parametrize(
     ("filters", "message"),
     [
@@ -125,7 +170,15 @@ def test_containers_of_an_image_descend_from_what_it_stands_on() -> None:
         ({"status": ["odd"]}, "invalid filter 'status=odd'"),
         ({"exited": ["x"]}, "invalid filter 'exited=x'"),
         ({"before": ["nono"]}, "No such container: nono"),
-        ({"publish": ["x"]}, "invalid port: x"),
+        ({"before": [""]}, "No such container: "),
+        ({"exited": ["x"]}, 'strconv.Atoi: parsing "x": invalid syntax'),
+        ({"status": ["odd"]}, "must be one of created, running, paused, restarting, removing,"),
+        ({"health": ["odd"]}, "invalid value for health (odd): must be one of none, starting,"),
+        ({"publish": ["x"]}, "error while looking up for publish x: strconv.ParseUint"),
+        ({"publish": [""]}, "empty string specified for ports"),
+        ({"expose": ["70000"]}, "value out of range"),
+        ({"expose": ["9-8"]}, "invalid range specified for port: 9-8"),
+        ({"expose": ["a:1"]}, "filter for 'expose' should not contain ':': a:1"),
     ],
 )
 def test_a_bad_filter_is_refused(filters: dict[str, Any], message: str) -> None:
@@ -288,6 +341,7 @@ def test_a_network_knows_who_runs_on_it() -> None:
         ("GET", f"/v1.{'9' * 5000}/info", 404, "page not found"),
         ("GET", "/events?since=20&until=10", 400, "`since` time (20) cannot be after"),
         ("GET", "/containers/web/archive", 400, "path"),
+        ("HEAD", "/containers/web/archive?path=%00", 400, "nul byte"),
         ("POST", "/session", 404, "page not found"),
         ("POST", "/grpc", 404, "page not found"),
         ("GET", "/v1.54/images/busybox/attestations", 400, "requires API version 1.55"),

@@ -1,5 +1,11 @@
 """What differs between API versions, one test for each difference that a client can see.
 
+    1.25 the daemon removes (`AutoRemove`)  test_what_older_clients_do_not_mean_is_not_heard
+    1.30 conditions of a wait            test_what_older_clients_do_not_mean_is_not_heard
+    1.40 a limit of pids in an update    test_what_older_clients_do_not_mean_is_not_heard
+    1.41 `one-shot`, `platform` of a create  test_what_older_clients_do_not_mean_is_not_heard
+    1.42 the signal of a stop, ConsoleSize of an exec                           test_routes
+    1.42 kinds of disk use               test_what_older_clients_do_not_mean_is_not_heard
     1.42 type of a framed stream         test_a_framed_stream_has_its_own_type_since_1_42
     1.43 no `<none>:<none>`              test_routes.test_an_untagged_image_has_a_name_for_old_...
     1.44 `DNSNames`                      test_names_in_dns_are_told_since_1_44
@@ -36,6 +42,8 @@ import msgspec
 import pytest
 
 from tests.unit.api.kitchen import EXITED_ID, RUNNING_ID, FakeEngine, Said, ask
+from tiffin.api.create import read_update
+from tiffin.api.versions import parse_version
 
 LINUX = {"os": "linux", "architecture": "amd64"}
 WINDOWS = {"os": "windows", "architecture": "amd64"}
@@ -67,6 +75,22 @@ def _endpoint(version: str, *aliases: str) -> dict[str, Any]:
 )
 def test_a_framed_stream_has_its_own_type_since_1_42(version: str, kind: str) -> None:
     assert _get(version, f"/containers/{RUNNING_ID}/logs?stdout=1").content_type == kind
+
+
+def test_what_older_clients_do_not_mean_is_not_heard() -> None:
+    engine = FakeEngine()
+    body = {"Image": "busybox", "HostConfig": {"AutoRemove": True}}
+    for version in ("1.24", "1.25"):
+        ask(engine, "POST", f"/v{version}/containers/create", body)
+    assert [host.auto_remove for _, _, host in engine.containers.created] == [False, True]
+    for version, status in (("1.40", 201), ("1.41", 404)):
+        target = f"/v{version}/containers/create?platform=linux/s390x"
+        assert ask(engine, "POST", target, {"Image": "busybox"}).status == status
+    for version, status in (("1.41", 200), ("1.42", 400)):
+        assert _get(version, "/system/df?type=odd").status == status
+    for version, limit in (("1.39", None), ("1.40", 5)):
+        assert read_update({"PidsLimit": 5}, parse_version(version)).pids_limit == limit
+    assert ask(engine, "POST", "/v1.30/containers/web/wait?condition=odd").status == 400
 
 
 def test_names_in_dns_are_told_since_1_44() -> None:

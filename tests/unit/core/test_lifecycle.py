@@ -73,7 +73,7 @@ def test_stopping_what_does_not_run_changes_nothing(status: Status) -> None:
         (Status.RUNNING, Action.UNPAUSE, "is not paused"),
         (Status.PAUSED, Action.EXEC, "is paused, unpause the container before exec"),
         (Status.EXITED, Action.EXEC, "is not running"),
-        (Status.RUNNING, Action.REMOVE, "You cannot remove a running container"),
+        (Status.RUNNING, Action.REMOVE, "container is running: stop the container before"),
     ],
 )
 def test_a_verb_in_the_wrong_state_is_refused_in_dockers_words(

@@ -26,7 +26,7 @@ def test_bad_ports_are_refused(text: str) -> None:
         parse_port(text)
 
 
-@pytest.mark.parametrize("text", ["9-8", "a", "70000", "1-b"])
+@pytest.mark.parametrize("text", ["9-8", "a", "70000", "1-b", "-1", "1-", "²"])
 def test_bad_port_ranges_are_refused(text: str) -> None:
     with pytest.raises(InvalidArgument):
         parse_port_range(text)

@@ -7,7 +7,7 @@ import pytest
 from tiffin.api.create import read_update
 from tiffin.core.container import HostConfig, RestartPolicy, ThrottleDevice
 from tiffin.core.update import Update, updated
-from tiffin.errors import InvalidArgument, Unsupported
+from tiffin.errors import Conflict, Unsupported
 
 MIB = 1 << 20
 
@@ -21,7 +21,7 @@ def test_only_what_is_given_changes() -> None:
 def test_memory_may_grow_as_far_as_the_swap_that_was_set() -> None:
     host = HostConfig(memory=64 * MIB)
     assert updated(host, Update(memory=128 * MIB)).memory == 128 * MIB
-    with pytest.raises(InvalidArgument, match="update the memoryswap at the same time"):
+    with pytest.raises(Conflict, match="update the memoryswap at the same time"):
         updated(host, Update(memory=129 * MIB))
     both = Update(memory=256 * MIB, memory_swap=-1)
     assert updated(host, both).memory_swap == -1
@@ -47,7 +47,7 @@ def test_a_limit_of_processes_is_lifted_by_minus_one() -> None:
     ],
 )
 def test_a_conflict_is_refused(host: HostConfig, update: Update, words: str) -> None:
-    with pytest.raises(InvalidArgument, match=words):
+    with pytest.raises(Conflict, match=words):
         updated(host, update)
 
 

@@ -13,7 +13,7 @@ from tiffin.core.container import (
     RestartPolicy,
     Status,
 )
-from tiffin.errors import EngineFailure, NotFound
+from tiffin.errors import EngineFailure, NotFound, NotModified
 
 
 def test_an_exit_is_recorded_and_told_to_who_waits(play: Play) -> None:
@@ -114,6 +114,8 @@ def test_a_restart_policy_starts_again_what_ends(play: Play) -> None:
         await world.supervisor.start("web")
         world.runtime.end(ID, 1)
         await world.settled(Status.RESTARTING)
+        with pytest.raises(NotModified):
+            await world.supervisor.start("web")
         await world.settled(Status.RUNNING)
         world.runtime.end(ID, 1)
         await world.settled(Status.EXITED)
