@@ -274,4 +274,15 @@ login --password-stdin
 -H
 help foo
 ps --help=false extra
+create --platform foo busybox
+run --platform linux/ busybox
+run --platform linux/amd64/v1/x busybox
+create --platform 'a b' busybox
+create --platform 'linux*' busybox
+push --platform foo busybox
+history --platform foo busybox
+save --platform foo -o {tmp}/x busybox
+load --platform foo -i {archive}
+rmi --platform foo busybox
+image inspect --platform a/b/c/d busybox
 """.strip().split("\n")

@@ -252,6 +252,62 @@ container logs one
 container stats --no-stream one
 container wait one
 container diff one
+inspect -f '{{upper .State.Pid}}' one
+inspect -f '{{$x := .State.Pid}}{{upper $x}}' one
+inspect -f '{{.State.Pid | upper}}' one
+inspect -f '{{with .State.Pid}}{{upper .}}{{end}}' one
+inspect -f '{{upper .State}}' one
+inspect -f '{{upper .Config.Cmd}}' one
+inspect -f '{{upper .State.Running}}' one
+inspect -f '{{upper nil}}' one
+inspect -f '{{upper true}}' one
+inspect -f '{{pad .Name .State.Pid 3}}' one
+inspect -f '{{.State.Pid.X}}' one
+inspect -f '{{range .State.Running}}x{{end}}' one
+inspect -f '{{index .Name 1}}' one
+inspect -f '{{eq .Config.Cmd 1}}' one
+inspect -f '{{define "x"}}{{.Nope}}{{end}}a{{template "x" .State}}' one
+inspect -f '{{define "x"}}{{upper .State.Pid}}{{end}}{{template "x" .}}' one
+inspect -f '{{block "y" .}}{{.Nope}}{{end}}' one
+inspect -f '{{define "x"}}{{template "z" .}}{{end}}{{define "z"}}{{.Q}}{{end}}{{template "x" .}}' one
+inspect -f '{{define "x"}}{{template "nope" .}}{{end}}{{template "x" .}}' one
+inspect -f '{{define "x"}}{{template "x" .}}{{end}}{{template "x" .}}' one
+inspect -f '{{define "a"}}A{{end}}{{define "a"}}B{{end}}{{template "a" .}}' one
+inspect -f '{{define "a"}} {{end}}{{define "a"}}B{{end}}{{define "a"}} {{end}}{{template "a" .}}' one
+inspect -f '{{define "x"}}{{$y}}{{end}}' one
+inspect -f '{{$x}}' one
+inspect -f '{{with $x := .Name}}{{$x}}{{end}}{{$x}}' one
+inspect -f '{{if .State.Health}}h{{else}}none{{end}} {{.State.Health}} {{json .State.Health}}' full
+inspect -f '{{.State.Health.Status}}' full
+inspect -f '{{.SizeRw}} {{.SizeRootFs}} {{.Config.Healthcheck}} {{.Config.ExposedPorts}} {{json .Config.ExposedPorts}}' full
+inspect -f '{{.Config.StopSignal}}|{{.Config.StopTimeout}}|{{.Config.MacAddress}}|{{.Config.Shell}}|{{.Config.User}}' full
+inspect -f '{{.HostConfig.Init}} {{.HostConfig.Mounts}} {{.HostConfig.Sysctls}} {{.HostConfig.Tmpfs}} {{.HostConfig.StorageOpt}} {{.HostConfig.Annotations}}' full
+inspect -f '{{range .Mounts}}{{.Type}} {{.Name}} {{.Driver}} {{.Destination}}{{end}}' full
+inspect -f '{{.ContainerJSONBase.Name}} {{.HostConfig.Resources.Memory}}' full
+inspect -f '{{.Config.Nope}}' full
+inspect -f '{{.HostConfig.LogConfig.Config.nope}}' full
+inspect -f '{{.NetworkSettings.Networks.nope.IPAddress}}' full
+inspect -f '{{printf "%s" .Config.Cmd}} {{printf "%q" .Config.Cmd}} {{printf "%d" .Config.Cmd}}' one
+inspect -f '{{printf "%c %U %o %b %X %#v" 65 65 65 65 65 .Name}}' one
+inspect -f '{{printf "%!"}} {{printf "%z" 1}} {{printf "%*d" 5 1}} {{printf "%[2]d %[1]d" 1 2}} {{printf "%[3]d" 1}} {{printf "%d" 1 2}}' one
+inspect -f '{{.Name}' one
+inspect -f '{{"abc}}' one
+inspect -f '{{.Name | }}' one
+inspect -f '{{| .Name}}' one
+inspect -f '{{.Name)}}' one
+inspect -f '{{/* a' one
+inspect -f '{{/* a */ }}' one
+inspect -f '{{- /* a */ -}} x' one
+inspect -f '{{-.Name}}' one
+image inspect -f '{{.Variant}}|{{.OsVersion}}|{{.Config.Entrypoint}}|{{.Config.Labels}}|{{.Config.User}}|{{json .Config.Labels}}' bare
+volume inspect -f '{{.UsageData}} {{.Status}}' bare
+network inspect -f '{{.Peers}} {{.Services}}' bridge
+stats --no-stream --format '{{.Nope}}'
+ps --format '{{define "x"}}{{.Nope}}{{end}}{{template "x" .}}'
+info -f '{{.NCPU.X}}'
+info -f '{{.Swarm.X}}'
+version -f '{{.Client.Nope}}'
+version -f '{{.Server.Nope}}'
 """.strip().split("\n")
 
 SESSIONS = {"contexts": CONTEXTS, "formats": FORMATS}
@@ -417,6 +473,21 @@ INSPECTED: dict[str, Any] = {
     },
 }
 
+# With all that a container always has, and nothing that it may have.
+FULL: dict[str, Any] = {
+    **INSPECTED,
+    "State": {"Status": "exited", "OOMKilled": False, "FinishedAt": "", "Pid": 0},
+    "Config": {"AttachStdin": False, "Cmd": ["sh"], "Env": None, "Labels": {}, "User": ""},
+    "HostConfig": {
+        "NetworkMode": "bridge",
+        "Binds": None,
+        "NanoCpus": 5,
+        **INSPECTED["HostConfig"],
+    },
+    "Mounts": [{"Type": "bind", "Source": "/a", "Destination": "/b", "Mode": "", "RW": True}],
+    "NetworkSettings": {"SandboxID": "", "Ports": {}, "Networks": {"bridge": {"IPAddress": ""}}},
+}
+
 VERSION = {
     "Platform": {"Name": "An Engine - Community"},
     "Components": [
@@ -556,6 +627,18 @@ def answer(request: Request) -> Answer:
             "Processes": [["1", "root", "sh -c x"], ["22", "nobody", "sleep"]],
         },
         "/containers/one/wait": lambda: {"StatusCode": 3},
+        "/containers/full/json": lambda: FULL,
+        "/images/bare/json": lambda: {
+            "Id": DIGEST,
+            "Architecture": "amd64",
+            "Config": {"Cmd": ["sh"]},
+            "RootFS": {"Type": "layers", "Layers": [DIGEST]},
+        },
+        "/volumes/bare": lambda: {
+            **dict.fromkeys(("Name", "Driver", "Mountpoint", "Scope"), ""),
+            "Labels": None,
+            "Options": None,
+        },
         "/images/busybox/json": lambda: {"Id": DIGEST, "RepoTags": ["busybox:latest"]},
         "/build/prune": lambda: {"CachesDeleted": ["c0ffee"], "SpaceReclaimed": 4_000_000},
         "/containers/prune": lambda: {"ContainersDeleted": [ID, OTHER], "SpaceReclaimed": 1234},

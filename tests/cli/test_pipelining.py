@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.fake_daemon import Answer, FakeDaemon
 from tests.patience import patient
 from tiffin.cli.client import Client
 from tiffin.cli.failures import CommandFailed, DaemonAnswered
@@ -135,3 +136,12 @@ def test_no_answer_at_all_is_a_failure(tmp_path: Path, said: bytes, words: str) 
         pytest.raises(CommandFailed, match=words),
     ):
         list(get_each(client, ["/a"]))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_an_older_daemon_is_asked_in_its_own_version(count: int) -> None:
+    with FakeDaemon("1.41") as older:
+        older.routes["GET /containers/one/json"] = Answer(body=b"{}")
+        found = list(get_each(Client(older.host), ["/containers/one/json"] * count))
+
+    assert found == [b"{}"] * count

@@ -13,6 +13,7 @@ from tiffin.cli.failures import CommandFailed
 from tiffin.cli.jsontext import show
 from tiffin.cli.output import say
 from tiffin.cli.templatecalls import check_call
+from tiffin.cli.templatefunctions import FUNCTIONS, HEADER_FUNCTIONS
 from tiffin.cli.templateparse import (
     TemplateError,
     line_of,
@@ -22,16 +23,7 @@ from tiffin.cli.templateparse import (
     show_node,
     show_pipe,
 )
-from tiffin.cli.templatevalues import (
-    FUNCTIONS,
-    HEADER_FUNCTIONS,
-    MISSING,
-    Fields,
-    go_type,
-    pairs_of,
-    to_text,
-    truth,
-)
+from tiffin.cli.templatevalues import MISSING, Fields, go_type, pairs_of, to_text, truth
 from tiffin.cli.wording import go_quote
 
 TYPE_CHECKING = False
@@ -46,15 +38,25 @@ __all__ = ["HEADER_FUNCTIONS", "Fields", "Template", "TemplateError", "parse", "
 # Maps with names that users choose: a key that is missing there is no mistake of the template.
 FREE_MAPS = frozenset(
     "Labels Annotations Sysctls Ports Networks Options DriverOpts PortBindings ExposedPorts "
-    "Volumes Tmpfs LogConfig Config Containers Details Attributes".split()
+    "Volumes Tmpfs LogConfig Config Containers Details Attributes AuxAddress Services Status "
+    "StorageOpt".split()
 )
 
 # Lists that the API leaves null.
 LISTS = frozenset(
     "Binds CapAdd CapDrop Cmd Devices Dns DnsOptions DnsSearch Entrypoint Env ExecIDs ExtraHosts "
-    "GroupAdd Links OnBuild RepoDigests RepoTags SecurityOpt Ulimits VolumesFrom".split()
+    "GroupAdd Links Manifests Mounts OnBuild Peers RepoDigests RepoTags SecurityOpt Shell Ulimits "
+    "VolumesFrom".split()
 )
 
+
+# Go's names for fields of what it reads into structs of its own.
+_KINDS = {
+    "Client": "system.clientVersion",
+    "Plugins": "system.PluginsInfo",
+    "Server": "*types.Version",
+    "Swarm": "swarm.Info",
+}
 
 # Go allows 100,000, which no stack of ours holds.
 _MOST_NESTED = 100
@@ -95,14 +97,6 @@ class Template:
             raise
         return run
 
-    def wrong(self, place: int, context: str, problem: str) -> TemplateError:
-        line = line_of(self.source, place)
-        column = len(self.source[:place].rpartition("\n")[2].encode())
-        return TemplateError(
-            f"template: {self.name}:{line}:{column}: executing {go_quote(self.name)} "
-            f"at <{context}>: {problem}"
-        )
-
 
 class _Run:
     def __init__(self, template: Template, data: Any):
@@ -110,6 +104,15 @@ class _Run:
         self.variables: list[tuple[str, Any]] = [("$", data)]
         self.out: list[str] = []
         self.depth = 0
+        self.executing = template.name
+
+    def wrong(self, place: int, context: str, problem: str) -> TemplateError:
+        source, name = self.template.source, self.template.name
+        column = len(source[:place].rpartition("\n")[2].encode())
+        return TemplateError(
+            f"template: {name}:{line_of(source, place)}:{column}: "
+            f"executing {go_quote(self.executing)} at <{context}>: {problem}"
+        )
 
     def nodes(self, nodes: list[Node], dot: Any) -> None:
         for node in nodes:
@@ -137,15 +140,16 @@ class _Run:
         body = self.template.defined.get(name)
         if body is None:
             problem = f"template {go_quote(name)} not defined"
-            raise self.template.wrong(place, shown, problem)
+            raise self.wrong(place, shown, problem)
         if self.depth >= _MOST_NESTED:
-            raise self.template.wrong(place, shown, "exceeded maximum template depth (100000)")
+            raise self.wrong(place, shown, "exceeded maximum template depth (100000)")
         value = None if pipe is None else self.pipe(pipe, dot)
-        outer, self.variables = self.variables, [("$", value)]
+        outer = self.variables, self.executing
+        self.variables, self.executing = [("$", value)], name
         self.depth += 1
         self.nodes(body, value)
         self.depth -= 1
-        self.variables = outer
+        self.variables, self.executing = outer
 
     def choose(self, node: Node, dot: Any) -> None:
         depth = len(self.variables)
@@ -163,7 +167,8 @@ class _Run:
         try:
             pairs = pairs_of(value)
         except ValueError as error:
-            raise self.template.wrong(place_of(pipe), show_pipe(pipe), str(error)) from error
+            place = place_of(pipe[3][0][0][0])
+            raise self.wrong(place, show_pipe(pipe), str(error)) from error
         if not pairs:
             self.nodes(otherwise, dot)
         names = pipe[1]
@@ -219,7 +224,7 @@ class _Run:
             return self.method(first, [self.value(each, dot) for each in operands[1:]] + last, dot)
         if len(operands) > 1 or last:
             problem = f"can't give argument to non-function {show_node(first)}"
-            raise self.template.wrong(place_of(first), show_node(first), problem)
+            raise self.wrong(place_of(first), show_node(first), problem)
         return self.value(first, dot)
 
     def method(self, node: Node, arguments: list[Any], dot: Any) -> Any:
@@ -228,7 +233,7 @@ class _Run:
         labels = owner.field("labels") if isinstance(owner, Fields) else None
         if node[2] != ("Label",) or not isinstance(labels, dict) or len(arguments) != 1:
             problem = f"{node[2][-1]} is not a method but has arguments"
-            raise self.template.wrong(place_of(node), show_node(node), problem)
+            raise self.wrong(place_of(node), show_node(node), problem)
         return labels.get(arguments[0], "")
 
     def call(self, command: Any, dot: Any, last: list[Any]) -> Any:
@@ -238,16 +243,17 @@ class _Run:
             return self.shortcut(name, operands[1:], dot, last)
         arguments = [self.value(each, dot) for each in operands[1:]] + last
         if self.template.functions is FUNCTIONS:
-            wrong = check_call(operands[0], operands[1:], arguments)
+            untyped = self.template.strict and not self.template.kind
+            wrong = check_call(operands[0], operands[1:], arguments, untyped=untyped)
             if wrong:
-                raise self.template.wrong(*wrong)
+                raise self.wrong(*wrong)
         try:
             return self.template.functions[name](*arguments)
         except TemplateError:
             raise
         except (TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
             problem = f"error calling {name}: {error}"
-            raise self.template.wrong(place, show_command(command), problem) from error
+            raise self.wrong(place, show_command(command), problem) from error
 
     def shortcut(self, name: str, operands: list[Node], dot: Any, last: list[Any]) -> Any:
         value: Any = None
@@ -294,25 +300,33 @@ class _Run:
                 return owner.field(name)
             except KeyError as error:
                 problem = f"can't evaluate field {name} in type *{owner.kind}"
-                raise self.template.wrong(place, show_node(node), problem) from error
+                raise self.wrong(place, show_node(node), problem) from error
         if isinstance(owner, dict):
             found = lookup(owner, name)
-            lenient = not self.template.strict or above in FREE_MAPS
-            if found is MISSING and not lenient:
-                problem = f"map has no entry for key {go_quote(name)}"
-                if not above and self.template.kind:
-                    problem = f"can't evaluate field {name} in type {self.template.kind}"
-                raise self.template.wrong(place, show_node(node), problem)
-            return found
+            return self.otherwise(node, owner, name, above) if found is MISSING else found
         if owner is None or owner is MISSING:
-            if not self.template.strict and owner is MISSING:
+            if owner is MISSING and (above not in ("", "?") or not self.template.strict):
                 return MISSING
             problem = f"nil data; no entry for key {go_quote(name)}"
-            raise self.template.wrong(place, show_node(node), problem)
-        problem = (
-            f"can't evaluate field {name} in type {'interface {}' if above else go_type(owner)}"
-        )
-        raise self.template.wrong(place, show_node(node), problem)
+            raise self.wrong(place, show_node(node), problem)
+        shown = "interface {}" if above and not self.template.kind else go_type(owner)
+        raise self.wrong(place, show_node(node), f"can't evaluate field {name} in type {shown}")
+
+    def otherwise(self, node: Node, owner: dict[str, Any], name: str, above: str) -> Any:
+        """The value of a field that `owner` lacks: a mistake, unless it may be left out."""
+        if not self.template.strict:
+            return MISSING
+        from tiffin.cli.templatefields import UNKNOWN, is_config, left_out
+
+        found = left_out(owner, name, above)
+        if found is not UNKNOWN and (found is not None or name == node[2][-1]):
+            return found
+        if above in FREE_MAPS and not (above == "Config" and is_config(owner)):
+            return MISSING
+        problem = f"map has no entry for key {go_quote(name)}"
+        if self.template.kind and (kind := _KINDS.get(above) if above else self.template.kind):
+            problem = f"can't evaluate field {name} in type {kind}"
+        raise self.wrong(node[3], show_node(node), problem)
 
 
 def _empty(pipe: Node) -> str:

@@ -193,9 +193,9 @@ def _history_fields(*, human: bool) -> dict[str, Field]:
 def history(client: Client, arguments: Arguments) -> None:
     query: dict[str, str] = {}
     if arguments.text("platform"):
-        from tiffin.cli.platforms import platform_query
+        from tiffin.cli.platforms import platform_json
 
-        query = platform_query(arguments.text("platform"))
+        query["platform"] = platform_json(arguments.text("platform"), "invalid platform: ")
     records = client.get(image_path(arguments.words[0], "history"), query)
     short = not arguments.flag("no-trunc")
     if arguments.flag("quiet"):

@@ -33,9 +33,9 @@ def _path(kind: str, name: str) -> str:
 def _query(kind: str, *, size: bool = False, platform: str = "") -> dict[str, str]:
     query = {"size": "1"} if size and kind == "container" else {}
     if platform:
-        from tiffin.cli.platforms import platform_query
+        from tiffin.cli.platforms import platform_json
 
-        query |= platform_query(platform)
+        query["platform"] = platform_json(platform)
     return query
 
 

@@ -23,14 +23,23 @@ def get_each(
 
     A daemon that hangs up after an answer is asked again for the rest.
     """
-    if len(paths) > 1:
-        client.negotiate()
+    if len(paths) == 1:
+        yield _get(client, paths[0], query)
+        return
+    client.negotiate()
     position = 0
     while position < len(paths):
         conversation = _Conversation(client, paths[position:], query)
         for found in conversation.answers():
             position += 1
             yield found
+
+
+def _get(client: Client, path: str, query: Query) -> bytes | DaemonAnswered:
+    try:
+        return client.request("GET", path, query).read()
+    except DaemonAnswered as refusal:
+        return refusal
 
 
 class _Conversation:

@@ -57,25 +57,21 @@ def pull(client: Client, arguments: Arguments) -> None:
 
 
 def push(client: Client, arguments: Arguments) -> None:
+    query: dict[str, Any] = {}
+    if platform := arguments.text("platform"):
+        from tiffin.cli.platforms import platform_json
+
+        query["platform"] = platform_json(platform, f"Invalid platform {platform}")
     name = _named(arguments)
     quiet = arguments.flag("quiet")
-    query: dict[str, Any] = {} if arguments.flag("all-tags") else {"tag": name.tag}
-    if arguments.text("platform"):
-        query["platform"] = _platform(arguments.text("platform"))
+    if not arguments.flag("all-tags"):
+        query["tag"] = name.tag
     familiar = Name(name.repository).familiar
     path = f"/images/{quote(familiar, '/:')}/push"
     answer = client.request("POST", path, query, b"", auth_header(name.domain))
     show_progress(answer.documents(), -1 if quiet else STDOUT)
     if quiet:
         say(str(name))
-
-
-def _platform(text: str) -> str:
-    """`os/arch/variant` as the API takes it."""
-    from tiffin.cli.jsontext import encode
-
-    keys = ("os", "architecture", "variant")
-    return encode(dict(zip(keys, text.split("/"), strict=False))).decode()
 
 
 _PLATFORM: Option = (

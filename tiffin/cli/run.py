@@ -183,9 +183,9 @@ def create_container(client: Client, arguments: Arguments, body: dict[str, Any])
     pull = arguments.text("pull", "missing")
     image = body["Image"]
     query = {"name": arguments.text("name")} if arguments.text("name") else {}
-    if arguments.text("platform"):
-        query["platform"] = arguments.text("platform")
     with _IdFile(arguments.text("cidfile")) as file:
+        if arguments.text("platform"):
+            query["platform"] = _platform(arguments.text("platform"))
         if pull == "always":
             _pull(client, arguments, image)
         try:
@@ -205,6 +205,15 @@ def create_container(client: Client, arguments: Arguments, body: dict[str, Any])
     for warning in [*(answer.get("Warnings") or ()), *_dns_warnings(body)]:
         complain(f"WARNING: {warning}")
     return str(answer["Id"])
+
+
+def _platform(text: str) -> str:
+    from tiffin.cli.platforms import platform_words
+
+    try:
+        return platform_words(text)
+    except ValueError as error:
+        raise CommandFailed(f"error parsing specified platform: {error}") from error
 
 
 def _pull(client: Client, arguments: Arguments, image: str) -> None:

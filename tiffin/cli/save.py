@@ -25,11 +25,9 @@ def save(client: Client, arguments: Arguments) -> None:
 
 
 def _platforms(arguments: Arguments) -> list[str]:
-    from tiffin.cli.jsontext import encode
+    from tiffin.cli.platforms import platform_json
 
-    keys = ("os", "architecture", "variant")
-    words = arguments.text("platform").split("/")
-    return [encode(dict(zip(keys, words, strict=False))).decode()]
+    return [platform_json(arguments.text("platform"), "invalid platform: ")]
 
 
 def load(client: Client, arguments: Arguments) -> None:

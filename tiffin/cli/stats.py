@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tiffin.cli.failures import CommandFailed
+import time
+
+from tiffin.cli.failures import CommandFailed, DaemonAnswered
 from tiffin.cli.listing import FORMAT_HELP, show_list
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import STDOUT, is_terminal, write
@@ -11,11 +13,14 @@ from tiffin.cli.wording import binary_size, human_size, short_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
-    from tiffin.cli.client import Client
+    from tiffin.cli.client import Client, Query
     from tiffin.cli.rows import Field, Record
 
+_NOTHING = "--"
+_LEAST_SECONDS = 0.5  # between readings: of what does not run, the daemon answers at once
 _COLUMNS = ("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs")
 
 
@@ -54,7 +59,7 @@ def summarise(name: str, now: dict[str, Any]) -> Record:
     return {
         "Container": name,
         "ID": now.get("id", ""),
-        "Name": now.get("name", "").removeprefix("/"),
+        "Name": now.get("name", "").removeprefix("/") or _NOTHING,
         "CPUPerc": f"{cpu_percent(now):.2f}%",
         "MemUsage": f"{binary_size(used)} / {binary_size(limit)}",
         "MemPerc": f"{used / limit * 100 if limit else 0:.2f}%",
@@ -62,6 +67,12 @@ def summarise(name: str, now: dict[str, Any]) -> Record:
         "BlockIO": f"{human_size(moved['read'], 3)} / {human_size(moved['write'], 3)}",
         "PIDs": str((now.get("pids_stats") or {}).get("current", 0)),
     }
+
+
+def _gone(record: Record) -> Record:
+    """What is shown of a container of which nothing can be read any more."""
+    kept = {name: record[name] for name in ("Container", "ID", "Name")}
+    return {**dict.fromkeys(_COLUMNS, _NOTHING), "MemUsage": f"{_NOTHING} / {_NOTHING}", **kept}
 
 
 def _plain(key: str) -> Any:
@@ -84,36 +95,58 @@ FIELDS: dict[str, Field] = {
 }
 
 
-def _read(client: Client, names: list[str]) -> list[Record]:
+def _read(client: Client, names: list[str]) -> list[Record | DaemonAnswered]:
     """A reading of each, taken at the same time: the daemon needs a second for one."""
-    client.negotiate()
     asked = [client.ask("GET", container_path(name, "stats"), {"stream": "0"}) for name in names]
-    found = []
+    found: list[Record | DaemonAnswered] = []
     for name, connection in zip(names, asked, strict=True):
-        found.append(summarise(name, client.answer(connection, "GET").document()))
+        try:
+            found.append(summarise(name, client.answer(connection, "GET").document()))
+        except DaemonAnswered as refusal:
+            found.append(refusal)
         connection.close()
     return found
 
 
+def _of_named(client: Client, names: list[str]) -> Iterator[list[Record]]:
+    """Readings without end of those that were asked for by name, which must be there at first."""
+    first = _read(client, names)
+    if refusals := [each.message for each in first if isinstance(each, DaemonAnswered)]:
+        raise CommandFailed("\n".join(refusals))
+    records = [each for each in first if not isinstance(each, DaemonAnswered)]
+    while True:
+        yield records
+        records = [
+            _gone(before) if isinstance(now, DaemonAnswered) else now
+            for before, now in zip(records, _read(client, names), strict=True)
+        ]
+
+
+def _of_listed(client: Client, query: Query) -> Iterator[list[Record]]:
+    """Readings without end of those that there are at the time."""
+    while True:
+        names = [short_id(each["Id"]) for each in client.get("/containers/json", query)]
+        yield [each for each in _read(client, names) if not isinstance(each, DaemonAnswered)]
+
+
 def stats(client: Client, arguments: Arguments) -> None:
-    names = arguments.words
-    if names and arguments.flag("all"):
-        raise CommandFailed("--all cannot be combined with container names")
     form = arguments.text("format")
     short = not arguments.flag("no-trunc")
     again = not arguments.flag("no-stream")
-    while True:
-        query = {"all": "1"} if arguments.flag("all") else None
-        shown = names or [
-            short_id(each["Id"]) if short else each["Id"]
-            for each in client.get("/containers/json", query)
-        ]
-        records = _read(client, shown)
+    client.negotiate()
+    if arguments.words:
+        readings = _of_named(client, list(dict.fromkeys(arguments.words)))
+    else:
+        readings = _of_listed(client, {"all": "1"} if arguments.flag("all") else None)
+    began = time.monotonic()
+    for records in readings:
         if again and is_terminal(STDOUT) and form != "json":
             write(STDOUT, b"\x1b[H\x1b[J")
-        show_list(records, FIELDS, _COLUMNS, form, short=short, kind="formatter.statsContext")
+        show_list(records, FIELDS, _COLUMNS, form, short=short, kind="container.statsContext")
         if not again:
             return
+        time.sleep(max(0.0, began + _LEAST_SECONDS - time.monotonic()))
+        began = time.monotonic()
 
 
 STATS = Command(

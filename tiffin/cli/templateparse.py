@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 _SPACES = " \t\r\n"
 _NUMBERS = "0123456789"
+_UNTERMINATED = {
+    '"': "unterminated quoted string",
+    "`": "unterminated raw quoted string",
+    "'": "unterminated character constant",
+}
 WORDS = frozenset(("true", "false", "nil", "and", "or"))
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\", '"': '"', "'": "'", "a": "\a", "b": "\b"}
 
@@ -63,10 +68,12 @@ class _Scanner:
                 if text:
                     yield "text", text, position
                 return
-            end = self.end_of_action(start + 2)
-            inner, stop = start + 2, end
+            inner = start + 2
             if source.startswith("-", inner) and source[inner + 1 : inner + 2] in _SPACES:
                 text, inner = text.rstrip(_SPACES), inner + 1
+            comment = source.startswith("/*", inner + (inner > start + 2))
+            end = self.end_of_comment(inner) if comment else self.end_of_action(inner)
+            stop = end
             trim = stop - inner > 1 and source[stop - 1] == "-" and source[stop - 2] in _SPACES
             if trim:
                 stop -= 1
@@ -75,7 +82,7 @@ class _Scanner:
             while inner < stop and source[inner] in _SPACES:
                 inner += 1
             body = source[inner:stop].rstrip(_SPACES)
-            if not (body.startswith("/*") and body.endswith("*/")):
+            if not comment:
                 yield "action", body, inner
             position = end + 2
 
@@ -92,8 +99,22 @@ class _Scanner:
                 quote = char
             elif source.startswith("}}", position):
                 return position
+            elif char == "}":
+                raise self.wrong(position, "bad character U+007D '}'")
             position += 1
-        raise self.wrong(start, "unclosed action")
+        raise self.wrong(start, _UNTERMINATED.get(quote, "unclosed action"))
+
+    def end_of_comment(self, start: int) -> int:
+        """Where the action that is the comment at `start` ends."""
+        end = self.source.find("*/", start)
+        if end < 0:
+            raise self.wrong(start, "unclosed comment")
+        closing = end + 2
+        if self.source.startswith("-", closing + 1) and self.source[closing] in _SPACES:
+            closing += 2
+        if not self.source.startswith("}}", closing):
+            raise self.wrong(end, "comment ends before closing delimiter")
+        return closing
 
     def tokens(self, body: str, base: int) -> list[Token]:
         """(kind, value, position, source): field, variable, word, string, number, a sign."""
@@ -121,7 +142,7 @@ class _Scanner:
         if char == "=":
             return "=", "=", position + 1
         end = position + 1
-        if char in _NUMBERS or (char in "+-" and body[end : end + 1].isdigit()):
+        if char in _NUMBERS or char in "+-":
             while end < len(body) and (body[end].isalnum() or body[end] in "._"):
                 end += 1
             return "number", self.number(body[position:end], base + position), end
@@ -139,14 +160,14 @@ class _Scanner:
         raise self.wrong(position, f"unexpected {text!r} in command")
 
     def number(self, text: str, position: int) -> int | float:
-        try:
-            return int(text, 0)
-        except ValueError:
-            pass
-        try:
-            return float(text)
-        except ValueError:
-            raise self.wrong(position, f"bad number syntax: {go_quote(text)}") from None
+        for kind in (lambda: int(text, 0), lambda: float(text)):
+            try:
+                return kind()
+            except ValueError:
+                pass
+        # Go stops at the first letter that no number has.
+        end = len(text) - len(text.lstrip("+-0123456789.")) + 1
+        raise self.wrong(position, f"bad number syntax: {go_quote(text[:end])}")
 
     def string(self, body: str, position: int, base: int) -> tuple[str, int]:
         quote, end, found = body[position], position + 1, ""
@@ -175,6 +196,7 @@ class _Parser:
         self.at = 0
         self.loops = 0
         self.defined: dict[str, list[Node]] = {}
+        self.variables = ["$"]  # those that can be seen from where we are
 
     def block(self, *, inside: str = "") -> tuple[list[Node], str, int]:
         """Nodes up to `end` or `else`, and that action with its place."""
@@ -221,12 +243,29 @@ class _Parser:
         if word == "block" and pipe is None:
             raise self.scanner.wrong(place, "missing value for block clause")
         if word != "template":
-            self.defined[name] = self.block(inside=word)[0]
+            self.define(name, word)
         if word == "define":
             return "text", ""
         return "template", name, pipe, at, f"{{{{{body}}}}}"
 
+    def define(self, name: str, word: str) -> None:
+        outer, self.variables = self.variables, ["$"]
+        body, _, place = self.block(inside=word)
+        self.variables = outer
+        if not _is_empty(body):
+            if not _is_empty(self.defined.get(name, [])):
+                problem = f"template: multiple definition of template {go_quote(name)}"
+                raise self.scanner.wrong(place, problem)
+            self.defined[name] = body
+        self.defined.setdefault(name, body)
+
     def control(self, word: str, condition: str, place: int) -> Node:
+        depth = len(self.variables)
+        found = self.branches(word, condition, place)
+        del self.variables[depth:]
+        return found
+
+    def branches(self, word: str, condition: str, place: int) -> Node:
         if not condition.strip():
             raise self.scanner.wrong(place - 1, f"missing value for {word}")
         pipe = self.pipeline(condition, place)
@@ -245,13 +284,27 @@ class _Parser:
         return word, pipe, body, otherwise
 
     def pipeline(self, text: str, place: int) -> Node:
-        return _PipelineParser(self.scanner, self.functions, text, place).whole()
+        parser = _PipelineParser(self.scanner, self.functions, text, place, self.variables)
+        return parser.whole()
+
+
+def _is_empty(nodes: list[Node]) -> bool:
+    """Nothing but space: what another definition may replace."""
+    return all(node[0] == "text" and not node[1].strip(_SPACES) for node in nodes)
 
 
 class _PipelineParser:
-    def __init__(self, scanner: _Scanner, functions: Container[str], text: str, place: int):
+    def __init__(
+        self,
+        scanner: _Scanner,
+        functions: Container[str],
+        text: str,
+        place: int,
+        variables: list[str],
+    ):
         self.scanner = scanner
         self.functions = functions
+        self.variables = variables
         self.tokens = scanner.tokens(text, place)
         self.end = place + len(text)
         self.at = 0
@@ -275,17 +328,23 @@ class _PipelineParser:
         found = self.pipe()
         if self.peek():
             token = self.next()
-            raise self.scanner.wrong(token[2], f"unexpected {go_quote(str(token[1]))} in operand")
+            shown = "right paren" if token[0] == ")" else f"{go_quote(str(token[1]))} in operand"
+            raise self.scanner.wrong(token[2], f"unexpected {shown}")
         return found
 
     def pipe(self) -> Node:
         self.skip()
         place = self.place()
         variables, assigns = self.declaration()
+        self.variables += variables
+        if not variables and self.peek() == "|":
+            raise self.scanner.wrong(place, 'unexpected "|" in command')
         commands = [self.command()]
         while self.peek() == "|":
             self.next()
-            commands.append(self.command())
+            self.skip()
+            if self.peek() not in ("", ")"):  # Go lets a bar at the end be
+                commands.append(self.command())
         return "pipe", variables, assigns, commands, place
 
     def declaration(self) -> tuple[list[str], bool]:
@@ -335,6 +394,8 @@ class _PipelineParser:
             raise self.scanner.wrong(at, f"function {go_quote(value)} not defined")
         elif kind in ("string", "number"):
             node = (kind, value, at, source)
+        elif kind == "variable" and value not in self.variables:
+            raise self.scanner.wrong(at, f"undefined variable {go_quote(value)}")
         elif kind in ("variable", "word"):
             node = (kind, value, at)
         elif kind == ".":
