@@ -32,8 +32,11 @@ def on_bench(act: Callable[[Bench], Awaitable[None]]) -> None:
 def makers(bench: Bench) -> list[int]:
     zygote = bench.runtime._zygote.process
     assert zygote is not None
-    children = Path(f"/proc/{zygote.pid}/task/{zygote.pid}/children").read_text().split()
-    return [pid for pid in map(int, children) if name_of(pid) == "tiffin-maker"]
+    return [pid for pid in children(zygote.pid) if name_of(pid) == "tiffin-maker"]
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def name_of(pid: int) -> str:
@@ -100,6 +103,21 @@ def test_a_killed_maker_is_replaced() -> None:
         for maker in makers(bench):
             os.kill(maker, signal.SIGKILL)
             end(maker)
+        assert (await bench.run("echo", "hi"))[1] == "hi\n"
+
+    on_bench(act)
+
+
+def test_a_first_process_that_was_killed_while_it_waited_is_made_again() -> None:
+    """With its shim's memory it is what the kernel finds first when there is too little."""
+
+    async def act(bench: Bench) -> None:
+        zygote = bench.runtime._zygote.process
+        assert zygote is not None
+        for shim in [pid for pid in children(zygote.pid) if name_of(pid) == "tiffin-shim"]:
+            for pid in children(shim):
+                os.kill(pid, signal.SIGKILL)
+                end(pid)
         assert (await bench.run("echo", "hi"))[1] == "hi\n"
 
     on_bench(act)

@@ -10,6 +10,7 @@ by the shim (`Unborn`); and most makers serve more than one shim (runtime.standi
 
 from __future__ import annotations
 
+import errno
 import os
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_SEQPACKET, socket
 
@@ -41,8 +42,13 @@ class Unborn:
         self.flags = flags
 
     def fits(self, linux: Config) -> bool:
+        """And waits still: who looks for memory, or for us, may have killed it."""
         joins = operations.joined_namespaces(linux)
-        return not joins and operations.birth_flags(linux) == self.flags
+        return (
+            not joins
+            and operations.birth_flags(linux) == self.flags
+            and not messages.has_ended(self.channel)
+        )
 
     def end(self) -> None:
         self.channel.close()
@@ -93,7 +99,12 @@ class Maker(Birth):
 
     def _make(self) -> None:
         self.launch()
-        self.name_ids()
+        try:
+            self.name_ids()
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ESRCH):
+                raise Failure("init was killed before it began", "launch", error.errno) from error
+            raise
         # Init makes what it can by itself while we make the rest, and the daemon connects it.
         self.tell_init(self._data)
         failpoints.reach("maker-launched")

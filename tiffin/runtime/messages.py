@@ -22,7 +22,9 @@ from _socket import (
     CMSG_SPACE,
     MSG_CMSG_CLOEXEC,
     MSG_CTRUNC,
+    MSG_DONTWAIT,
     MSG_NOSIGNAL,
+    MSG_PEEK,
     MSG_TRUNC,
     SCM_RIGHTS,
     SO_PEERCRED,
@@ -202,3 +204,13 @@ def close_all(descriptors: list[int]) -> None:
         except OSError:
             continue
     descriptors.clear()
+
+
+def has_ended(connection: socket) -> bool:
+    """Whether nobody is at the other end, as far as can be told without reading."""
+    try:
+        return not connection.recv(1, MSG_PEEK | MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True

@@ -17,7 +17,7 @@ import os
 import select
 import sys
 import time
-from _socket import MSG_DONTWAIT, MSG_PEEK, socket
+from _socket import socket
 
 from tiffin.kernel import allocator, cgroup, mounts, syscalls
 from tiffin.runtime import messages, rehearsal, shimbirth, standing
@@ -183,7 +183,7 @@ class Zygote:
         syscalls.close_all_but(kept)
 
     def _take_spare(self, *, or_new: bool) -> _Spare | None:
-        if self._spare is not None and _has_ended(self._spare[0]):
+        if self._spare is not None and messages.has_ended(self._spare[0]):
             for end in self._spare:
                 end.close()
             self._spare = None
@@ -219,15 +219,6 @@ class Zygote:
         ours.close()
         theirs.close()
         self._spare = shim, channel
-
-
-def _has_ended(spare: socket) -> bool:
-    try:
-        return not spare.recv(1, MSG_PEEK | MSG_DONTWAIT)
-    except BlockingIOError:
-        return False  # it is not ready yet
-    except OSError:
-        return True
 
 
 def _host() -> Host:
