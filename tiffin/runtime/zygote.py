@@ -28,6 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from collections.abc import Callable
+    from types import ModuleType
 else:
     import _signal as signal
 
@@ -195,7 +196,7 @@ class Zygote:
     def _rehearse(self) -> None:
         self._rehearsed = True
         try:
-            rehearsal.rehearse(self._host)
+            rehearsal.rehearse(self._host, _owners())
         except (OSError, messages.ConnectionEnded):
             return  # shims do without
 
@@ -219,6 +220,13 @@ class Zygote:
         ours.close()
         theirs.close()
         self._spare = shim, channel
+
+
+def _owners() -> tuple[type | ModuleType, ...]:
+    """Whose code runs for each container."""
+    ours = sys.modules[__name__]
+    classes = (Zygote, standing.Makers, standing._Standing, shimbirth.Spare)  # noqa: SLF001
+    return (*classes, shimbirth, ours, messages)
 
 
 def _host() -> Host:
