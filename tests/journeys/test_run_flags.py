@@ -41,6 +41,8 @@ def in_busybox(daemon: LiveDaemon, client: str, *flags: str, script: str) -> str
         (("--tmpfs", "/t:size=64k,mode=700"), "df -k /t | tail -1 | cut -c1-5", "tmpfs\n"),
         (("--shm-size", "1m"), "df -k /dev/shm | tail -1 | tr -s ' ' | cut -d' ' -f2", "1024\n"),
         (("--sysctl", "net.core.somaxconn=77"), "cat /proc/sys/net/core/somaxconn", "77\n"),
+        (("--link-local-ip", "169.254.7.9"),
+         "ip -4 -o addr show eth0 | grep -o '169.254.[0-9.]*/16'", "169.254.7.9/16\n"),
         (("--mac-address", "02:42:ac:11:00:99"), "cat /sys/class/net/eth0/address",
          "02:42:ac:11:00:99\n"),
         (("--init",), "echo $$ $PPID", None),

@@ -389,7 +389,7 @@ def endpoint_json(endpoint: Endpoint, container: Container, version: Version) ->
     if version.before("1.45") and aliases:
         aliases.append(container.short_id)
     value: dict[str, Any] = {
-        "IPAMConfig": None,
+        "IPAMConfig": {"LinkLocalIPs": list(own)} if (own := container.link_local) else None,
         "Links": None,
         "Aliases": aliases or None,
         "MacAddress": endpoint.mac_address,

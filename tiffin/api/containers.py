@@ -156,6 +156,7 @@ class ContainerRoutes:
             wanted.config,
             wanted.host_config,
             shallow_read_only=wanted.shallow_read_only,
+            link_local=wanted.link_local,
         )
         return json_response(
             {"Id": container.id, "Warnings": [*wanted.warnings, *warnings]}, status=201

@@ -17,6 +17,7 @@ from tiffin.api.endpoints import (
     EndpointSettings,
     check_endpoint,
     interface_sysctls,
+    link_local_of,
     read_endpoints,
 )
 from tiffin.api.versions import NEWEST, Version
@@ -34,6 +35,7 @@ class CreateRequest(msgspec.Struct, frozen=True):
     host_config: HostConfig
     warnings: tuple[str, ...] = ()
     shallow_read_only: bool = False  # mounts below a read-only bind stay writable
+    link_local: tuple[str, ...] = ()  # addresses of its interface besides its own
 
 
 class _Unheeded(msgspec.Struct, frozen=True):
@@ -59,7 +61,8 @@ def read_create(document: dict[str, Any], version: Version) -> CreateRequest:
     )
     warnings += create_versions.volume_driver_warnings(host, version)
     shallow = create_versions.read_only_is_shallow(version)
-    return CreateRequest(config, host, tuple(warnings), shallow_read_only=shallow)
+    link_local = () if endpoint is None else link_local_of(endpoint)
+    return CreateRequest(config, host, tuple(warnings), shallow, link_local)
 
 
 def _check_plain(config: ContainerConfig, host: HostConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Any
 
@@ -24,8 +25,14 @@ _MAC = re.compile(r"[0-9a-fA-F]{2}([:-][0-9a-fA-F]{2}){5}")
 _ONLY_INTERFACE = "eth0"  # the one link of a container on the default bridge
 
 
+class EndpointIPAMConfig(msgspec.Struct, frozen=True):
+    ipv4: str = msgspec.field(name="IPv4Address", default="")
+    ipv6: str = msgspec.field(name="IPv6Address", default="")
+    link_local: tuple[str, ...] = msgspec.field(name="LinkLocalIPs", default=())
+
+
 class EndpointSettings(msgspec.Struct, frozen=True, rename="pascal"):
-    ipam_config: dict[str, Any] | None = msgspec.field(name="IPAMConfig", default=None)
+    ipam_config: EndpointIPAMConfig | None = msgspec.field(name="IPAMConfig", default=None)
     links: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     mac_address: str = ""
@@ -53,7 +60,8 @@ def read_endpoint(document: Any, place: str = "EndpointConfig") -> EndpointSetti
     document = _object(document, place, "network.EndpointSettings")
     wanted = {key: value for key, value in document.items() if key.lower() not in _OUTPUT}
     settings = decode(wanted, EndpointSettings, prefix=place)
-    if any((settings.ipam_config or {}).values()):
+    asked = settings.ipam_config or EndpointIPAMConfig()
+    if asked.ipv4 or asked.ipv6:
         raise InvalidArgument(
             "invalid endpoint settings:\n"
             "user-specified IP address is supported on user-defined networks only"
@@ -62,6 +70,23 @@ def read_endpoint(document: Any, place: str = "EndpointConfig") -> EndpointSetti
         raise Unsupported("EndpointSettings.Links is not supported by tiffin")
     check_mac_address(settings.mac_address)
     return settings
+
+
+def link_local_of(settings: EndpointSettings) -> tuple[str, ...]:
+    """Raises InvalidArgument in Docker's words, Unsupported for IPv6."""
+    wanted = settings.ipam_config.link_local if settings.ipam_config else ()
+    for text in wanted:
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError as error:
+            raise InvalidArgument(
+                f"invalid endpoint settings:\ninvalid link-local IP address: {text}"
+            ) from error
+        if not address.is_link_local:
+            raise InvalidArgument(f"invalid link local IP address: {text}")
+        if address.version != 4:
+            raise Unsupported(f"a link-local address of IPv6 is not supported by tiffin: {text}")
+    return tuple(dict.fromkeys(wanted))
 
 
 def check_mac_address(text: str) -> None:

@@ -23,6 +23,7 @@ _STRUCTS = {
     "NetworkRequest": ("CreateRequest", "network"),
     "MembershipRequest": ("ConnectOptions", "network"),
     "EndpointSettings": ("EndpointSettings", "network"),
+    "EndpointIPAMConfig": ("EndpointIPAMConfig", "network"),
     "Healthcheck": ("HealthcheckConfig", "v1"),
     "MountRequest": ("Mount", "mount"),
     "BindOptions": ("BindOptions", "mount"),

@@ -254,6 +254,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     gateway: str = ""
     mac_address: str = ""
     aliases: tuple[str, ...] = ()
+    link_local: tuple[str, ...] = ()  # further addresses of its interface: "169.254.1.2"
 
 
 class PublishedPort(msgspec.Struct, frozen=True):
@@ -333,6 +334,7 @@ class Container(msgspec.Struct, frozen=True):
     state: State = State()
     links: tuple[Link, ...] = ()
     labels: Labels = Labels()
+    link_local: tuple[str, ...] = ()  # addresses that its interface is to have besides its own
 
     @property
     def short_id(self) -> str:

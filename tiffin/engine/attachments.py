@@ -41,10 +41,12 @@ class Guest(NamedTuple):
     config: ContainerConfig
     host_config: HostConfig
     linked_hosts: tuple[str, ...] = ()  # lines of its hosts file
+    link_local: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, container: Container) -> Guest:
-        return cls(container.id, container.name, container.config, container.host_config)
+        own = (container.id, container.name, container.config, container.host_config)
+        return cls(*own, link_local=container.link_local)
 
 
 class Attached:
@@ -198,6 +200,7 @@ class Attachments:
             prefix_length=int(network.subnet.rpartition("/")[2]),
             gateway=network.gateway,
             mac_address=guest.config.mac_address or mac_of(address),
+            link_local=guest.link_local,
         )
 
     async def move(self, container_id: str, alias: str, address: str) -> None:

@@ -166,10 +166,12 @@ class Containers:
         host_config: HostConfig,
         *,
         shallow_read_only: bool = False,
+        link_local: tuple[str, ...] = (),
     ) -> tuple[Container, Names]:
         """All but the processes. Raises InvalidArgument, NotFound (image), Conflict (name).
 
-        `shallow_read_only`: mounts below a read-only bind stay writable.
+        `shallow_read_only`: mounts below a read-only bind stay writable. `link_local`: addresses
+        that its interface has besides its own.
         """
         host_config = with_defaults(host_config, self.defaults)
         self._check(config, host_config)
@@ -218,6 +220,7 @@ class Containers:
                 mounts=mounts,
                 links=links,
                 labels=labels,
+                link_local=link_local,
             )
             container = await self._catalog.put(container)
             failpoints.reach("create-row")

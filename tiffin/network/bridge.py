@@ -248,7 +248,7 @@ class Bridge:
             with self._lock, links.open_inside(namespace) as inside:
                 self._add_pair(container_id, endpoint, namespace)
                 interface = f"{endpoint.address}/{endpoint.prefix_length}"
-                links.configure_inside(inside, interface, endpoint.gateway)
+                links.configure_inside(inside, interface, endpoint.gateway, endpoint.link_local)
         except BaseException:
             os.close(namespace)
             self._delete_links([container_id])

@@ -274,8 +274,10 @@ def open_inside(namespace: int) -> Socket:
     return socket_in(namespace, below=_INSIDE, settings=_INSIDE_SETTINGS)
 
 
-def configure_inside(inside: Socket, interface: str, gateway: str) -> None:
-    """Bring lo and eth0 up, with address and default route."""
+def configure_inside(
+    inside: Socket, interface: str, gateway: str, link_local: Sequence[str] = ()
+) -> None:
+    """Bring lo and eth0 up, with its addresses and the default route."""
     link = find_link(inside, CONTAINER_LINK)
     if link is None:
         raise OSError(errno.ENODEV, f"no link {CONTAINER_LINK} in the container")
@@ -283,6 +285,7 @@ def configure_inside(inside: Socket, interface: str, gateway: str) -> None:
     inside.request(
         _up(_LOOPBACK_INDEX),
         _address(netlink.RTM_NEWADDR, link.ifindex, interface),
+        *(_address(netlink.RTM_NEWADDR, link.ifindex, f"{other}/16") for other in link_local),
         _up(link.ifindex),
         Message(
             *(netlink.RTM_NEWROUTE, NLM_F_CREATE),

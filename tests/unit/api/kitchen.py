@@ -145,7 +145,7 @@ class FakeContainers:
         return 10, 1244
 
     async def create(
-        self, name: Any, config: Any, host: Any, *, shallow_read_only: bool = False
+        self, name: Any, config: Any, host: Any, **_: Any
     ) -> tuple[Container, list[str]]:
         self.created.append((name, config, host))
         return exited(), ["beware"]
