@@ -50,6 +50,11 @@ run -a stdin -a STDERR busybox cat
 run -i --rm busybox cat
 run --rm=true --init=false -i=false busybox true
 create --name made --pull never busybox ls -l
+create --cpus 2e-1 --cpu-quota 010000 --cpu-period 0x2710 --memory 99999999999g busybox
+create --cpus 1/4 --kernel-memory 5m --mac-address '' busybox
+create --gpus 0 busybox
+create --gpus 'device=0,options=a' busybox
+create --platform LINUX/x86-64 busybox
 container run -d busybox
 container create busybox
 """.strip()
@@ -101,6 +106,11 @@ volume inspect v
 network ls -f driver=bridge
 network create n
 network create -d bridge --internal --ipv6 --subnet 10.9.0.0/16 --gateway 10.9.0.1 --ip-range 10.9.1.0/24 --aux-address a=10.9.0.2 -o x=y --label l=m --attachable n
+network create --subnet x n
+network create --subnet 10.9.0.0/16 --subnet fd00::/64 --gateway fd00::1 --gateway 10.9.0.1 n
+stop --time 3 one
+update --kernel-memory 5m one
+ps --filter =x
 network connect --ip 10.9.0.7 --alias x n one
 network disconnect -f n one
 network rm n
@@ -285,4 +295,67 @@ save --platform foo -o {tmp}/x busybox
 load --platform foo -i {archive}
 rmi --platform foo busybox
 image inspect --platform a/b/c/d busybox
+run --cpus 1/3 busybox
+run --cpus 1/0 busybox
+run --cpus 1e busybox
+run --cpu-quota 09 busybox
+run --pids-limit 99999999999999999999 busybox
+run --blkio-weight 70000 busybox
+run --blkio-weight -1 busybox
+run --blkio-weight x busybox
+run --mount '' busybox
+run --mount 'type=bind,"src=/a,dst=/b' busybox
+run --mount 'type=bind,"src=/a"b,dst=/b' busybox
+run --mount 'type=bind,src=/a"b,dst=/b' busybox
+run -p [::1:80:80 busybox
+run --expose '' busybox
+run --expose 90-80 busybox
+run --expose 70000 busybox
+run --env-file / busybox
+run --label-file / busybox
+run --gpus '' busybox
+run --gpus all,count=1 busybox
+run --gpus 'options="' busybox
+run --security-opt seccomp=/ busybox
+run ''
+run -itz busybox
+run -itm
+run --help=x
+run ---x
+run --=x busybox
+--help=x
+stop '' one
+rm '' one
+rm / one
+kill ''
+wait ''
+rename '' a
+diff ''
+container inspect '' one
+image inspect ''
+volume inspect ''
+network inspect ''
+inspect ''
+volume rm '' v
+network rm ''
+network create --subnet 10.0.0.0/8 --gateway x y
+network create --aux-address x y
+network create --aux-address a=b --subnet 10.77.0.0/24 y
+network create --subnet 10.77.0.0/24 --subnet 10.77.0.0/25 y
+network create --subnet x --subnet y y
+network create --subnet x --gateway 1.2.3.4 y
+network create --subnet 10.77.0.0/24 --ip-range x y
+network create --subnet 10.77.0.0/24 --ip-range 10.78.0.0/25 y
+network create --subnet 10.77.0.0/24 --subnet 10.78.0.0/24 --gateway 10.77.0.1 --gateway 10.77.0.2 y
+network create --subnet 10.77.0.0/24 --subnet 10.78.0.0/24 --ip-range 10.77.0.0/25 --ip-range 10.77.0.0/26 y
+network connect --driver-opt x bridge one
+volume create --name a b
+tag '' x
+import {archive} UP
+import
+login -u x -p y --password-stdin
+logout
+logout foo
+port one 99999
+events --format '{{.Nope}}'
 """.strip().split("\n")

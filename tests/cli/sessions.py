@@ -308,6 +308,16 @@ info -f '{{.NCPU.X}}'
 info -f '{{.Swarm.X}}'
 version -f '{{.Client.Nope}}'
 version -f '{{.Server.Nope}}'
+ps --format '{{.Label}}'
+ps --format '{{.Label "x" "y"}}'
+images -q --format x
+images -q --format table
+volume ls -q --format x
+network ls -q --format x
+history -q --format x busybox
+history --format '{{.Nope}}' busybox
+system df -v --format '{{.Nope}}'
+system df --format '{{.Nope}}'
 """.strip().split("\n")
 
 SESSIONS = {"contexts": CONTEXTS, "formats": FORMATS}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def create_body(arguments: Arguments, console: tuple[int, int]) -> dict[str, Any]:
     """The request body; WrongOption in the docker CLI's words."""
-    if arguments.given("mac-address"):
+    if arguments.text("mac-address"):
         check_mac(arguments.text("mac-address"))
     swappiness = arguments.number("memory-swappiness", -1)
     if not -1 <= swappiness <= 100:
@@ -154,7 +154,7 @@ def _when_given(arguments: Arguments) -> dict[str, Any]:
 def _resources(arguments: Arguments) -> dict[str, Any]:
     number, many = arguments.number, arguments.many
     devices, requests = _devices(many("device"), many("gpus"))
-    body = {
+    return {
         "CpuShares": number("cpu-shares"),
         "Memory": number("memory"),
         "NanoCpus": number("cpus"),
@@ -185,9 +185,6 @@ def _resources(arguments: Arguments) -> dict[str, Any]:
         "IOMaximumIOps": 0,
         "IOMaximumBandwidth": 0,
     }
-    if arguments.given("kernel-memory"):
-        body["KernelMemory"] = number("kernel-memory")
-    return body
 
 
 def _devices(paths: list[str], gpus: list[Any]) -> tuple[list[Any], list[Any] | None]:

@@ -20,15 +20,16 @@ def _place(binding: dict[str, str]) -> str:
 
 
 def port(client: Client, arguments: Arguments) -> None:
+    from tiffin.cli.portwords import parse_port
+
     name, *asked = arguments.words
     ports = client.get(container_path(name, "json"))["NetworkSettings"].get("Ports") or {}
     if asked:
         number, _, protocol = asked[0].partition("/")
-        if not number.isdecimal() or int(number) > 65535:
-            raise CommandFailed(
-                f'Error: invalid port ({number}): strconv.ParseUint: parsing "{number}": '
-                "invalid syntax"
-            )
+        try:
+            parse_port(number)
+        except ValueError as error:
+            raise CommandFailed(f"Error: invalid port ({number}): {error}") from error
         bindings = ports.get(f"{number}/{protocol or 'tcp'}")
         if not bindings:
             raise CommandFailed(f"Error: No public port '{asked[0]}' published for {name}")

@@ -37,5 +37,12 @@ class DaemonDown(CommandFailed):
         )
 
 
+class EmptyName(CommandFailed):
+    """A container, network or volume was named by nothing."""
+
+    def __init__(self, kind: str, words: str = ""):
+        super().__init__(words or f"invalid {kind} name or ID: value is empty")
+
+
 class WrongOption(ValueError):
     """Options that are each right but not together, or a file that is not there."""

@@ -85,6 +85,9 @@ def read_pieces(descriptor: int = STDIN) -> Iterator[bytes]:
 
 def open_input(path: str) -> int:
     try:
-        return posix.open(path, posix.O_RDONLY)
+        descriptor = posix.open(path, posix.O_RDONLY)
     except OSError as error:
         raise CommandFailed(f"open {path}: {(error.strerror or '').lower()}") from error
+    if posix.fstat(descriptor).st_mode >> 12 == _DIRECTORY:
+        raise CommandFailed(f"read {path}: is a directory")
+    return descriptor

@@ -231,10 +231,13 @@ class _Run:
         """`.Label "name"` of a row, the only method that takes an argument."""
         owner = self.value(node[1], dot)
         labels = owner.field("labels") if isinstance(owner, Fields) else None
-        if node[2] != ("Label",) or not isinstance(labels, dict) or len(arguments) != 1:
+        if node[2] != ("Label",) or not isinstance(labels, dict):
             problem = f"{node[2][-1]} is not a method but has arguments"
-            raise self.wrong(place_of(node), show_node(node), problem)
-        return labels.get(arguments[0], "")
+        elif len(arguments) != 1:
+            problem = f"wrong number of args for Label: want 1 got {len(arguments)}"
+        else:
+            return labels.get(arguments[0], "")
+        raise self.wrong(place_of(node), show_node(node), problem)
 
     def call(self, command: Any, dot: Any, last: list[Any]) -> Any:
         operands, place = command
@@ -300,6 +303,8 @@ class _Run:
                 return owner.field(name)
             except KeyError as error:
                 problem = f"can't evaluate field {name} in type *{owner.kind}"
+                if name == "Label" and "Labels" in owner.names():
+                    problem = "wrong number of args for Label: want 1 got 0"
                 raise self.wrong(place, show_node(node), problem) from error
         if isinstance(owner, dict):
             found = lookup(owner, name)

@@ -5,7 +5,15 @@ from __future__ import annotations
 import time
 
 from tiffin.cli.failures import CommandFailed, DaemonAnswered
-from tiffin.cli.listing import FORMAT_HELP, RAW, filters_query, parse_filter, show_ids, show_list
+from tiffin.cli.listing import (
+    FORMAT_HELP,
+    PLAIN,
+    RAW,
+    filters_query,
+    parse_filter,
+    show_ids,
+    show_list,
+)
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import complain, say
 from tiffin.cli.targets import image_path
@@ -63,7 +71,7 @@ def since(record: Record, _: bool = True) -> str:
 
 
 def _count(record: Record, key: str) -> str:
-    return "N/A" if record.get(key, -1) == -1 else human_size(record[key], 3)
+    return "N/A" if record.get(key, -1) == -1 else human_size(record[key])
 
 
 FIELDS: dict[str, Field] = {
@@ -108,7 +116,7 @@ def images(client: Client, arguments: Arguments) -> None:
     # Newest first, as the daemon sorts them; the names of one image in their order.
     records = list(rows(found, digests=digests or ".Digest" in form, every_digest=digests))
     short = not arguments.flag("no-trunc")
-    if arguments.flag("quiet"):
+    if arguments.flag("quiet") and form in PLAIN:
         show_ids(records, identity, short)
         return
     columns = (*COLUMNS[:2], "Digest", *COLUMNS[2:]) if digests else COLUMNS
@@ -157,6 +165,9 @@ def tag(client: Client, arguments: Arguments) -> None:
         ) from error
     if name.digest:
         raise CommandFailed("refusing to create a tag with a digest reference")
+    if not source.strip():
+        problem = "is not a valid repository/tag: invalid reference format"
+        raise CommandFailed(f'Error parsing reference: "{source}" {problem}')
     query = {"repo": name.repository, "tag": name.tag or "latest"}
     client.request("POST", image_path(source, "tag"), query).read()
 
@@ -198,20 +209,14 @@ def history(client: Client, arguments: Arguments) -> None:
         query["platform"] = platform_json(arguments.text("platform"), "invalid platform: ")
     records = client.get(image_path(arguments.words[0], "history"), query)
     short = not arguments.flag("no-trunc")
-    if arguments.flag("quiet"):
+    form = arguments.text("format")
+    if arguments.flag("quiet") and form in PLAIN:
         show_ids(records, identity, short)
         return
     human = arguments.flag("human", default=True)
     columns = ("ID", "CreatedSince" if human else "CreatedAt", "CreatedBy", "Size", "Comment")
-    form = arguments.text("format")
-    show_list(
-        records,
-        _history_fields(human=human),
-        columns,
-        form,
-        short=short,
-        kind="formatter.historyContext",
-    )
+    fields = _history_fields(human=human)
+    show_list(records, fields, columns, form, short=short, kind="image.historyContext")
 
 
 IMAGES = Command(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from tiffin.cli.client import quote
 from tiffin.cli.documents import show_documents
-from tiffin.cli.failures import CommandFailed, DaemonAnswered
+from tiffin.cli.failures import CommandFailed, DaemonAnswered, EmptyName
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import complain
 from tiffin.cli.pipelining import get_each
-from tiffin.cli.targets import container_path, image_path
+from tiffin.cli.targets import container_path, image_path, path_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ def _path(kind: str, name: str) -> str:
         return container_path(name, "json")
     if kind == "image":
         return image_path(name, "json")
-    return f"/{kind}s/{quote(name)}"
+    if kind == "plugin":
+        return f"/plugins/{quote(name)}/json"
+    return path_of(kind, name)
 
 
 def _query(kind: str, *, size: bool = False, platform: str = "") -> dict[str, str]:
@@ -59,7 +61,14 @@ def inspect(client: Client, arguments: Arguments) -> None:
 def _of_kind(
     client: Client, kind: str, names: Sequence[str], query: Query
 ) -> Iterator[bytes | CommandFailed]:
-    return get_each(client, [_path(kind, name) for name in names], query)
+    if all(name.strip() for name in names):
+        yield from get_each(client, [_path(kind, name) for name in names], query)
+        return
+    for name in names:
+        if name.strip():
+            yield from get_each(client, [_path(kind, name)], query)
+        else:
+            yield CommandFailed("Error: No such image: ") if kind == "image" else EmptyName(kind)
 
 
 def _of_any_kind(

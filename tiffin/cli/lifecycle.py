@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiffin.cli.failures import CommandFailed, DaemonAnswered
+from tiffin.cli.failures import CommandFailed, DaemonAnswered, EmptyName
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import say
 from tiffin.cli.targets import container_path, for_each, one_by_one
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _STOPPING: tuple[Option, ...] = (
     ("signal", "s", "string", "Signal to send to the container"),
     ("timeout", "t", "int", "Seconds to wait before killing the container"),
-    ("time", "", "=timeout", ""),
+    ("time", "", "=timeout", "use --timeout instead"),
 )
 _MANY = " [OPTIONS] CONTAINER [CONTAINER...]"
 
@@ -53,13 +53,17 @@ def kill(client: Client, arguments: Arguments) -> None:
 def remove(client: Client, arguments: Arguments) -> None:
     options = (("force", "force"), ("link", "link"), ("volumes", "v"))
     query = {name: "1" for option, name in options if arguments.flag(option)}
-    if not all(name.strip("/") for name in arguments.words):
-        raise CommandFailed("container name cannot be empty")
+
+    def place_of(name: str) -> str:
+        if not name.strip("/"):
+            raise EmptyName("container", "container name cannot be empty")
+        return container_path(name.strip("/"))
+
     for_each(
         client,
         arguments.words,
         "DELETE",
-        lambda name: container_path(name.strip("/")),
+        place_of,
         query,
         forgive_missing=arguments.flag("force"),
     )

@@ -20,6 +20,9 @@ FORMAT_HELP = """Format output using a custom template:
 'TEMPLATE':         Print output using the given Go template."""
 
 
+# Formats that -q overrides, where a command has both: a template of one's own stays.
+PLAIN = ("", "table", "raw")
+
 # Docker's old format `raw`, by what it calls a row.
 RAW = {
     "formatter.ContainerContext": (
@@ -119,7 +122,7 @@ def filters_query(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
     """The `filters` of a query; nothing where there are none."""
     found: dict[str, dict[str, bool]] = {}
     for name, value in pairs:
-        if name:
+        if name or value:
             found.setdefault(name, {})[value] = True
     if not found:
         return {}

@@ -44,9 +44,11 @@ def login(client: Client, arguments: Arguments) -> None:
 def _given(arguments: Arguments) -> tuple[str, str]:
     user, password = arguments.text("username").strip(), arguments.text("password")
     if password:
-        complain("WARNING! Using --password via the CLI is insecure. Use --password-stdin.")
         if arguments.flag("password-stdin"):
-            raise CommandFailed("conflicting options: cannot specify both --password and stdin")
+            raise CommandFailed(
+                "conflicting options: cannot specify both --password and --password-stdin"
+            )
+        complain("WARNING! Using --password via the CLI is insecure. Use --password-stdin.")
     if arguments.flag("password-stdin"):
         if not user:
             raise CommandFailed("the --password-stdin option requires --username to be set")
@@ -74,10 +76,8 @@ def _ask(question: str, *, hidden: bool = False) -> str:
 
 def logout(_: Client, arguments: Arguments) -> None:
     server = _server(arguments)
-    if forget_login(server):
-        say(f"Removing login credentials for {server}")
-    else:
-        say(f"Not logged in to {server}")
+    say(f"Removing login credentials for {server}")
+    forget_login(server)
 
 
 LOGIN = Command(

@@ -144,6 +144,8 @@ def _global_options(words: list[str]) -> tuple[dict[str, str], list[str]]:
         name, equals, value = word.partition("=")
         if word in ("-h", "--help"):
             settings["help"] = "true"
+        elif name == "--help":
+            settings |= {"help": "true"} if _switched("--help", value) else {}
         elif name in _SWITCHES:
             _switch(settings, _SWITCHES[name], value if equals else "true")
         elif name in _VALUES or word[:2] in ("-H", "-l", "-c"):
@@ -160,12 +162,15 @@ def _global_options(words: list[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def _switch(settings: dict[str, str], name: str, value: str) -> None:
+    flag = ", ".join(word for word, meant in _SWITCHES.items() if meant == name)
+    settings[name] = "true" if _switched(flag, value) else "false"
+
+
+def _switched(flag: str, value: str) -> bool:
     try:
-        on = to_bool(value)
+        return to_bool(value)
     except ValueError as error:
-        flag = ", ".join(word for word, meant in _SWITCHES.items() if meant == name)
         raise WrongUsage(f'invalid argument "{value}" for "{flag}" flag: {error}', _HINT) from error
-    settings[name] = "true" if on else "false"
 
 
 def _set(settings: dict[str, str], name: str, value: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiffin.cli.options import to_bool
+from tiffin.cli.options import to_bool, to_pair
 from tiffin.cli.quantities import parse_size
 from tiffin.cli.surroundings import absolute
 
@@ -12,23 +12,33 @@ if TYPE_CHECKING:
 
 
 def split_fields(text: str) -> list[str]:
-    """Comma-separated; a field in double quotes keeps its commas, two quotes in it are one."""
+    """Comma-separated; a field in double quotes keeps its commas, two quotes in it are one.
+
+    ValueError in the words of Go's encoding/csv.
+    """
+    if not text:
+        raise ValueError("EOF")
     fields, rest = [], text
     while True:
+        begun = len(text) - len(rest)
         if rest.startswith('"'):
-            field, rest = _quoted(rest)
+            field, rest = _quoted(rest, begun)
         else:
             end = rest.find(",")
             field, rest = (rest, "") if end < 0 else (rest[:end], rest[end:])
             if '"' in field:
-                raise ValueError(f'parse error on line 1, column {len(text)}: bare " in field')
+                column = begun + field.index('"') + 1
+                raise ValueError(
+                    f'parse error on line 1, column {column}: bare " in non-quoted-field'
+                )
         fields.append(field)
         if not rest:
             return fields
         rest = rest[1:]
 
 
-def _quoted(text: str) -> tuple[str, str]:
+def _quoted(text: str, begun: int) -> tuple[str, str]:
+    """The field that `text` begins with, and what is left; it begins after `begun` characters."""
     field, position = "", 1
     while position < len(text):
         if text.startswith('""', position):
@@ -42,7 +52,10 @@ def _quoted(text: str) -> tuple[str, str]:
         else:
             field += text[position]
             position += 1
-    raise ValueError(f'parse error on line 1, column {len(text)}: extraneous or missing " in field')
+    column = begun + position + 1
+    raise ValueError(
+        f'parse error on line 1, column {column}: extraneous or missing " in quoted-field'
+    )
 
 
 class _Mount:
@@ -229,10 +242,15 @@ def parse_gpus(text: str) -> dict[str, Any]:
         "Capabilities": [["gpu"]],
         "Options": {},
     }
+    seen = set()
     for field in split_fields(text):
         key, equals, value = field.partition("=")
+        if key in seen:
+            raise ValueError(f"gpu request key '{key}' can be specified only once")
+        seen.add(key)
         if not equals:
             key, value = "count", field
+            seen.add(key)
         if key == "driver":
             request["Driver"] = value
         elif key == "count":
@@ -242,10 +260,10 @@ def parse_gpus(text: str) -> dict[str, Any]:
         elif key == "capabilities":
             request["Capabilities"] = [[*value.split(","), "gpu"]]
         elif key == "options":
-            request["Options"] = dict(word.split("=", 1) for word in value.split(","))
+            request["Options"] = dict(to_pair(word) for word in split_fields(value))
         else:
             raise ValueError(f"unexpected key '{key}' in '{field}'")
-    if not request["Count"] and not request["DeviceIDs"]:
+    if "count" not in seen and not request["DeviceIDs"]:
         request["Count"] = 1
     return request
 

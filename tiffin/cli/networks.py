@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tiffin.cli.client import quote
 from tiffin.cli.endpointwords import UNKNOWN
-from tiffin.cli.failures import CommandFailed, DaemonAnswered
+from tiffin.cli.failures import CommandFailed, DaemonAnswered, EmptyName
 from tiffin.cli.listing import (
     FORMAT_HELP,
+    PLAIN,
     filters_query,
     labels_text,
     parse_filter,
@@ -17,10 +17,12 @@ from tiffin.cli.optionchecks import check_label, check_link
 from tiffin.cli.options import Arguments, Command, to_pair
 from tiffin.cli.output import complain, say
 from tiffin.cli.sorting import natural
+from tiffin.cli.targets import path_of
 from tiffin.cli.wording import short_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ipaddress import IPv4Interface, IPv6Interface
     from typing import Any
 
     from tiffin.cli.client import Client
@@ -56,7 +58,7 @@ FIELDS: dict[str, Field] = {
 
 
 def network_path(name: str, verb: str = "") -> str:
-    path = f"/networks/{quote(name)}"
+    path = path_of("network", name)
     return f"{path}/{verb}" if verb else path
 
 
@@ -64,7 +66,7 @@ def list_networks(client: Client, arguments: Arguments) -> None:
     found = client.get("/networks", filters_query(arguments.many("filter")))
     records = sorted(found, key=lambda record: natural(record["Name"]))
     short = not arguments.flag("no-trunc")
-    if arguments.flag("quiet"):
+    if arguments.flag("quiet") and arguments.text("format") in PLAIN:
         show_ids(records, identity, short)
     else:
         columns = ("ID", "Name", "Driver", "Scope")
@@ -113,37 +115,65 @@ def _several(arguments: Arguments, name: str) -> list[str]:
 
 def _ranges(arguments: Arguments) -> list[dict[str, Any]]:
     """Subnets, each with the range, gateway and auxiliary addresses that lie in it."""
-    import ipaddress
-
     subnets = _several(arguments, "subnet")
     gateways, ranges = _several(arguments, "gateway"), _several(arguments, "ip-range")
     if len(subnets) < max(len(gateways), len(ranges)):
         raise CommandFailed("every ip-range or gateway must have a corresponding subnet")
-    try:
-        nets = [ipaddress.ip_network(subnet, strict=False) for subnet in subnets]
-    except ValueError as error:
-        raise CommandFailed(f"invalid CIDR address: {', '.join(subnets)}") from error
-    if any(one.overlaps(two) for at, one in enumerate(nets) for two in nets[:at]):
-        raise CommandFailed("multiple overlapping subnet configuration is not supported")
-    found: list[dict[str, Any]] = [{"Subnet": subnet} for subnet in subnets]
+    found: dict[str, dict[str, Any]] = {}
+    for subnet in subnets:
+        if any(_holds(subnet, other) or _holds(other, subnet) for other in found):
+            raise CommandFailed("multiple overlapping subnet configuration is not supported")
+        found[subnet] = {"Subnet": subnet}
 
-    def place(address: str, what: str) -> dict[str, Any]:
-        try:
-            first = ipaddress.ip_address(address.partition("/")[0])
-        except ValueError as error:
-            raise CommandFailed(f"invalid CIDR address: {address}") from error
-        for net, entry in zip(nets, found, strict=True):
-            if first in net:
-                return entry
-        raise CommandFailed(f"no matching subnet for {what} {address}")
+    def place(address: str, what: str) -> str:
+        holding = [subnet for subnet in subnets if _holds(subnet, address)]
+        if not holding:
+            raise CommandFailed(f"no matching subnet for {what} {address}")
+        return holding[0]
+
+    def put(address: str, subnet: str, key: str, several: str) -> None:
+        if before := found[subnet].get(key):
+            where = f"{'on' if key == 'IPRange' else 'for'} the same subnet ({subnet})"
+            words = f"cannot configure multiple {several} ({address}, {before}) {where}"
+            raise CommandFailed(words)
+        found[subnet][key] = address
 
     for each in ranges:
-        place(each, "range")["IPRange"] = each
+        _parse_range(each)
+        put(each, place(each, "range"), "IPRange", "ranges")
     for each in gateways:
-        place(each, "gateway")["Gateway"] = each
+        put(each, place(each, "gateway"), "Gateway", "gateways")
     for name, address in arguments.many("aux-address"):
-        place(address, "aux-address").setdefault("AuxiliaryAddresses", {})[name] = address
-    return found
+        entry = found[place(address, "aux-address")]
+        entry.setdefault("AuxiliaryAddresses", {})[name] = address
+    return list(found.values())
+
+
+def _parse_range(text: str) -> IPv4Interface | IPv6Interface:
+    from ipaddress import ip_interface
+
+    try:
+        if "/" not in text:
+            raise ValueError(text)
+        return ip_interface(text)
+    except ValueError as error:
+        raise CommandFailed(f"invalid CIDR address: {text}") from error
+
+
+def _holds(subnet: str, address: str) -> bool:
+    """Whether an address, or the one that a range begins with, lies in the subnet."""
+    from ipaddress import ip_address
+
+    try:
+        network = _parse_range(subnet).network
+    except CommandFailed as error:
+        raise CommandFailed(f"invalid subnet: {error.message}") from error
+    if "/" in address:
+        return _parse_range(address).ip in network
+    try:
+        return ip_address(address) in network
+    except ValueError:
+        return False
 
 
 def remove(client: Client, arguments: Arguments) -> int:
@@ -151,8 +181,9 @@ def remove(client: Client, arguments: Arguments) -> int:
     for name in arguments.words:
         try:
             client.request("DELETE", network_path(name)).read()
-        except DaemonAnswered as error:
-            if arguments.flag("force") and error.status == 404:
+        except (DaemonAnswered, EmptyName) as error:
+            missing = isinstance(error, DaemonAnswered) and error.status == 404
+            if arguments.flag("force") and missing:
                 continue
             complain(error.message)
             failed = True
@@ -172,7 +203,10 @@ def connect(client: Client, arguments: Arguments) -> None:
     }
     if arguments.many("link-local-ip"):
         addresses |= {"LinkLocalIPs": _several(arguments, "link-local-ip")}  # type: ignore[dict-item]
-    options = [to_pair(text) for text in _several(arguments, "driver-opt")]
+    driver_options = _several(arguments, "driver-opt")
+    if not all("=" in text for text in driver_options):
+        raise CommandFailed("invalid key/value pair format in driver options")
+    options = [to_pair(text) for text in driver_options]
     endpoint = {
         "IPAMConfig": addresses,
         "Links": arguments.many("link") or None,

@@ -9,6 +9,7 @@ the first word that is no option ends them too.
 from __future__ import annotations
 
 from tiffin.cli.failures import WrongUsage
+from tiffin.cli.output import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
 
     # name, one letter or "", kind, help. The kind is the word that the help shows for the value:
     # "bool" takes none, "string", "int" and "duration" keep the last, all others collect a list.
-    # A kind "=other" makes the option a hidden name of `other`; help "" hides it.
+    # A kind "=other" makes the option a hidden name of `other`, its help what to use in its place;
+    # help "" hides an option.
     Option = tuple[str, str, str, str]
 
 
 _ONE = frozenset(("bool", "string", "int", "uint16", "duration", "bytes", "decimal"))
+_HELP: Option = ("help", "", "bool", "")
 _TRUE = frozenset(("1", "t", "T", "TRUE", "true", "True"))
 _FALSE = frozenset(("0", "f", "F", "FALSE", "false", "False"))
 
@@ -127,7 +130,8 @@ class _Parsing:
             elif word == "--help" or (word == "-h" and "h" not in self.by_letter):
                 return None
             elif word.startswith("--help="):
-                if self.convert("help", "bool", word[7:]):
+                self.store(_HELP, word[7:])
+                if self.found.values.pop("help"):
                     return None
             elif word.startswith("--"):
                 self.long(word, rest)
@@ -144,7 +148,8 @@ class _Parsing:
 
             if why := reason(self.name, f"--{name}"):
                 raise self.wrong(f"--{name} is not supported: {why}")
-            raise self.wrong(f"unknown flag: --{name}" if name else f"bad flag syntax: {word}")
+            wrong = not name or name.startswith("-")
+            raise self.wrong(f"bad flag syntax: {word}" if wrong else f"unknown flag: --{name}")
         if not equals:
             if option[2] == "bool":
                 value = "true"
@@ -155,12 +160,11 @@ class _Parsing:
         self.store(option, value)
 
     def letters(self, letters: str, rest: list[str]) -> None:
-        whole = letters
         while letters:
-            letter, letters = letters[0], letters[1:]
+            here, letter, letters = letters, letters[0], letters[1:]
             option = self.by_letter.get(letter)
             if option is None:
-                raise self.wrong(f"unknown shorthand flag: {letter!r} in -{whole}")
+                raise self.wrong(f"unknown shorthand flag: {letter!r} in -{here}")
             if letters.startswith("=") and len(letters) > 1:
                 value, letters = letters[1:], ""
             elif option[2] == "bool":
@@ -170,18 +174,22 @@ class _Parsing:
             elif rest:
                 value = rest.pop()
             else:
-                raise self.wrong(f"flag needs an argument: {letter!r} in -{whole}")
+                raise self.wrong(f"flag needs an argument: {letter!r} in -{here}")
             self.store(option, value)
 
     def store(self, option: Option, text: str) -> None:
         shown = f"-{option[1]}, --{option[0]}" if option[1] else f"--{option[0]}"
         if option[2].startswith("="):
+            if option[3]:
+                say(f"Flag {shown} has been deprecated, {option[3]}")
             option = self.by_name[option[2][1:]]
         name, _, kind, _ = option
         try:
             value = self.convert(name, kind, text)
         except ValueError as error:
-            problem = f'invalid argument "{text}" for "{shown}" flag: {error}'
+            from tiffin.cli.wording import go_quote
+
+            problem = f'invalid argument {go_quote(text)} for "{shown}" flag: {error}'
             raise self.wrong(problem) from error
         if kind in _ONE:
             self.found.values[name] = value
@@ -194,8 +202,10 @@ class _Parsing:
             return check(text)
         if kind == "bool":
             return to_bool(text)
-        if kind in ("int", "uint16"):
+        if kind == "int":
             return to_int(text)
+        if kind == "uint16":
+            return to_uint16(text)
         return text
 
     def count(self) -> None:
@@ -248,7 +258,24 @@ def to_pair(text: str) -> tuple[str, str]:
 
 
 def to_int(text: str) -> int:
+    return _whole_number(text, "ParseInt", -1 << 63, (1 << 63) - 1)
+
+
+def to_uint16(text: str) -> int:
+    return _whole_number(text, "ParseUint", 0, 65535)
+
+
+def _whole_number(text: str, function: str, least: int, most: int) -> int:
+    """As Go reads it: also 0x1f, 0b11 and, beginning with a naught, 017."""
+    sign, digits = (text[0], text[1:]) if text[:1] in ("+", "-") else ("", text)
+    if digits[:1] == "0" and digits[1:2] in tuple("0123456789_"):
+        digits = f"0o{digits[1:]}"
     try:
-        return int(text, 0) if text.isascii() else int("x")
-    except ValueError as error:
-        raise ValueError(f'strconv.ParseInt: parsing "{text}": invalid syntax') from error
+        if not digits[:1].isdigit() or not text.isascii() or (sign and not least):
+            raise ValueError
+        number = int(sign + digits, 0)
+    except ValueError:
+        raise ValueError(f'strconv.{function}: parsing "{text}": invalid syntax') from None
+    if not least <= number <= most:
+        raise ValueError(f'strconv.{function}: parsing "{text}": value out of range')
+    return number

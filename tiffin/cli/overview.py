@@ -54,7 +54,9 @@ def _listing(rows: Iterable[tuple[str, str]]) -> str:
 
 
 def aliases(name: str) -> list[str]:
-    return [other for other, place in COMMANDS.items() if place == COMMANDS[name]]
+    """All names of the command, those within groups first."""
+    same = [other for other, place in COMMANDS.items() if place == COMMANDS[name]]
+    return sorted(same, key=lambda other: " " not in other)
 
 
 def help_for(name: str, command: Command) -> str:

@@ -18,6 +18,9 @@ def read_pairs(
     for path in files:
         try:
             data = read_file(path)
+        except IsADirectoryError as error:
+            problem = f"read {path}: is a directory"
+            raise WrongOption(f"invalid env file ({path}): {problem}") from error
         except OSError as error:
             raise WrongOption(f"open {path}: {(error.strerror or '').lower()}") from error
         try:

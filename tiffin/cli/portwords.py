@@ -41,7 +41,10 @@ def _port_mappings(text: str) -> list[tuple[str, dict[str, str]]]:
     outside = front[-1] if front else ""
     address = ":".join(front[:-1])
     inside, protocol = _protocol(inside)
-    if address.startswith("[") and address.endswith("]"):
+    if address.startswith("["):
+        if not address.endswith("]"):
+            problem = f"address {address}:: missing ']' in address"
+            raise WrongOption(f"invalid IP address {address}: {problem}")
         address = address[1:-1]
     if address and not is_address(address):
         raise WrongOption(f"invalid IP address: {address}")
@@ -85,7 +88,27 @@ def parse_expose(text: str) -> list[str]:
     if ":" in text:
         raise WrongOption(f"invalid port format for --expose: {text}")
     ports, protocol = _protocol(text)
-    parsing = f'strconv.ParseUint: parsing "{ports}": invalid syntax'
-    problem = f"invalid range format for --expose: {text}, error: {parsing}"
-    first, last = _range(ports, problem)
+    try:
+        first, last = _exposed_range(ports)
+    except ValueError as error:
+        problem = f"invalid range format for --expose: {text}, error: {error}"
+        raise WrongOption(problem) from error
     return [f"{port}/{protocol}" for port in range(first, last + 1)]
+
+
+def _exposed_range(ports: str) -> tuple[int, int]:
+    if not ports:
+        raise ValueError("empty string specified for ports")
+    numbers = [parse_port(each) for each in ports.split("-")[:2]]
+    if numbers[-1] < numbers[0]:
+        raise ValueError(f"invalid range specified for port: {ports}")
+    return numbers[0], numbers[-1]
+
+
+def parse_port(text: str) -> int:
+    """ValueError in Go's words for what is no port."""
+    if not text.isascii() or not text.isdecimal():
+        raise ValueError(f'strconv.ParseUint: parsing "{text}": invalid syntax')
+    if int(text) > 65535:
+        raise ValueError(f'strconv.ParseUint: parsing "{text}": value out of range')
+    return int(text)

@@ -13,6 +13,8 @@ _NANOSECONDS = {
     "m": 60_000_000_000,
     "h": 3_600_000_000_000,
 }
+_OF_NUMBERS = frozenset("0123456789.eE+-/")
+_MOST_DIGITS = 1000
 _LIMITS = frozenset(
     "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending "
     "stack".split()
@@ -32,10 +34,15 @@ def parse_size(text: str) -> int:
     if size < 0:
         raise ValueError(f"invalid size: '{text}'")
     if suffix in ("", "b"):
-        return int(size)
+        return _int64(size)
     if suffix[0] not in _BINARY or suffix[1:] not in ("", "b", "ib"):
         raise ValueError(f"invalid suffix: '{suffix}'")
-    return int(size * _BINARY[suffix[0]])
+    return _int64(size * _BINARY[suffix[0]])
+
+
+def _int64(value: float) -> int:
+    """What is too much is the least there is, as in Go: no daemon takes it for a size."""
+    return int(value) if value < 1 << 63 else -1 << 63
 
 
 def parse_swap(text: str) -> int:
@@ -43,15 +50,33 @@ def parse_swap(text: str) -> int:
 
 
 def parse_cpus(text: str) -> int:
-    """Billionths of a CPU, exactly."""
-    sign = -1 if text.startswith("-") else 1
-    whole, _, fraction = text.lstrip("+-").partition(".")
-    if not (whole + fraction).isdecimal() or not text.isascii():
-        raise ValueError(f"failed to parse {text} as a rational number")
-    fraction = fraction.rstrip("0")
-    if len(fraction) > 9:
+    """Billionths of a CPU, exactly: `1.5`, `2e-1`, `1/4`."""
+    try:
+        over, under = _ratio(text)
+    except ValueError:
+        raise ValueError(f"failed to parse {text} as a rational number") from None
+    if over * 1_000_000_000 % under:
         raise ValueError("value is too precise")
-    return sign * int((whole or "0") + fraction.ljust(9, "0"))
+    return over * 1_000_000_000 // under
+
+
+def _ratio(text: str) -> tuple[int, int]:
+    """Numerator and denominator. ValueError where it is no number."""
+    sign, rest = (text[0], text[1:]) if text[:1] in ("+", "-") else ("", text)
+    if not text.isascii() or not set(rest) <= _OF_NUMBERS:
+        raise ValueError
+    number, slash, under = rest.partition("/")
+    if slash:
+        if not number.isdecimal() or not under.isdecimal() or not int(under):
+            raise ValueError
+        return int(sign + number), int(under)
+    number, _, power = rest.lower().partition("e")
+    whole, _, fraction = number.partition(".")
+    exponent = int(power or "0") - len(fraction)
+    if not (whole + fraction).isdecimal() or rest[-1:] in "eE" or abs(exponent) > _MOST_DIGITS:
+        raise ValueError
+    over = int(sign + whole + fraction)
+    return (over * 10**exponent, 1) if exponent >= 0 else (over, int(10**-exponent))
 
 
 def parse_duration(text: str) -> int:

@@ -184,6 +184,8 @@ def create_container(client: Client, arguments: Arguments, body: dict[str, Any])
     image = body["Image"]
     query = {"name": arguments.text("name")} if arguments.text("name") else {}
     with _IdFile(arguments.text("cidfile")) as file:
+        if not image:
+            raise CommandFailed("invalid reference format")
         if arguments.text("platform"):
             query["platform"] = _platform(arguments.text("platform"))
         if pull == "always":
@@ -195,7 +197,7 @@ def create_container(client: Client, arguments: Arguments, body: dict[str, Any])
                 from tiffin.cli.names import parse_name
 
                 parse_name(image)  # says it in more detail
-            if error.status != 404 or pull not in ("missing", "") or _is_id(image):
+            if error.status != 404 or pull != "missing" or _is_id(image):
                 raise
             if not arguments.flag("quiet"):
                 complain(f"Unable to find image '{with_tag(image)}' locally")

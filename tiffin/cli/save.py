@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.files import open_input, read_pieces, save_stream
+from tiffin.cli.names import parse_name
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import STDIN, STDOUT, is_terminal, write
 from tiffin.cli.progress import show_progress
@@ -65,10 +66,12 @@ def import_(client: Client, arguments: Arguments) -> None:
         query["repo"] = reference[0]
     if arguments.many("change"):
         query["changes"] = arguments.many("change")
+    descriptor = -1 if remote else STDIN if source == "-" else open_input(source)
+    if reference:
+        parse_name(reference[0])
     if remote:
         answer = client.request("POST", "/images/create", query)
     else:
-        descriptor = STDIN if source == "-" else open_input(source)
         headers = {"Content-Type": "text/plain"}
         answer = upload(client, "POST", "/images/create", query, read_pieces(descriptor), headers)
     show_progress(answer.documents())
@@ -105,5 +108,4 @@ IMPORT = Command(
         ("platform", "", "string", "Set platform if server is multi-platform capable"),
     ),
     least=1,
-    most=2,
 )

@@ -27,9 +27,10 @@ def _security_option(text: str) -> str:
     try:
         profile = decode(read_file(value))
     except OSError as error:
+        step = "read" if isinstance(error, IsADirectoryError) else "open"
         raise WrongOption(
             f"opening seccomp profile ({value}) failed: "
-            f"open {value}: {(error.strerror or '').lower()}"
+            f"{step} {value}: {(error.strerror or '').lower()}"
         ) from error
     except ValueError as error:
         raise WrongOption(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiffin.cli.failures import EmptyName
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import say
 from tiffin.cli.targets import container_path
@@ -14,7 +15,10 @@ _KINDS = ("C", "A", "D")
 
 
 def diff(client: Client, arguments: Arguments) -> None:
-    changes = client.get(container_path(arguments.words[0], "changes")) or ()
+    name = arguments.words[0]
+    if not name:
+        raise EmptyName("container", "Container name cannot be empty")
+    changes = client.get(container_path(name, "changes")) or ()
     if changes:
         say("\n".join(f"{_KINDS[each['Kind']]} {each['Path']}" for each in changes))
 

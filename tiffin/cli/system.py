@@ -172,7 +172,12 @@ def events(client: Client, arguments: Arguments) -> None:
 
 
 # What an event may lack, as a template sees it.
-_EVENT = {"status": "", "id": "", "from": "", "scope": "", "Actor": {}}
+_EVENT = {
+    **dict.fromkeys(("status", "id", "from", "scope", "Type", "Action"), ""),
+    "Actor": {"ID": "", "Attributes": {}},
+    "time": 0,
+    "timeNano": 0,
+}
 
 
 def _event_printer(form: str) -> Callable[[dict[str, Any]], None]:
@@ -183,13 +188,14 @@ def _event_printer(form: str) -> Callable[[dict[str, Any]], None]:
 
     template = parse(form, strict=True, kind="*events.Message", blame="Error parsing format")
 
-    def render(event: dict[str, Any]) -> None:
+    def text_of(event: dict[str, Any]) -> str:
         try:
-            say(template.render(_EVENT | event))
+            return template.render(_EVENT | event)
         except TemplateError as error:
             raise CommandFailed(f"Error parsing format: {error}", 64) from error
 
-    return render
+    text_of({})
+    return lambda event: say(text_of(event))
 
 
 def _event(event: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiffin.cli.client import quote
-from tiffin.cli.failures import CommandFailed, DaemonAnswered
+from tiffin.cli.failures import CommandFailed, DaemonAnswered, EmptyName
 from tiffin.cli.output import complain, say
 
 TYPE_CHECKING = False
@@ -15,8 +15,15 @@ if TYPE_CHECKING:
 AT_ONCE = 50
 
 
+def path_of(kind: str, name: str) -> str:
+    """Where the `container`, `network` or `volume` of that name is. EmptyName for no name."""
+    if not name.strip():
+        raise EmptyName(kind)
+    return f"/{kind}s/{quote(name)}"
+
+
 def container_path(name: str, verb: str = "") -> str:
-    path = f"/containers/{quote(name)}"
+    path = path_of("container", name)
     return f"{path}/{verb}" if verb else path
 
 
@@ -29,7 +36,7 @@ def for_each(
     client: Client,
     names: Sequence[str],
     method: str,
-    path_of: Callable[[str], str],
+    place_of: Callable[[str], str],
     query: Query = None,
     *,
     forgive_missing: bool = False,
@@ -43,15 +50,22 @@ def for_each(
     errors = []
     for start in range(0, len(names), AT_ONCE):
         group = names[start : start + AT_ONCE]
-        asked = [client.ask(method, path_of(name), query) for name in group[1:]]
-        for number, name in enumerate(group):
+        places = [_place(name, place_of) for name in group]
+        asked = [
+            client.ask(method, place, query) if number and isinstance(place, str) else None
+            for number, place in enumerate(places)
+        ]
+        for name, place, connection in zip(group, places, asked, strict=True):
             try:
-                if number:
-                    client.answer(asked[number - 1], method).read()
+                if isinstance(place, EmptyName):
+                    raise place
+                if connection:
+                    client.answer(connection, method).read()
                 else:
-                    client.request(method, path_of(name), query).read()
-            except DaemonAnswered as error:
-                if forgive_missing and error.status == 404:
+                    client.request(method, place, query).read()
+            except (DaemonAnswered, EmptyName) as error:
+                missing = isinstance(error, DaemonAnswered) and error.status == 404
+                if forgive_missing and missing:
                     complain(error.message)
                 else:
                     errors.append(error.message)
@@ -61,13 +75,20 @@ def for_each(
         raise CommandFailed("\n".join(errors))
 
 
+def _place(name: str, place_of: Callable[[str], str]) -> str | EmptyName:
+    try:
+        return place_of(name)
+    except EmptyName as error:
+        return error
+
+
 def one_by_one(names: Sequence[str], act: Callable[[str], None]) -> None:
     """`act` for each name, which is printed when it went well; the errors at the end."""
     errors = []
     for name in names:
         try:
             act(name)
-        except DaemonAnswered as error:
+        except (DaemonAnswered, EmptyName) as error:
             errors.append(error.message)
     if errors:
         raise CommandFailed("\n".join(errors))

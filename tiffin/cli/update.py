@@ -50,6 +50,8 @@ def update_body(arguments: Arguments) -> dict[str, Any]:
         "IOMaximumIOps": 0,
         "IOMaximumBandwidth": 0,
     }
+    if arguments.given("kernel-memory"):
+        body["KernelMemory"] = number("kernel-memory")
     try:
         body["RestartPolicy"] = parse_restart(text("restart"))
     except WrongOption as error:
@@ -120,6 +122,7 @@ UPDATE = Command(
         ("cpus", "", "decimal", "Number of CPUs"),
         ("cpuset-cpus", "", "string", "CPUs in which to allow execution (0-3, 0,1)"),
         ("cpuset-mems", "", "string", "MEMs in which to allow execution (0-3, 0,1)"),
+        ("kernel-memory", "", "bytes", ""),
         ("memory", "m", "bytes", "Memory limit"),
         ("memory-reservation", "", "bytes", "Memory soft limit"),
         (
@@ -136,6 +139,7 @@ UPDATE = Command(
     least=1,
     checks={
         "cpus": parse_cpus,
+        "kernel-memory": parse_size,
         "memory": parse_size,
         "memory-reservation": parse_size,
         "memory-swap": parse_swap,

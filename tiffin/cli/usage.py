@@ -7,6 +7,7 @@ import time
 from tiffin.cli import images as image_list
 from tiffin.cli import ps as container_list
 from tiffin.cli import volumes as volume_list
+from tiffin.cli.failures import CommandFailed
 from tiffin.cli.listing import FORMAT_HELP, show_list
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import STDOUT, say, write
@@ -88,16 +89,20 @@ def df(client: Client, arguments: Arguments) -> None:
             FIELDS,
             _COLUMNS,
             arguments.text("format"),
-            kind="formatter.diskUsageContext",
+            kind="formatter.diskUsageImagesContext",
         )
 
 
 def _verbose_by_template(found: dict[str, Any], form: str) -> None:
-    from tiffin.cli.gotemplate import print_one
+    from tiffin.cli.gotemplate import TemplateError, parse
     from tiffin.cli.jsontext import show
 
     if form != "json":
-        print_one(form, _details(found))
+        template = parse(form, strict=True, kind="*formatter.diskUsageContext")
+        try:
+            say(template.render(_details(found)))
+        except TemplateError as error:
+            raise CommandFailed(str(error)) from error
         return
     text = show(_details(found))
     text = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tiffin.cli.client import quote
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.listing import (
     FORMAT_HELP,
+    PLAIN,
     filters_query,
     labels_text,
     parse_filter,
@@ -16,7 +16,7 @@ from tiffin.cli.optionchecks import check_label
 from tiffin.cli.options import Arguments, Command, to_pair
 from tiffin.cli.output import say
 from tiffin.cli.sorting import natural
-from tiffin.cli.targets import one_by_one
+from tiffin.cli.targets import one_by_one, path_of
 from tiffin.cli.wording import human_size
 
 TYPE_CHECKING = False
@@ -63,7 +63,10 @@ def create(client: Client, arguments: Arguments) -> None:
     names = arguments.words
     if names:
         if arguments.text("name") and arguments.text("name") != names[0]:
-            raise CommandFailed("conflicting options: cannot specify a volume-name through both")
+            raise CommandFailed(
+                "conflicting options: cannot specify a volume-name through both --name "
+                "and as a positional arg"
+            )
         body["Name"] = names[0]
     elif arguments.text("name"):
         body["Name"] = arguments.text("name")
@@ -77,23 +80,19 @@ def create(client: Client, arguments: Arguments) -> None:
 def list_volumes(client: Client, arguments: Arguments) -> None:
     found = client.get("/volumes", filters_query(arguments.many("filter")))
     records = sorted(found.get("Volumes") or (), key=lambda record: natural(record["Name"]))
-    if arguments.flag("quiet"):
+    form = arguments.text("format")
+    if arguments.flag("quiet") and form in PLAIN:
         show_ids(records, name_of, short=True)
     else:
-        show_list(
-            records,
-            FIELDS,
-            ("Driver", "Name"),
-            arguments.text("format"),
-            kind="formatter.volumeContext",
-        )
+        columns = ("Driver", "Name")
+        show_list(records, FIELDS, columns, form, kind="formatter.volumeContext")
 
 
 def remove(client: Client, arguments: Arguments) -> None:
     query = {"force": "1"} if arguments.flag("force") else None
 
     def act(name: str) -> None:
-        client.request("DELETE", f"/volumes/{quote(name)}", query).read()
+        client.request("DELETE", path_of("volume", name), query).read()
         say(name)
 
     one_by_one(arguments.words, act)

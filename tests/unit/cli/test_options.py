@@ -98,7 +98,7 @@ def test_help_wins(words: list[str]) -> None:
     [
         (["--foo"], "unknown flag: --foo"),
         (["--foo=1"], "unknown flag: --foo"),
-        (["-dz"], "unknown shorthand flag: 'z' in -dz"),
+        (["-dz"], "unknown shorthand flag: 'z' in -z"),
         (["-p"], "flag needs an argument: 'p' in -p"),
         (["--publish"], "flag needs an argument: --publish"),
         (
