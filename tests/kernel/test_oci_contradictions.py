@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,9 @@ CONTRADICTIONS: list[tuple[str, Change]] = [
     ("process.user.uid must be between", process(user={"uid": 2**33, "gid": 0})),
     ("process.user.gid must be between", process(user={"uid": 0, "gid": -1})),
     ("process.user.additionalGids must be", process(user={"uid": 0, "additionalGids": [2**32]})),
+    ("process.user.additionalGids: more than", process(user={"additionalGids": [1] * 65537})),
+    ("process.args[1] has half of a surrogate", process(args=["echo", "\ud800"])),
+    ("bytes are more than", lambda config: config.update(annotations={"a": "x" * 13_000_000})),
     ("process.cwd must not contain NUL", process(cwd="/a\0b")),
     ("mounts[7].destination must not contain NUL", mount(destination="/a\0", type="tmpfs")),
     ("overlaps another entry's containerID", mapped((0, 100000, 10), (5, 200000, 10))),
@@ -116,11 +121,66 @@ CONTRADICTIONS: list[tuple[str, Change]] = [
 def test_a_config_that_contradicts_itself_is_refused_by_name(
     bundle: Bundle, words: str, change: Change
 ) -> None:
+    bundle.process["args"] = ["true"]
     change(bundle.config)
-    bundle.write("true")
+    bundle.write()
 
     said = bundle.refused("run", "box")
 
     assert words in said
     assert "Traceback" not in said
+    assert bundle.ok("list", "--quiet") == ""
+
+
+HOSTS = {"destination": "/etc/hosts", "type": "bind", "source": "/etc/hosts", "options": ["bind"]}
+GIGABYTE = 1 << 30
+
+
+def sparse(path: Path) -> None:
+    with open(path, "wb") as file:
+        file.truncate(GIGABYTE)
+
+
+def linked(target: str) -> Callable[[Path], None]:
+    return lambda path: path.symlink_to(target)
+
+
+# What a root has at a path, and the words of what comes of it; none where the program runs.
+ROOTS: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "passwd is a pipe": ("etc/passwd", os.mkfifo, ""),
+    "passwd is huge": ("etc/passwd", sparse, ""),
+    "passwd is endless": ("etc/passwd", lambda p: os.mknod(p, 0o20666, os.makedev(1, 5)), ""),
+    "passwd is a link to itself": ("etc/passwd", linked("passwd"), ""),
+    "proc is a link": ("proc", linked("/tmp"), "mount proc on /proc: /proc is, or lies behind"),
+    "sys is a file": ("sys", Path.touch, "mount sysfs on /sys: not a directory"),
+    "hosts is a pipe": ("etc/hosts", os.mkfifo, ""),
+    "hosts is a link into proc": (
+        "etc/hosts",
+        linked("/proc/sys/kernel/core_pattern"),
+        "hosts: op",
+    ),
+    "hosts is a directory": ("etc/hosts", Path.mkdir, "on /etc/hosts: not a directory"),
+    "the directory is a pipe": ("work", os.mkfifo, '("/work") set in config.json failed: not a'),
+    "the directory is a descriptor": ("work", linked("/proc/self/fd/7"), "failed: no such file"),
+}
+
+
+@pytest.mark.parametrize(("path", "make", "words"), ROOTS.values(), ids=ROOTS.keys())
+def test_a_hostile_root_runs_or_it_is_said_why_not(
+    bundle: Bundle, path: str, make: Callable[[Path], object], words: str
+) -> None:
+    there = bundle.rootfs / path
+    if there.is_dir():
+        shutil.rmtree(there)
+    else:
+        there.unlink(missing_ok=True)
+    make(there)
+    bundle.config["mounts"].append(HOSTS)
+    bundle.process["cwd"] = "/work" if path == "work" else "/"
+    bundle.write("echo", "well")
+
+    if words:
+        assert words in bundle.refused("run", "box")
+    else:
+        assert bundle.ok("run", "box") == "well\n"
     assert bundle.ok("list", "--quiet") == ""

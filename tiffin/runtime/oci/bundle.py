@@ -22,6 +22,7 @@ from tiffin.runtime.operations import Config
 
 CONFIG_FILE = "config.json"
 CGROUP_PARENT = "/tiffin-runtime"
+MAX_CONFIG_BYTES = messages.MAX_DOCUMENT_BYTES * 3 // 4  # there is more to be said than that
 _SECCOMP_FLAGS = {
     "SECCOMP_FILTER_FLAG_TSYNC": 1,
     "SECCOMP_FILTER_FLAG_LOG": 2,
@@ -44,7 +45,9 @@ def read(directory: str) -> Config:
 
 
 def parse(data: bytes, name: str) -> Config:
-    """Raises InvalidBundle for what is no JSON object."""
+    """Raises InvalidBundle for what is no JSON object, or more than can be handed on."""
+    if len(data) > MAX_CONFIG_BYTES:
+        raise InvalidBundle(f"{name}: {len(data)} bytes are more than {MAX_CONFIG_BYTES}")
     try:
         return messages.decode(data)
     except (ValueError, RecursionError) as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from tiffin.kernel import traits
 from tiffin.runtime.oci.shape import InvalidBundle
 from tiffin.runtime.operations import Config
@@ -11,6 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+MAX_GROUPS = 65536  # NGROUPS_MAX
 MAX_ID = 2**32 - 2  # (uid_t)-1 means "no change"
 _MAX_MAJOR, _MAX_MINOR = 2**12 - 1, 2**20 - 1
 _ARCHITECTURES = frozenset(
@@ -46,6 +49,8 @@ def judge_user(process: Config) -> None:
     numbers += [("additionalGids", number) for number in user.get("additionalGids") or []]
     for name, number in numbers:
         _judge_number(number or 0, MAX_ID, f"process.user.{name}")
+    if len(numbers) - 2 > MAX_GROUPS:
+        raise InvalidBundle(f"process.user.additionalGids: more than {MAX_GROUPS}")
     _judge_scheduling(process)
     affinity: Config = process.get("execCPUAffinity") or {}
     for which in ("initial", "final"):
@@ -83,6 +88,10 @@ def _judge_text(value: Any, where: str) -> None:
     if isinstance(value, str):
         if "\0" in value:
             raise InvalidBundle(f"{where} must not contain NUL")
+        try:
+            os.fsencode(value)
+        except UnicodeEncodeError as error:
+            raise InvalidBundle(f"{where} has half of a surrogate pair in it") from error
     elif isinstance(value, list):
         for number, item in enumerate(value):
             _judge_text(item, f"{where}[{number}]")
