@@ -90,6 +90,15 @@ def test_what_is_out_of_order_is_found_then_mended_then_gone(daemon: LiveDaemon)
     daemon.docker("volume", "rm", "found")
 
 
+def test_a_volume_that_was_killed_halfway_out_leaves_no_directory(daemon: LiveDaemon) -> None:
+    husk = Path(daemon.data_root, "volumes", "gone")
+    husk.mkdir()
+    code, answer = checked(daemon)
+    assert (code, [found["Subject"] for found in answer["Findings"]]) == (1, ["gone"])
+    assert checked(daemon, "--repair")[0] == 0
+    assert not husk.exists()
+
+
 def test_the_table_says_what_is_left(daemon: LiveDaemon) -> None:
     Path(daemon.data_root, "containers", NOBODY).mkdir()
     finished = daemon.tiffin("system", "check", check=False)

@@ -11,6 +11,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 
@@ -137,6 +138,21 @@ class Volumes:
         """Names of all that has a directory with data."""
         with os.scandir(self._directory) as entries:
             return {entry.name for entry in entries if os.path.isdir(f"{entry.path}/_data")}
+
+    def husks(self) -> set[str]:
+        """Of directories that have lost their data: a removal did not come to its end."""
+        with os.scandir(self._directory) as entries:
+            return {
+                entry.name
+                for entry in entries
+                if entry.is_dir(follow_symlinks=False) and not os.listdir(entry.path)
+            }
+
+    async def drop_husk(self, name: str) -> None:
+        async with self._lock:
+            if await self.find(name) is None:
+                with suppress(OSError):  # somebody has put something there
+                    await asyncio.to_thread(os.rmdir, os.path.join(self._directory, name))
 
     async def restore(self, volume: Volume) -> None:
         """Give a volume that has lost its directory an empty one."""

@@ -115,7 +115,10 @@ def _make(data: bytes, descriptors: list[int], host: Host, unborn: maker.Unborn 
         return
     if child:
         ours.close()
-        hiredmaker.of(data, descriptors, host, unborn).make(theirs)
+        try:
+            hiredmaker.of(data, descriptors, host, unborn).make(theirs)
+        except messages.ConnectionEnded:
+            os._exit(1)  # the shim was killed: nobody is left to be told
         os._exit(0)
     theirs.close()
     messages.close_all(descriptors)

@@ -139,6 +139,11 @@ class StoredState:
             for name, volume in recorded.items()
             if name not in present
         ]
+        husks = await asyncio.to_thread(self._volumes.husks)
+        found += [
+            Leftover("volume", name, "is empty", partial(self._volumes.drop_husk, name))
+            for name in sorted(husks - recorded.keys())
+        ]
         return found + [
             Leftover("volume", name, "has no record", partial(self._volumes.adopt, name))
             for name in sorted(present - recorded.keys())
