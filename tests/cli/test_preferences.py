@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.fake_daemon import Answer, FakeDaemon
+from tests.cli.fake_daemon import Answer, FakeDaemon, error
 from tests.cli.sessions import ID, answer
 from tests.cli.test_requests import TIFFIN
 
@@ -187,3 +187,55 @@ def test_a_prune_that_nobody_confirms_is_no_failure(
 
     assert (done.returncode, done.stderr) == (0, "")
     assert not [each for each in daemon.requests if each.method == "POST"]
+
+
+def test_headers_of_the_environment_go_along(
+    program: list[str], daemon: FakeDaemon, tmp_path: Path
+) -> None:
+    wanted = 'X-Meta=a=b,"X-Other=c,d"'
+
+    assert run(program, daemon, tmp_path, "ps", DOCKER_CUSTOM_HEADERS=wanted).returncode == 0
+    (asked,) = [each for each in daemon.requests if each.path == "/containers/json"]
+    assert (asked.headers["X-Meta"], asked.headers["X-Other"]) == ("a=b", "c,d")
+    wrong = run(program, daemon, tmp_path, "ps", DOCKER_CUSTOM_HEADERS="a")
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert wrong.stderr.endswith("missing \"=\" in key=value pair: 'a'\n")
+
+
+def test_a_fixed_api_version_is_kept_to(
+    program: list[str], daemon: FakeDaemon, tmp_path: Path
+) -> None:
+    old = error(400, "too new. Maximum supported API version is 1.41")
+    daemon.answer = lambda _: old  # type: ignore[method-assign]
+
+    done = run(program, daemon, tmp_path, "ps", DOCKER_API_VERSION="1.99")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error response from daemon: too new.")
+    assert {each.version for each in daemon.requests} <= {"1.99", ""}
+
+
+@pytest.mark.parametrize("words", [("pull", "a"), ("image", "push", "a"), ("run", "a")])
+def test_trust_that_is_asked_for_is_not_left_out(
+    daemon: FakeDaemon, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    refused = run(TIFFIN, daemon, tmp_path, *words, DOCKER_CONTENT_TRUST="1")
+
+    assert refused.returncode == (125 if words[0] == "run" else 1)
+    assert refused.stderr.startswith("there is no content trust")
+    assert daemon.requests == []
+    *verb, image = words
+    flag = run(TIFFIN, daemon, tmp_path, *verb, "--disable-content-trust=false", image)
+    assert flag.returncode == 125
+    assert "there is no content trust" in flag.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"), [(("-D", "info"), "true"), (("--debug=false", "info"), "false")]
+)
+def test_debugging_is_told_of(
+    program: list[str], daemon: FakeDaemon, tmp_path: Path, words: tuple[str, ...], expected: str
+) -> None:
+    done = run(program, daemon, tmp_path, *words, "-f", "{{.ClientInfo.Debug}}")
+
+    assert (done.returncode, done.stdout) == (0, f"{expected}\n")

@@ -10,7 +10,7 @@ from tiffin.cli.failures import CommandFailed
 from tiffin.cli.files import read_pieces
 from tiffin.cli.jsontext import encode
 from tiffin.cli.names import parse_name
-from tiffin.cli.optionchecks import check_env, check_extra_host, check_label
+from tiffin.cli.optionchecks import check_env, check_extra_host, check_label, check_no_trust
 from tiffin.cli.options import Arguments, Command, to_pair
 from tiffin.cli.output import STDERR, STDOUT, is_terminal, write
 from tiffin.cli.progress import show_progress
@@ -283,6 +283,7 @@ BUILD = Command(
     least=1,
     most=1,
     checks={
+        "disable-content-trust": check_no_trust,
         "add-host": check_extra_host,
         "build-arg": check_env,
         "label": check_label,

@@ -174,6 +174,8 @@ class Client:
         self.context = context
         self.headers: Mapping[str, str] = {}  # of every request
         self.version = API_VERSION
+        self.may_downgrade = True  # to the version of an older daemon
+        self.debug = False
         self.when_down = when_down
         self.meanwhile: Callable[[], object] | None = None
         self._idle: Connection | None = None
@@ -217,6 +219,8 @@ class Client:
 
     def negotiate(self) -> str:
         """The API version that both sides speak, asked from the daemon."""
+        if not self.may_downgrade:
+            return self.version
         answer = self._exchange("HEAD", "/_ping", None, None, None, versioned=False)
         answer.read()
         theirs = answer.headers.get("api-version", self.version)
@@ -228,6 +232,7 @@ class Client:
         """A client of the same daemon, for requests that come in the middle of another."""
         other = Client(self.host, tls=self.tls, context=self.context)
         other.version, other.headers = self.version, self.headers
+        other.may_downgrade = self.may_downgrade
         return other
 
     def ask(
@@ -317,6 +322,8 @@ class Client:
         raise DaemonAnswered(answer.status, words)
 
     def _is_too_new(self, error: DaemonAnswered, method: str) -> bool:
+        if not self.may_downgrade:
+            return False
         if error.status == 400 and method == "HEAD":
             # An answer to HEAD has no body to say why.
             spoken = self.version

@@ -33,7 +33,7 @@ def dial(host: str, tls: TlsFiles | None = None) -> _socket.socket:
         from tiffin.cli.ssh import dial_ssh
 
         return dial_ssh(host)
-    raise CommandFailed(f"unable to parse docker host `{host}`")
+    raise CommandFailed(f"Failed to initialize: unable to parse docker host `{host}`")
 
 
 def split_address(address: str, port: str) -> tuple[str, str]:

@@ -21,13 +21,16 @@ def show_documents(found: Iterable[bytes | CommandFailed], form: str) -> None:
     """The documents that were `found`; what failed is said at the end, all at once."""
     printed = _Lines(form) if form not in ("", "json") else _Array(readable=form == "")
     errors = []
-    for each in found:
-        try:
-            if isinstance(each, CommandFailed):
-                raise each
-            printed.put(each)
-        except CommandFailed as error:
-            errors.append(error.message)
+    try:
+        for each in found:
+            try:
+                if isinstance(each, CommandFailed):
+                    raise each
+                printed.put(each)
+            except CommandFailed as error:
+                errors.append(error.message)
+    except CommandFailed as error:  # there is no daemon, or no longer
+        errors.append(error.message)
     printed.end()
     if errors:
         raise CommandFailed("\n".join(errors))

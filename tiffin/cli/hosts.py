@@ -4,6 +4,7 @@ from __future__ import annotations
 
 DEFAULT_HOST = "unix:///run/tiffin/tiffin.sock"
 DEFAULT_CONTEXT = "default"
+_SCHEMES = ("unix://", "tcp://", "ssh://", "fd://", "npipe://")
 
 
 class TlsFiles:
@@ -29,6 +30,16 @@ class Target:
 
 
 def whole_host(host: str) -> str:
+    """The host with its scheme. CommandFailed for a scheme that is none of ours."""
     if host.startswith("/"):
         return f"unix://{host}"
-    return host if "://" in host else f"tcp://{host}"
+    if "://" not in host:
+        return f"tcp://{host}"
+    if not host.startswith(_SCHEMES):
+        from tiffin.cli.failures import CommandFailed
+
+        raise CommandFailed(
+            "Failed to initialize: unable to resolve docker endpoint: "
+            f"invalid bind address format: {host}"
+        )
+    return host

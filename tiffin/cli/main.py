@@ -45,6 +45,9 @@ _VALUES = {
     "--tlscert": "tlscert",
     "--tlskey": "tlskey",
 }
+_PREFERENCES = ("DOCKER_DEFAULT_PLATFORM", "DOCKER_CONTENT_TRUST", "DOCKER_CUSTOM_HEADERS")
+# Second names of commands in groups: messages call a command by its first.
+_FIRST_NAMES = {"list": "ls", "remove": "rm", "container ps": "ls"}
 _LEVELS = ("trace", "debug", "info", "warn", "warning", "error", "fatal", "panic")
 _HINT = "Usage:  tiffin [OPTIONS] COMMAND [ARG...]\n\nRun 'tiffin --help' for more information"
 
@@ -107,7 +110,7 @@ def _run(words: list[str]) -> int:
         write(1, help_for(name, command).encode())
         return 0
     client = _client(name, settings)
-    if config_document() or environment("DOCKER_DEFAULT_PLATFORM"):
+    if config_document() or any(map(environment, _PREFERENCES)):
         from tiffin.cli.preferences import fill_in, http_headers
 
         client.headers = http_headers()
@@ -125,7 +128,9 @@ def _client(name: str, settings: dict[str, str]) -> Client:
         context=target.context,
         when_down=None if target.named else _start_daemon,
     )
-    client.version = environment("DOCKER_API_VERSION") or client.version
+    client.debug = settings.get("debug") == "true"
+    if version := environment("DOCKER_API_VERSION"):
+        client.version, client.may_downgrade = version, False
     return client
 
 
@@ -218,12 +223,14 @@ def _refuse_absent(name: str) -> None:
 
 def _find_in_group(words: list[str]) -> tuple[str, list[str]]:
     group = words[0]
-    if len(words) == 1 or words[1] in ("-h", "--help"):
+    asked = len(words) > 1 and words[1].startswith("--help=") and _switched("--help", words[1][7:])
+    if len(words) == 1 or asked or words[1] in ("-h", "--help"):
         from tiffin.cli.overview import group_help
 
         write(2 if len(words) == 1 else 1, group_help(group).encode())
         return "", []
     name = f"{group} {words[1]}"
+    name = f"{group} {_FIRST_NAMES.get(name, _FIRST_NAMES.get(words[1], words[1]))}"
     if name in COMMANDS:
         return name, words[2:]
     _refuse_absent(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiffin.cli.options import to_bool
 from tiffin.cli.surroundings import environment
 
 TYPE_CHECKING = False
@@ -157,3 +158,9 @@ def check_network(text: str) -> dict[str, Any]:
     import tiffin.cli.mounts as words
 
     return words.parse_network(text)
+
+
+def check_no_trust(text: str) -> bool:
+    if not to_bool(text):
+        raise ValueError("there is no content trust")
+    return True

@@ -6,6 +6,7 @@ detach keys, the platform, the proxies that containers and builds are told of.
 
 from __future__ import annotations
 
+from tiffin.cli.failures import CommandFailed
 from tiffin.cli.surroundings import config_document, environment
 
 TYPE_CHECKING = False
@@ -30,6 +31,7 @@ _FORMATS = {
 }
 _DETACHING = frozenset(("attach", "exec", "run", "start"))
 _PLATFORMS = frozenset(("build", "create", "import", "pull", "run"))
+_TRUSTED = frozenset(("build", "create", "pull", "push", "run"))
 _PROXIES = (
     ("HTTP_PROXY", "httpProxy"),
     ("HTTPS_PROXY", "httpsProxy"),
@@ -42,8 +44,14 @@ _PROXIES = (
 def fill_in(name: str, arguments: Arguments, host: str) -> None:
     """Adds to `arguments` what the command `name` was not told."""
     verb = name.removeprefix("container ").removeprefix("builder ")
-    verb = {"image build": "build", "image pull": "pull", "image import": "import"}.get(verb, verb)
+    image_verb = verb.removeprefix("image ")
+    verb = image_verb if image_verb in _TRUSTED or image_verb == "import" else verb
     values = arguments.values
+    if verb in _TRUSTED and "disable-content-trust" not in values and _trust_is_asked_for():
+        raise CommandFailed(
+            "there is no content trust: unset DOCKER_CONTENT_TRUST, or say --disable-content-trust",
+            125 if verb == "run" else 1,
+        )
     if verb in _PLATFORMS and (platform := environment("DOCKER_DEFAULT_PLATFORM")):
         values.setdefault("platform", platform)
     config = config_document()
@@ -79,12 +87,41 @@ def _add_proxies(values: dict[str, Any], option: str, config: dict[str, Any], ho
         values[option] = [*added, *given]
 
 
+def _trust_is_asked_for() -> bool:
+    """Docker's rule: whatever is no word for no."""
+    asked = environment("DOCKER_CONTENT_TRUST")
+    return bool(asked) and asked not in ("0", "f", "F", "FALSE", "false", "False")
+
+
+def _custom_headers(text: str) -> dict[str, str]:
+    """`name=value,...`. CommandFailed as Docker's CLI fails."""
+    if not text:
+        return {}
+    from tiffin.cli.mounts import split_fields
+
+    found = {}
+    try:
+        for field in split_fields(text):
+            name, equals, value = field.partition("=")
+            if not equals:
+                raise ValueError(f"missing \"=\" in key=value pair: '{field}'")
+            if not name.strip():
+                raise ValueError(f"invalid key=value pair: key is empty: '{field}'")
+            found[name.strip()] = value
+    except ValueError as error:
+        raise CommandFailed(
+            "Failed to initialize: failed to set custom headers from DOCKER_CUSTOM_HEADERS "
+            f"environment variable: {error}"
+        ) from error
+    return found
+
+
 def http_headers() -> dict[str, str]:
     """What is sent along with every request."""
     found = config_document().get("HttpHeaders")
-    if not isinstance(found, dict):
-        return {}
-    clean = {str(name): str(value) for name, value in found.items()}
+    given = found if isinstance(found, dict) else {}
+    clean = {str(name): str(value) for name, value in given.items()}
+    clean |= _custom_headers(environment("DOCKER_CUSTOM_HEADERS") or "")
     return {
         name: value
         for name, value in clean.items()

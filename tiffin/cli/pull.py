@@ -6,6 +6,7 @@ from tiffin.cli.client import quote
 from tiffin.cli.credentials import auth_header
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.names import Name, parse_name
+from tiffin.cli.optionchecks import check_no_trust
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import STDERR, STDOUT, say
 from tiffin.cli.progress import show_progress
@@ -92,6 +93,7 @@ PULL = Command(
     ),
     least=1,
     most=1,
+    checks={"disable-content-trust": check_no_trust},
 )
 PUSH = Command(
     push,
@@ -110,4 +112,5 @@ PUSH = Command(
     ),
     least=1,
     most=1,
+    checks={"disable-content-trust": check_no_trust},
 )

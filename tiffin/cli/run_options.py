@@ -181,6 +181,7 @@ CHECKS: Mapping[str, Callable[[str], object]] = {
     "annotation": to_pair,
     "attach": late("optionchecks:check_attach"),
     "blkio-weight-device": late("optionchecks:check_weight"),
+    "disable-content-trust": late("optionchecks:check_no_trust"),
     "cpus": late("quantities:parse_cpus"),
     "device-cgroup-rule": late("optionchecks:check_device_rule"),
     "device-read-bps": late("optionchecks:check_bytes_rate"),

@@ -24,12 +24,12 @@ def ssh_command(host: str) -> list[str]:
     """The command line for `ssh://[user@]name[:port][/path/of/socket]`. CommandFailed."""
     place, slash, path = host.removeprefix("ssh://").partition("/")
     user, at, name = place.rpartition("@")
-    wrong = f"ssh host connection is not valid: {host}"
+    wrong = "Failed to initialize: ssh host connection is not valid: invalid SSH URL"
     if at and (not user or ":" in user):
         raise CommandFailed(f"{wrong}: plain-text password is not supported")
     name, port = _name_and_port(name)
     if not name or name.startswith("-") or user.startswith("-"):
-        raise CommandFailed(f"{wrong}: no host specified")
+        raise CommandFailed(f"{wrong}: hostname is empty")
     if port and not port.isdecimal():
         raise CommandFailed(f"{wrong}: invalid port {port}")
     if "?" in path or "#" in path:

@@ -30,17 +30,22 @@ def info(client: Client, arguments: Arguments) -> int:
         found = client.get("/info")
     except CommandFailed as error:
         failure = error
-    ours = {"Debug": False, "Version": __version__, "Context": client.context, "Plugins": []}
+    ours = {"Debug": client.debug, "Version": __version__, "Context": client.context, "Plugins": []}
     form = arguments.text("format")
     if form:
         from tiffin.cli.gotemplate import print_one
 
         if failure is not None:
             found["ServerErrors"] = [failure.message]
-        print_one(form, {**found, "ClientInfo": ours}, kind="system.dockerInfo")
+        try:
+            print_one(form, {**found, "ClientInfo": ours}, kind="system.dockerInfo")
+        except CommandFailed as error:
+            if error.code == 1 and failure is not None:  # no document to fit: that is why
+                raise failure from error
+            raise
     else:
         say(f"Client:\n Version:    {__version__}\n Context:    {client.context}")
-        say(" Debug Mode: false\n")
+        say(f" Debug Mode: {_yes(client.debug)}\n")
         say("\n".join(["Server:", *(_server(found) if found else ())]))
         for warning in found.get("Warnings") or ():
             complain(warning)

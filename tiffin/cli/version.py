@@ -75,9 +75,13 @@ def version(client: Client, arguments: Arguments) -> int:
     if template:
         from tiffin.cli.gotemplate import print_one
 
-        print_one(
-            template, {"Client": ours, "Server": server}, "version", kind="system.versionInfo"
-        )
+        document = {"Client": ours, "Server": server}
+        try:
+            print_one(template, document, "version", kind="system.versionInfo")
+        except CommandFailed as error:
+            if error.code == 1 and failure is not None:  # no document to fit: that is why
+                raise failure from error
+            raise
     else:
         say(align(_text(ours, server), 20, 1))
     if failure is not None:

@@ -1,0 +1,60 @@
+"""What is said where no daemon is: Docker's words, whatever else would be wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+DOWN = "Cannot connect to the Docker daemon at unix://{}. Is the docker daemon running?\n"
+
+
+def run(program: list[str], home: Path, host: str, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "DOCKER_HOST": host}
+    return subprocess.run(
+        [*program, *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "stdout"),
+    [
+        (("ps",), ""),
+        (("inspect", "a"), "[]\n"),
+        (("image", "inspect", "a", "b"), "[]\n"),
+        (("info", "-f", "{{.ServerVersion}}"), "\n"),
+        (("version", "-f", "{{.Server.Version}}"), "\n"),
+    ],
+)
+def test_a_daemon_that_is_not_there(
+    program: list[str], tmp_path: Path, words: tuple[str, ...], stdout: str
+) -> None:
+    done = run(program, tmp_path, f"unix://{tmp_path}/d.sock", *words)
+
+    assert (done.returncode, done.stdout) == (1, stdout)
+    assert done.stderr.startswith(DOWN.format(f"{tmp_path}/d.sock"))
+
+
+@pytest.mark.parametrize("host", ["foo://x", "http://x", "fd://", "ssh://", "ssh://u:p@h"])
+def test_a_host_that_makes_no_sense(program: list[str], tmp_path: Path, host: str) -> None:
+    done = run(program, tmp_path, host, "ps")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    reasons = {
+        "foo://x": "unable to resolve docker endpoint: invalid bind address format: foo://x",
+        "http://x": "unable to resolve docker endpoint: invalid bind address format: http://x",
+        "fd://": "unable to parse docker host `fd://`",
+        "ssh://": "ssh host connection is not valid: invalid SSH URL: hostname is empty",
+        "ssh://u:p@h": (
+            "ssh host connection is not valid: invalid SSH URL: "
+            "plain-text password is not supported"
+        ),
+    }
+    assert done.stderr == f"Failed to initialize: {reasons[host]}\n"
