@@ -69,7 +69,7 @@ class ContainerFileRoutes:
     async def commit(self, request: Request) -> Answer:
         query = request.query
         reference = query.get("container")
-        given = read_config(await read_json(request))
+        given = read_config(await read_json(request, "container.CreateRequest"))
         if not reference:
             raise InvalidArgument('invalid name or ID supplied: ""')
         image_id = await self._containers.commit(

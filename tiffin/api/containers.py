@@ -148,7 +148,7 @@ class ContainerRoutes:
     async def create(self, request: Request) -> Answer:
         async with whole(request, MAX_JSON_BYTES) as data:
             check_content_type(request)
-            wanted = read_create(parse_object(data), request.version)
+            wanted = read_create(parse_object(data, "container.CreateRequest"), request.version)
         if not request.version.before("1.41"):
             await self._check_platform(wanted.config.image, request.query.get("platform"))
         container, warnings = await self._containers.create(
@@ -223,7 +223,7 @@ class ContainerRoutes:
         return NO_CONTENT
 
     async def update(self, request: Request) -> Answer:
-        document = await read_json(request)
+        document = await read_json(request, "container.UpdateConfig")
         warnings = await self._containers.update(
             request.parameters["id"],
             read_update(document, request.version),

@@ -46,7 +46,7 @@ class _Unheeded(msgspec.Struct, frozen=True):
 
 def read_create(document: dict[str, Any], version: Version) -> CreateRequest:
     """Raises InvalidArgument, and Unsupported with the field's name."""
-    if not document:
+    if not _says_of(document, ContainerConfig):
         raise InvalidArgument("config cannot be empty in order to create a container")
     config = decode(document, ContainerConfig)
     host = read_host_config(find_key(document, "HostConfig"))
@@ -63,6 +63,12 @@ def read_create(document: dict[str, Any], version: Version) -> CreateRequest:
     shallow = create_versions.read_only_is_shallow(version)
     link_local = () if endpoint is None else link_local_of(endpoint)
     return CreateRequest(config, host, tuple(warnings), shallow, link_local)
+
+
+def _says_of(document: dict[str, Any], kind: type[msgspec.Struct]) -> bool:
+    """Whether any of its keys is a field of `kind`."""
+    known = {field.encode_name.lower() for field in msgspec.structs.fields(kind)}
+    return any(key.lower() in known for key in document)
 
 
 def _check_plain(config: ContainerConfig, host: HostConfig) -> None:

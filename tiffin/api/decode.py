@@ -34,12 +34,15 @@ _STRING_OR_LIST = frozenset(
 _NO_INTEGER = 0.5  # in the place of a number that Go's type does not hold
 
 
-async def read_json(request: Request) -> dict[str, Any]:
-    """The body as a JSON object; {} for none. Raises InvalidArgument."""
+async def read_json(request: Request, kind: str) -> dict[str, Any]:
+    """The body as a JSON object; {} for none. Raises InvalidArgument.
+
+    `kind`: the type that Go reads it into, which its words tell of.
+    """
     async with whole(request, MAX_JSON_BYTES) as data:
         if data or request.header("content-type"):
             check_content_type(request)
-        return parse_object(data) if data else {}
+        return parse_object(data, kind) if data else {}
 
 
 def check_content_type(request: Request) -> None:
@@ -54,7 +57,7 @@ def check_content_type(request: Request) -> None:
         )
 
 
-def parse_object(data: bytes) -> dict[str, Any]:
+def parse_object(data: bytes, kind: str) -> dict[str, Any]:
     if len(data) > SMALL_BYTES:
         # The decoder ends the process where memory fails it: MemoryError comes before, or not.
         bytearray(_MOST_GROWTH * len(data))
@@ -65,7 +68,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise InvalidArgument("invalid JSON: the body is no object")
+        raise InvalidArgument(gowords.no_document(value, kind))
     return value
 
 

@@ -43,7 +43,7 @@ class ExecRoutes:
         ]
 
     async def create(self, request: Request) -> Answer:
-        wanted = decode(await read_json(request), ExecRequest)
+        wanted = decode(await read_json(request, "container.ExecOptions"), ExecRequest)
         if not wanted.cmd:
             raise InvalidArgument("No exec command specified")
         size = None if request.version.before("1.42") else _checked_size(wanted.console_size)
@@ -53,7 +53,7 @@ class ExecRoutes:
         return json_response({"Id": exec_id}, status=201)
 
     async def start(self, request: Request) -> Answer:
-        document = await read_json(request)
+        document = await read_json(request, "container.ExecStartOptions")
         wanted = decode(document, StartRequest)
         record = self._processes.get(request.parameters["id"])
         self._check_startable(record)
@@ -110,10 +110,12 @@ class ExecRoutes:
         return Response(200)
 
     async def inspect(self, request: Request) -> Answer:
-        return json_response(exec_json(self._processes.get(request.parameters["id"])))
+        record = self._processes.get(request.parameters["id"])
+        user = record.request.user or self._containers.get(record.container_id).config.user
+        return json_response(exec_json(record, user))
 
 
-def exec_json(record: ExecRecord) -> dict[str, Any]:
+def exec_json(record: ExecRecord, user: str) -> dict[str, Any]:
     asked = record.request
     process: dict[str, Any] = {
         "tty": asked.tty,
@@ -121,8 +123,8 @@ def exec_json(record: ExecRecord) -> dict[str, Any]:
         "arguments": list(asked.cmd[1:]),
         "privileged": asked.privileged,
     }
-    if asked.user:
-        process["user"] = asked.user
+    if user:
+        process["user"] = user
     return {
         "ID": record.id,
         "Running": record.running,

@@ -114,13 +114,23 @@ def malformed(message: str, data: bytes) -> str:
     return f"invalid JSON: {message}"
 
 
+def no_document(value: Any, kind: str) -> str:
+    """Of a body that was to be an object of `kind`, a Go type."""
+    return f"invalid JSON: json: cannot unmarshal {_sent(value)} into Go value of type {kind}"
+
+
+def _sent(value: Any) -> str:
+    kinds = {str: "string", list: "array", dict: "object", bool: "bool"}
+    return kinds.get(type(value), "number")
+
+
 def no_object(value: Any, place: str, kind: str, struct: str = "CreateRequest") -> str:
     """Of a value at `place` that was to be an object of `kind`, a Go type."""
-    sent = {str: "string", list: "array", bool: "bool"}.get(type(value), "number")
     *outer, _ = place.split(".")
     struct = outer[-1] if outer else struct
     return (
-        f"invalid JSON: json: cannot unmarshal {sent} into Go struct field {struct}.{place} "
+        f"invalid JSON: json: cannot unmarshal {_sent(value)} into Go struct field "
+        f"{struct}.{place} "
         f"of type {kind}"
     )
 

@@ -116,7 +116,7 @@ class NetworkRoutes:
         }
 
     async def create(self, request: Request) -> Answer:
-        wanted = decode(await read_json(request), NetworkRequest)
+        wanted = decode(await read_json(request, "network.CreateRequest"), NetworkRequest)
         if not wanted.name.strip():
             raise InvalidArgument("invalid name: name is empty")
         self._networks.create(wanted.name, wanted.driver)
@@ -134,7 +134,7 @@ class NetworkRoutes:
 
     async def connect(self, request: Request) -> Answer:
         """So far only what is so already: a container on one of the predefined networks."""
-        document = await read_json(request)
+        document = await read_json(request, "network.ConnectOptions")
         wanted = decode(document, MembershipRequest)
         read_endpoint(find_key(document, "EndpointConfig"))
         network, container = self._membership(request, wanted)
@@ -144,7 +144,7 @@ class NetworkRoutes:
         raise Unsupported("connecting a container to a further network is not supported yet")
 
     async def disconnect(self, request: Request) -> Answer:
-        wanted = decode(await read_json(request), MembershipRequest)
+        wanted = decode(await read_json(request, "network.DisconnectOptions"), MembershipRequest)
         network, container = self._membership(request, wanted)
         if network.name == "host":
             raise Forbidden(

@@ -128,7 +128,7 @@ class SystemRoutes:
         )
 
     async def auth(self, request: Request) -> Answer:
-        wanted = decode(await read_json(request), AuthConfig)
+        wanted = decode(await read_json(request, "registry.AuthConfig"), AuthConfig)
         token = await self._engine.images.login(
             wanted.serveraddress, wanted.username, wanted.password
         )

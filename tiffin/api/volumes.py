@@ -63,7 +63,7 @@ class VolumeRoutes:
         )
 
     async def create(self, request: Request) -> Answer:
-        wanted = decode(await read_json(request), VolumeRequest)
+        wanted = decode(await read_json(request, "volume.CreateOptions"), VolumeRequest)
         if wanted.cluster_volume_spec:
             raise Unsupported("cluster volumes are not supported by tiffin")
         volume = await self._volumes.create(

@@ -80,9 +80,10 @@ def test_nobody_smuggles_a_line_into_hosts_or_resolv_conf(document: dict[str, An
         read_create({"Image": "x"} | document, NEWEST)
 
 
-def test_an_empty_request_is_refused() -> None:
-    with pytest.raises(InvalidArgument, match="cannot be empty"):
-        read_create({}, NEWEST)
+@pytest.mark.parametrize("document", [{}, {"HostConfig": {}}, {"Colour": "red"}])
+def test_a_config_must_say_something(document: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgument, match="config cannot be empty"):
+        read_create(document, NEWEST)
 
 
 def test_an_endpoint_names_the_network_and_its_mac_address() -> None:

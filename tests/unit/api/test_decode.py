@@ -158,18 +158,20 @@ def test_an_array_of_two_is_filled_and_cut() -> None:
         (b"  ", "got EOF while reading request body"),
         (b'{"a', "unexpected EOF"),
         (b"{} {}", "unexpected content after JSON"),
+        (b"[]", "json: cannot unmarshal array into Go value of type a.Type"),
+        (b"3", "json: cannot unmarshal number into Go value of type a.Type"),
         (b" x", "invalid character 'x' looking for beginning of value"),
     ],
 )
 def test_what_is_no_json_is_refused_in_the_words_of_gos_decoder(data: bytes, words: str) -> None:
     with pytest.raises(InvalidArgument, match=words):
-        parse_object(data)
+        parse_object(data, "a.Type")
 
 
 @pytest.mark.parametrize("data", [b"{", b"[]", b'"x"', b"\xff", b"[" * 100_000])
 def test_what_is_no_json_object_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidArgument, match="invalid JSON"):
-        parse_object(data)
+        parse_object(data, "a.Type")
 
 
 JSON: Any = st.recursive(
@@ -199,7 +201,7 @@ for more in range(1, 32):
     if child == 0:
         resource.setrlimit(resource.RLIMIT_AS, (size + (more << 20), resource.RLIM_INFINITY))
         try:
-            parse_object(body)
+            parse_object(body, "a.Type")
         except MemoryError:
             os._exit(1)
         os._exit(0)

@@ -369,6 +369,17 @@ def test_an_exec_is_made_of_its_request() -> None:
     assert engine.processes.records["e3"].request.console_size is None
 
 
+def test_an_exec_without_a_user_has_the_containers() -> None:
+    engine = FakeEngine()
+    web = engine.containers.found[0]
+    config = msgspec.structs.replace(web.config, user="7:8")
+    engine.containers.found[0] = msgspec.structs.replace(web, config=config)
+    assert ask(engine, "GET", "/exec/e1/json").json()["ProcessConfig"]["user"] == "7:8"
+    body = {"Cmd": ["ls"], "User": "9"}
+    made = ask(engine, "POST", "/containers/web/exec", body).json()["Id"]
+    assert ask(engine, "GET", f"/exec/{made}/json").json()["ProcessConfig"]["user"] == "9"
+
+
 def test_a_host_config_at_start_is_refused_and_what_says_nothing_is_not() -> None:
     engine = FakeEngine()
     said = ask(engine, "POST", "/containers/web/start", {"Binds": []}, content_length="12")
