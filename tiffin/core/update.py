@@ -82,7 +82,7 @@ def _check_conflicts(host: HostConfig, update: Update) -> None:
             )
     # Docker writes the default down at creation: as much swap as memory.
     swap = host.memory_swap or host.memory * 2
-    if update.memory > swap and update.memory_swap == 0:
+    if 0 <= swap < update.memory and update.memory_swap == 0:
         raise Conflict(
             "Memory limit should be smaller than already set memoryswap limit, "
             "update the memoryswap at the same time"

@@ -24,7 +24,10 @@ def test_memory_may_grow_as_far_as_the_swap_that_was_set() -> None:
     with pytest.raises(Conflict, match="update the memoryswap at the same time"):
         updated(host, Update(memory=129 * MIB))
     both = Update(memory=256 * MIB, memory_swap=-1)
-    assert updated(host, both).memory_swap == -1
+    unlimited = updated(host, both)
+    assert unlimited.memory_swap == -1
+    assert updated(unlimited, Update(cpu_shares=2)).cpu_shares == 2
+    assert updated(unlimited, Update(memory=512 * MIB)).memory == 512 * MIB
 
 
 def test_a_limit_of_processes_is_lifted_by_minus_one() -> None:
