@@ -186,11 +186,12 @@ class ContainerRoutes:
         return NO_CONTENT
 
     async def restart(self, request: Request) -> Answer:
-        await self._containers.restart(
-            request.parameters["id"],
-            signal=_stop_signal(request),
-            timeout=_timeout(request),
-        )
+        name, signal, timeout = request.parameters["id"], _stop_signal(request), _timeout(request)
+        self._containers.get(name)
+        try:
+            await self._containers.restart(name, signal=signal, timeout=timeout)
+        except (NotFound, Conflict, InvalidArgument) as error:
+            raise type(error)(f"Cannot restart container {name}: {error.message}") from error
         return NO_CONTENT
 
     async def kill(self, request: Request) -> Answer:

@@ -28,7 +28,7 @@ def merge(user: ContainerConfig, image: ContainerConfig | None) -> ContainerConf
     return msgspec.structs.replace(
         user,
         user=user.user or base.user,
-        env=merge_environment(base.env or (), user.env or ()),
+        env=_with_images(user.env or (), base.env or ()),
         cmd=cmd,
         entrypoint=entrypoint,
         working_dir=user.working_dir or base.working_dir,
@@ -41,6 +41,13 @@ def merge(user: ContainerConfig, image: ContainerConfig | None) -> ContainerConf
         shell=user.shell or base.shell,
         on_build=None,
     )
+
+
+def _with_images(env: tuple[str, ...], images: tuple[str, ...]) -> tuple[str, ...]:
+    """The user's variables, then those of the image that the user says nothing of."""
+    own = merge_environment((), env)
+    said = {entry.partition("=")[0] for entry in own}
+    return own + tuple(entry for entry in images if entry.partition("=")[0] not in said)
 
 
 def merge_environment(base: tuple[str, ...], override: tuple[str, ...]) -> tuple[str, ...]:

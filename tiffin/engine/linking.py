@@ -72,7 +72,7 @@ def linked(container: Container, catalog: Catalog) -> Linked:
     for link in container.links:
         child = catalog.find_id(link.container_id)
         if child is None or child.state.status not in LIVE:
-            name = child.name if child is not None else link.container_id
+            name = child.name if child is not None else _name_of(link, container)
             raise Conflict(
                 f"Cannot link to a non running container: /{name} AS /{container.name}/{link.alias}"
             )
@@ -84,6 +84,12 @@ def linked(container: Container, catalog: Catalog) -> Linked:
         hosts.append(links.hosts_line(child, link.alias, address))
         environment += links.environment(child, link.alias, address, container.name)
     return Linked(tuple(hosts), tuple(environment))
+
+
+def _name_of(link: Link, container: Container) -> str:
+    """Of one that is gone, as it was named when the link was made."""
+    texts = map(links.parse_link, container.host_config.links)
+    return next((name for name, alias in texts if alias == link.alias), link.container_id)
 
 
 def needed(container: Container) -> list[str]:

@@ -129,8 +129,11 @@ class Supervisor:
         container = self._catalog.get(reference)
         if container.state.status is Status.RESTARTING:  # as Docker: its policy starts it
             raise NotModified("container already started")
+        return await self._start_by_hand(container.id)
+
+    async def _start_by_hand(self, container_id: str) -> Container:
         # A client that goes away does not leave half a start behind: the start goes on.
-        return await asyncio.shield(self.tasks.keep(self._start(container.id, restarts=0)))
+        return await asyncio.shield(self.tasks.keep(self._start(container_id, restarts=0)))
 
     async def _start_again(self, container_id: str) -> Container:
         return await asyncio.shield(self.tasks.keep(self._start(container_id)))
@@ -161,7 +164,8 @@ class Supervisor:
         return container
 
     async def _note_failed_start(self, container: Container, error: TiffinError) -> None:
-        exit_code = error.exit_code if isinstance(error, CannotStart) else 128
+        unset = container.state.exit_code or 128  # what is there already stays, as in Docker
+        exit_code = error.exit_code if isinstance(error, CannotStart) else unset
         state = lifecycle.failed_start(container.state, exit_code, error.message)
         container = await self.exits.record(container, state)
         self.clients.drop_early(container.id)
@@ -193,7 +197,7 @@ class Supervisor:
                     await self.ending.stop(container, "restart", signal, timeout)
             failpoints.reach("restart-stopped")
             with suppress(NotModified):  # somebody was quicker
-                await self.start(container.id)
+                await self._start_by_hand(container.id)
         finally:
             self.exits.restarted_by_hand.discard(container.id)
         emit_container(self._events, container, "restart")

@@ -42,7 +42,7 @@ def test_a_given_entrypoint_silences_the_images_command(
 
 def test_environment_and_labels_merge_by_key() -> None:
     merged = merge(ContainerConfig(env=("MODE=b", "NEW=1"), labels={"b": "3"}), IMAGE)
-    assert merged.env == ("PATH=/bin", "MODE=b", "NEW=1")
+    assert merged.env == ("MODE=b", "NEW=1", "PATH=/bin")  # as Docker shows them
     assert merged.labels == {"a": "1", "b": "3"}
 
 

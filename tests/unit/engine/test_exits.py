@@ -11,6 +11,7 @@ from tiffin.core.container import (
     Container,
     HostConfig,
     RestartPolicy,
+    State,
     Status,
 )
 from tiffin.errors import EngineFailure, NotFound, NotModified
@@ -120,6 +121,16 @@ def test_a_restart_policy_starts_again_what_ends(play: Play) -> None:
         world.runtime.end(ID, 1)
         await world.settled(Status.EXITED)
         assert world.state().restart_count == 1
+
+    play(scene)
+
+
+def test_a_restart_by_hand_does_not_wait_for_the_policy(play: Play) -> None:
+    async def scene(world: World) -> None:
+        container = await world.add(HostConfig(restart_policy=RestartPolicy("always")))
+        await world.catalog.put_state(container, State(status=Status.RESTARTING, exit_code=1))
+        await world.supervisor.restart("web")
+        assert (world.state().status, world.state().restart_count) == (Status.RUNNING, 0)
 
     play(scene)
 
