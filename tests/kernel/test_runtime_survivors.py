@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,13 +21,14 @@ from tiffin.core.container import HostConfig
 from tiffin.core.workload import Attachment, Created, ExecProcess, Exit
 from tiffin.errors import Conflict, Unavailable
 from tiffin.kernel import syscalls
-from tiffin.runtime import client, connection, shims
+from tiffin.runtime import client, connection, shims, zygoteclient
 from tiffin.runtime.client import Runtime
 from tiffin.runtime.survivors import Process
 
 pytestmark = pytest.mark.root
 
 Act = Callable[[Bench], Awaitable[None]]
+CHECKOUT = Path(__file__).resolve().parents[2]
 OLD = "ab" * 32
 FIRST_RELEASE = ("start", "attach", "exec", "resize", "kill", "remove", "state")
 
@@ -275,6 +279,18 @@ def test_the_record_of_another_boot_is_not_believed() -> None:
         assert await bench.runtime.reconnect(workload.id) is None
 
     on_bench(act)
+
+
+def test_a_zygote_whose_daemon_has_gone_meanwhile_ends_without_a_word() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.close()
+    with theirs:
+        words = [zygoteclient.BOOT, str(CHECKOUT), str(theirs.fileno())]
+        command = [sys.executable, "-I", "-S", "-c", *words]
+        ended = subprocess.run(
+            command, pass_fds=[theirs.fileno()], capture_output=True, check=False
+        )
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 def test_a_killed_zygote_is_replaced() -> None:

@@ -63,7 +63,10 @@ def main(descriptor: int) -> None:
     gc.collect()
     gc.freeze()
     gc.disable()
-    messages.send(connection, {"ready": messages.PROTOCOL})
+    try:
+        messages.send(connection, {"ready": messages.PROTOCOL})
+    except messages.ConnectionEnded:
+        return  # the daemon has gone already
     Zygote(connection, host).serve()
 
 
