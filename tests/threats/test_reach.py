@@ -102,6 +102,8 @@ def test_a_shim_listens_to_root_alone() -> None:
         box = bench.workload("sleep", "1000")
         await bench.start(box)
         directory = f"{bench.directory}/run/{box.id}"
+        modes = [os.stat(path).st_mode & 0o777 for path in (directory, f"{directory}/{control}")]
+        assert modes == [0o700, 0o600]
         for path in (bench.directory, f"{bench.directory}/run", directory):
             os.chmod(path, 0o755)
         os.chmod(f"{directory}/{control}", 0o666)
@@ -227,11 +229,21 @@ def test_traversal_bombs_and_smuggling_are_refused(daemon: LiveDaemon) -> None:
     assert say("GET /containers/..%2f..%2fetc%2fpasswd/json HTTP/1.1") in (301, 404)
     assert say("GET /containers/../../etc/passwd HTTP/1.1") in (301, 404)
     assert say(create, json, length, body=deep) == 400
-    assert say(create, json, "Content-Length: 2", "Content-Length: 3", body=b"{} ") == 400
-    assert say(create, json, "Content-Length: 2", "Transfer-Encoding: chunked", body=b"{}") == 400
-    assert say(create, json, "Content-Length: -1", body=b"{}") == 400
+    # Each would be understood by one of the two rules: as an image that there is not.
     image = b'{"Image":"nono"}'
-    assert say(create, json, f"Content-Length: {len(image)}", body=image) == 404
+    size, chunked = len(image), "Transfer-Encoding: chunked"
+    length, longer = f"Content-Length: {size}", f"Content-Length: {size + 1}"
+    chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (size, image)
+    assert say(create, json, length, body=image) == 404
+    assert say(create, json, longer, body=image + b" ") == 404
+    assert say(create, json, chunked, body=chunks) == 404
+    assert say(create, json, length, longer, body=image + b" ") == 400
+    assert say(create, json, longer, length, body=image + b" ") == 400
+    assert say(create, json, f"Content-Length: {len(chunks)}", chunked, body=chunks) == 400
+    assert say(create, json, chunked, f"Content-Length: {len(chunks)}", body=chunks) == 400
+    assert say(create, json, chunked, chunked, body=chunks) == 400
+    for written in (f"+{size}", f"{size}, {size}", f"0x{size:x}", f"{size}_", "-1"):
+        assert say(create, json, f"Content-Length: {written}", body=image) == 400
     assert say("GET /_ping HTTP/1.1", "Connection: close") == 200
     assert "Traceback" not in daemon.log()
 
