@@ -12,8 +12,9 @@ from tests.kernel.runtime_bench import Bench, bind
 from tests.live import LiveDaemon
 from tests.threats.arena import outcome
 from tiffin.core.container import HostConfig
+from tiffin.core.workload import Overlay
 from tiffin.errors import CannotStart
-from tiffin.runtime import init, operations
+from tiffin.runtime import init, operations, rootfs
 
 pytestmark = pytest.mark.root
 
@@ -209,6 +210,38 @@ def test_a_sysctl_is_written_to_our_own_procfs_or_not_at_all(
     init.apply_sysctls(directory, plan)
     os.close(directory)
     assert victim.read_text() == "|/evil"
+
+
+FOLLOWS = Path("/sys/module/overlay/parameters/redirect_always_follow")
+
+
+@pytest.mark.threat("overlay-attributes")
+@pytest.mark.skipif(
+    not FOLLOWS.exists() or FOLLOWS.read_text() != "Y\n",
+    reason="overlayfs follows no redirect here, whatever it is told",
+)
+def test_a_redirect_that_is_in_a_layer_nevertheless_is_not_followed() -> None:
+    """An attribute in a layer makes overlayfs show another directory of the layers below, as in
+    its author's; by a store that somebody else has unpacked, or a file system that was restored.
+
+    Defence: overlays are mounted with redirect_dir=nofollow, metacopy=off and index=off.
+    Seen to fail: without these the directory shows the other one's files.
+    """
+
+    async def attack(bench: Bench) -> str:
+        above = f"{bench.directory}/snapshots/above"
+        os.makedirs(f"{above}/shown")
+        os.makedirs(f"{bench.image}/hidden")
+        Path(f"{bench.image}/hidden/secret").touch()
+        os.setxattr(f"{above}/shown", "trusted.overlay.redirect", b"/hidden")
+        layers = Overlay((above, bench.image), f"{bench.directory}/u", f"{bench.directory}/w")
+        os.mkdir(layers.upper)
+        os.mkdir(layers.work)
+        return (await bench.run("ls", "/shown", rootfs=layers))[1]
+
+    assert {("redirect_dir", "nofollow"), ("metacopy", "off")} <= set(rootfs._OVERLAY_OPTIONS)
+    assert outcome(attack) != "secret\n"
+    assert outcome(attack, without="redirects") == "secret\n"
 
 
 @pytest.mark.threat("read-only-below")

@@ -17,6 +17,7 @@ from tiffin.runtime import (
     launch,
     messages,
     program,
+    rootfs,
     shimbirth,
     streams,
     targets,
@@ -181,6 +182,11 @@ def cgroups() -> None:
 def bounds() -> None:
     """What clients have not taken is kept for them, however much it is."""
     streams.MAX_BEHIND = 1 << 40
+
+
+def redirects() -> None:
+    """Overlays are mounted as this kernel likes to."""
+    rootfs._OVERLAY_OPTIONS = ()
 
 
 def limits() -> None:
