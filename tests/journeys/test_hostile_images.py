@@ -43,7 +43,8 @@ class Image(NamedTuple):
 
 PROC_IS_A_LINK = "mount proc on /proc: /proc is, or lies behind, a symbolic link"
 NO_USER = "matching entries in passwd file"
-NO_DIRECTORY = 'chdir to cwd ("/work") set in config.json failed: no such file or directory'
+# Whatever we have there ourselves by then: "no such file or directory", "not a directory".
+NO_DIRECTORY = 'chdir to cwd ("/work") set in config.json failed: no'
 OVER_A_FILE = "cannot mount volume over existing file, file exists /data"
 WWW = ("-u", "www-data")
 IMAGES = {

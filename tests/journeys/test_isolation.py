@@ -88,7 +88,7 @@ def test_a_bind_source_of_an_id_above_the_range_is_owned_by_it(
     assert (made.st_uid, made.st_gid) == (100000, 100000)
 
 
-@pytest.mark.parametrize("user", ["0", "100000"])
+@pytest.mark.parametrize("user", ["0", "100000:100000"])
 def test_the_engine_answers_through_its_socket_in_a_container(
     daemon: LiveDaemon, client: str, user: str
 ) -> None:

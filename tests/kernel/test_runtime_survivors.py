@@ -238,18 +238,18 @@ def test_a_container_does_not_outlive_its_shim(
 
 def test_a_shim_killed_without_a_daemon_is_told_to_the_next() -> None:
     async def act(bench: Bench) -> None:
-        workload = bench.workload("sleep", "1000")
+        workload = bench.workload("sleep", "1000", user="1:1")  # a change of ids, in between
         created = await bench.start(workload)
         shim = shim_of(created)
         await bench.runtime.close()
         doomed, member = Doomed(shim), Doomed(created.pid)
         os.kill(shim, signal.SIGKILL)
         await doomed.gone()
+        await member.gone()  # with its shim, and nobody there to see to it
         await bench.open()
         found = await bench.runtime.reconnect(workload.id)
         assert isinstance(found, Exit)
         assert (found.exit_code, found.shim_died) == (137, True)
-        await member.gone()
 
     on_bench(act)
 

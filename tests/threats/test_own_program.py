@@ -7,7 +7,7 @@ import os
 import re
 import select
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -86,12 +86,23 @@ def test_the_runtimes_command_line_is_out_of_reach_too(
     bundle.close()
 
 
+@pytest.fixture(params=["0", "1"], ids=["secure", "debugging"])
+def suid_dumpable(request: pytest.FixtureRequest) -> Iterator[str]:
+    """As the host has it: with 1 a change of ids makes a process dumpable again."""
+    setting = Path("/proc/sys/fs/suid_dumpable")
+    before = setting.read_text()
+    setting.write_text(request.param)
+    yield request.param
+    setting.write_text(before)
+
+
 @pytest.mark.threat("own-program")
+@pytest.mark.usefixtures("suid_dumpable")
 def test_a_first_process_that_is_still_the_engines_cannot_be_looked_at() -> None:
     """Who shares the pids of a container that starts sees the engine's interpreter become its
     program, and reads or enters it through /proc (CVE-2016-9962).
 
-    Defence: PR_SET_DUMPABLE is 0 from the zygote to the exec.
+    Defence: PR_SET_DUMPABLE is 0 from the zygote to the exec, again after each change of ids.
     Seen to fail: with a zygote that leaves it at 1 the link to the interpreter is read.
     """
 
@@ -111,6 +122,7 @@ def test_a_first_process_that_is_still_the_engines_cannot_be_looked_at() -> None
 
 
 @pytest.mark.threat("own-program")
+@pytest.mark.usefixtures("suid_dumpable")
 def test_an_exec_that_waits_for_its_start_cannot_be_looked_at() -> None:
     """The process of a created exec waits inside, the engine's program still, with all of the
     container's processes beside it (CVE-2016-9962).
@@ -125,7 +137,7 @@ def test_an_exec_that_waits_for_its_start_cannot_be_looked_at() -> None:
     async def attack(bench: Bench) -> bool:
         case = await Case.open(bench, host=HostConfig(cap_add=("SYS_PTRACE",)))
         for number in range(30):
-            waiting = os.pidfd_open(await case.ready("true"))
+            waiting = os.pidfd_open(await case.ready("true", user="1:1"))
             _pid, peer = await bench.exec(case.workload, "sh", "-c", look, exec_id=f"a{number}")
             assert peer
             seen = (await peer.frames())[1]

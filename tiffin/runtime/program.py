@@ -123,11 +123,11 @@ def become(program: Program, channel: socket, console: int) -> None:
     if not program.arguments:
         raise Failure("process.args is empty: there is nothing to start", "start")
     _label(program)
-    if program.makes_working_dir and program.working_dir != "/":
-        _make_working_dir(program.working_dir)
     if not program.orphan or console >= 0:
         _own_stdio(channel, program.identity, console)
     syscalls.close_all_but([channel.fileno()], program.kept)
+    if program.makes_working_dir and program.working_dir != "/":  # the image's word from here on
+        _make_working_dir(program.working_dir)
     # Before the filter: an older profile does not know the call.
     syscalls.close_range(program.kept, 0xFFFFFFFF, syscalls.CLOSE_RANGE_CLOEXEC)
     if not program.no_new_privileges:

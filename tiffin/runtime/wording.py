@@ -37,7 +37,7 @@ def cannot_start(report: dict[str, Any]) -> CannotStart:
     if operation == "find user":
         return CannotStart(report["message"], operation=operation, asked_wrong=True)
     message = f"{CREATE_FAILED}{report['message']}: unknown"
-    if number == errno.ENOTDIR and not operation.startswith("exec"):
+    if number == errno.ENOTDIR and not operation.startswith(("exec", "chdir")):
         message += _MOUNT_HINT
     return CannotStart(
         message,
