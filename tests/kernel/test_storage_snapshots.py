@@ -23,6 +23,7 @@ from tests.busybox import busybox_tar
 from tests.unit.storage.archives import archive, device, directory, file, hard_link, symlink
 from tiffin.core.image import OCI_LAYER, digest_of
 from tiffin.errors import Conflict, EngineFailure, InvalidArgument, NotFound
+from tiffin.kernel import rootpath
 from tiffin.storage import overlay
 from tiffin.storage.layers import ADDED, DELETED, MODIFIED, Change
 from tiffin.storage.snapshots import Committed, SnapshotStore
@@ -661,7 +662,10 @@ def test_kernels_without_the_new_options_mount_in_a_thread(tmp_path: Path) -> No
     try:
         root = os.open(".", os.O_RDONLY, dir_fd=fd)
         assert len(os.listdir(root)) == 100
-        write(root, "new")
+        write(root, "new", b"data")
+        os.mkdir("below", dir_fd=root)
+        os.symlink("/below/../../../new", "link", dir_fd=root)
+        assert rootpath.stat_in(root, "/link").st_size == len(b"data")
         os.close(root)
     finally:
         os.close(fd)

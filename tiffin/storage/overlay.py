@@ -1,8 +1,8 @@
 """Overlay mounts that are never attached: a merged tree is a descriptor, and gone with it.
 
 Kernels before 6.7 have no `lowerdir+`; there a thread with a mount namespace of its own makes the
-mount by mount(2), opens it and lets it go. metacopy, redirect_dir and index are off: with them an
-upper directory says things that a layer's tar cannot.
+mount by mount(2), takes a copy and lets it go. metacopy, redirect_dir and index are off: with them
+an upper directory says things that a layer's tar cannot.
 """
 
 from __future__ import annotations
@@ -122,9 +122,11 @@ def _mount_in_own_namespace(lower: Sequence[str], upper: str, work: str, *, read
     target = lower[0]
     flags = mounts.MS_RDONLY if read_only or not upper else 0
     mounts.mount("overlay", target, "overlay", flags, ",".join(options))
-    fd = os.open(target, _ROOT_FLAGS)
+    # A copy: of a mount that is let go the kernel resolves no ".." within its root (EAGAIN, since
+    # whoever puts such a mount down makes it look as if some mount had changed on the way).
+    copy = mounts.open_tree(mounts.AT_FDCWD, target)
     mounts.umount(target, mounts.MNT_DETACH)
-    return fd
+    return copy
 
 
 def _escaped(path: str) -> str:
