@@ -35,7 +35,8 @@ def _cycle(client: docker.DockerClient) -> None:
     container.wait()
     container.start()
     container.remove(force=True, v=True)
-    assert client.containers.run("busybox", ["echo", "hi"], remove=True) == b"hi\n"
+    said = client.containers.run("busybox", ["echo", "hi"], remove=True)
+    assert said == b"hi\n"
     for options in ({}, {"devices": ["/dev/no-such:/dev/x"]}, {"network_mode": "none"}):
         _fails(client, options)
 

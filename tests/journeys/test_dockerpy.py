@@ -152,6 +152,15 @@ def test_errors_are_the_clients_own_classes(daemon: LiveDaemon, api: docker.Dock
     assert api.containers.list(all=True) == []
 
 
+def test_a_log_that_was_asked_for_outlives_its_container(api: docker.DockerClient) -> None:
+    for _ in range(10):
+        one = api.containers.run("busybox", ["echo", "here"], detach=True)
+        one.wait()
+        answer = one.logs(stream=True, follow=True)
+        one.remove()
+        assert b"".join(answer) == b"here\n"
+
+
 def test_logs_follow_and_stamps(daemon: LiveDaemon, api: docker.DockerClient) -> None:
     script = "echo error >&2; for i in 1 2 3; do echo line $i; done"
     one = api.containers.run("busybox", ["sh", "-c", script], detach=True)

@@ -120,7 +120,7 @@ class ContainerStreamRoutes:
             until_ns=parse_time(query.get("until"), now_ns),
         )
         container = self._containers.get(request.parameters["id"])
-        batches = self._containers.logs(container.id, options)
+        batches = await self._containers.logs(container.id, options)
         chunks = _log_chunks(
             batches,
             timestamps=query.boolean("timestamps"),
@@ -165,7 +165,7 @@ async def join(
         else:
             if logs and (attachment.stdout or attachment.stderr):
                 options = LogOptions(stdout=attachment.stdout, stderr=attachment.stderr)
-                async for batch in containers.logs(container.id, options):
+                async for batch in await containers.logs(container.id, options):
                     await give(batch)
             containers.note_attach(container.id)
     except TiffinError as error:

@@ -490,13 +490,18 @@ class Containers:
         await self._runtime.resize(container.id, "", rows, columns)
         self._emit(container, "resize", height=str(rows), width=str(columns))
 
-    def logs(self, reference: str, options: LogOptions) -> AsyncIterator[LogBatch]:
-        """Lines as written; with `follow` until the container ends. NotFound is raised here."""
+    async def logs(self, reference: str, options: LogOptions) -> AsyncIterator[LogBatch]:
+        """Lines as written; with `follow` until the container ends. NotFound is raised here.
+
+        The log is open once this returns: a client that then removes the container misses nothing.
+        """
         container = self._catalog.get(reference)
         if not (options.stdout or options.stderr):
             raise InvalidArgument("Bad parameters: you must choose at least one stream")
         readable_log(container)
-        return self._log_lines(container, options)
+        lines = self._log_lines(container, options)
+        await anext(lines)
+        return lines
 
     async def _log_lines(
         self, container: Container, options: LogOptions
@@ -513,7 +518,8 @@ class Containers:
         )
         try:
             async for batch in lines:
-                if chosen := options.of(batch):
+                chosen = options.of(batch)
+                if chosen or not batch:  # an empty one says that the log is open
                     yield chosen
         finally:
             if finished is not None:

@@ -36,16 +36,19 @@ async def read_log(
     until_ns: int = 0,
     finished: asyncio.Future[object] | None = None,
 ) -> AsyncIterator[LogBatch]:
-    """Lines of a log of the `kind` of driver, oldest first, in batches that are not empty.
+    """Lines of a log of the `kind` of driver, oldest first, in batches.
 
-    `tail` counts from the end; times are inclusive. `finished` None reads what is there; otherwise
-    new lines follow until it is done, unless nothing has ever been written.
+    The first batch, and that alone, is empty: the log is open then, and what is in it is read
+    even if it is removed. `tail` counts from the end; times are inclusive. `finished` None reads
+    what is there; otherwise new lines follow until it is done, unless nothing has ever been
+    written.
     """
     since = format_time(min(since_ns, _LAST_SECOND)) if since_ns else ""
     until = format_time(min(until_ns, _LAST_SECOND)) if until_ns else ""
     watch = _watch(path) if finished is not None else None
     reader = await asyncio.to_thread(_Reader.open, path, FORMATS[kind], tail)
     try:
+        yield LogBatch([], [], [])
         while True:
             is_last = finished is None or finished.done()
             while batch := await asyncio.to_thread(reader.read):

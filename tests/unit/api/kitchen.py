@@ -169,7 +169,7 @@ class FakeContainers:
         self.committed.append(name)
         return IMAGE_ID
 
-    def logs(self, reference: str, options: Any) -> AsyncIterator[Any]:
+    async def logs(self, reference: str, options: Any) -> AsyncIterator[Any]:
         async def lines() -> AsyncIterator[Any]:
             times = [rfc3339_fixed(NOW), rfc3339_fixed(NOW + 1)]
             yield LogBatch([1, 2], times, [b"out\n", b"err\n"])

@@ -64,6 +64,18 @@ def test_what_was_written_comes_back_with_stream_and_time(tmp_path: Path, kind: 
     ]
 
 
+def test_what_is_removed_once_it_is_open_is_read(tmp_path: Path, kind: str) -> None:
+    written(tmp_path / "log", 2, kind).close()
+
+    async def lines() -> list[bytes]:
+        batches = read_log(str(tmp_path / "log"), kind=kind)
+        assert not await anext(batches)
+        (tmp_path / "log").unlink()
+        return [line async for batch in batches for line in batch.lines]
+
+    assert asyncio.run(lines()) == [b"line 0\n", b"line 1\n"]
+
+
 def test_a_log_that_does_not_exist_yet_is_empty(tmp_path: Path, kind: str) -> None:
     assert read(tmp_path / "log", kind) == []
 
