@@ -1,12 +1,15 @@
 """Answers about containers that have not changed since they were last asked for.
 
 A record of a container is immutable, so that the same record is the same answer: who inspects a
-thousand containers again and again pays for those that changed.
+thousand containers again and again pays for those that changed. An answer goes with its record, so
+when the container changes or is removed.
 """
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import NamedTuple
 
 from tiffin.core.container import Container
@@ -15,7 +18,7 @@ LARGEST = 1024  # answers, of some 4 kB each
 
 
 class _Known(NamedTuple):
-    record: Container
+    record: weakref.ref[Container]
     beside: Hashable
     answer: bytes
 
@@ -28,9 +31,18 @@ class KnownAnswers:
     def get(self, record: Container, beside: Hashable, make: Callable[[], bytes]) -> bytes:
         """`beside` is what else the answer depends on. The oldest answers are forgotten first."""
         known = self._known.pop(record.id, None)
-        if known is None or known.record is not record or known.beside != beside:
-            known = _Known(record, beside, make())
+        if known is None or known.record() is not record or known.beside != beside:
+            reference = weakref.ref(record, partial(self._forget, record.id))
+            known = _Known(reference, beside, make())
         self._known[record.id] = known
         while len(self._known) > self._largest:
             del self._known[next(iter(self._known))]
         return known.answer
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def _forget(self, container_id: str, record: weakref.ref[Container]) -> None:
+        known = self._known.get(container_id)
+        if known is not None and known.record is record:
+            self._known.pop(container_id, None)

@@ -318,7 +318,7 @@ class Link(msgspec.Struct, frozen=True):
     alias: str
 
 
-class Container(msgspec.Struct, frozen=True):
+class Container(msgspec.Struct, frozen=True, weakref=True):
     """A container's record, as the database keeps it. Change one with msgspec.structs.replace."""
 
     id: str  # 64 hex digits

@@ -42,6 +42,19 @@ def test_the_oldest_answers_are_forgotten() -> None:
     assert asked(web, b"3") == b"3"
 
 
+def test_an_answer_goes_with_its_record() -> None:
+    known = KnownAnswers()
+    web = running()
+    known.get(web, "1.55", lambda: b"1")
+    later = msgspec.structs.replace(web, name="later")
+    known.get(later, "1.55", lambda: b"2")
+
+    del web
+    assert len(known) == 1
+    del later
+    assert len(known) == 0
+
+
 def test_inspect_tells_what_is_so_now() -> None:
     engine = FakeEngine()
     target = f"/containers/{RUNNING_ID}/json"
