@@ -12,7 +12,7 @@ import msgspec
 
 from tiffin.api import create_versions, gowords
 from tiffin.api.container_json import UNSUPPORTED_HOST_FIELDS
-from tiffin.api.decode import decode, find_key
+from tiffin.api.decode import decode, find_key, known_fields
 from tiffin.api.endpoints import (
     EndpointSettings,
     check_endpoint,
@@ -67,7 +67,7 @@ def read_create(document: dict[str, Any], version: Version) -> CreateRequest:
 
 def _says_of(document: dict[str, Any], kind: type[msgspec.Struct]) -> bool:
     """Whether any of its keys is a field of `kind`."""
-    known = {field.encode_name.lower() for field in msgspec.structs.fields(kind)}
+    known = known_fields(kind)
     return any(key.lower() in known for key in document)
 
 

@@ -102,7 +102,7 @@ def _description(kind: Hashable) -> inspect.Type:
 
 
 @lru_cache(maxsize=64)
-def _fields(kind: type) -> dict[str, tuple[str, inspect.Type]]:
+def known_fields(kind: type) -> dict[str, tuple[str, inspect.Type]]:
     """Field names in lower case -> the name on the wire and the type."""
     described = inspect.type_info(kind)
     assert isinstance(described, inspect.StructType)
@@ -133,7 +133,7 @@ def _of_length(values: list[Any], kind: inspect.TupleType) -> list[Any]:
 
 
 def _normalise_struct(value: dict[str, Any], kind: inspect.StructType) -> dict[str, Any]:
-    fields = _fields(kind.cls)
+    fields = known_fields(kind.cls)
     result: dict[str, Any] = {}
     for key, item in value.items():
         known = fields.get(key.lower())
