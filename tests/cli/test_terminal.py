@@ -173,3 +173,19 @@ def test_a_table_fits_the_terminal(daemon: Interactive) -> None:
     assert [line[:12] for line in lines[:2]] == ["CONTAINER ID", CONTAINER_ID[:12]]
     assert all(len(line) <= 120 for line in lines)
     assert "…" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "question"),
+    [(("container", "prune"), b"[y/N] "), (("login", "-u", "x", "example.com"), b"Password: ")],
+)
+def test_ctrl_c_is_an_answer_to_a_question(
+    daemon: Interactive, words: tuple[str, ...], question: bytes
+) -> None:
+    session = Session(daemon, *words)
+    session.wait_for(question)
+    session.type(b"\x03")
+
+    assert session.end() == 0
+    assert session.seen in (b"^C\r\n", b"\r\n")
+    assert [each.path for each in daemon.requests if each.path != "/_ping"] == []

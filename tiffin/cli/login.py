@@ -6,7 +6,8 @@ from tiffin.cli.credentials import HUB, find_login, forget_login, hostname, keep
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.files import read_pieces
 from tiffin.cli.options import Arguments, Command
-from tiffin.cli.output import STDIN, STDOUT, complain, is_terminal, say, write
+from tiffin.cli.output import STDIN, complain, is_terminal, say
+from tiffin.cli.prompting import ask_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,21 +58,20 @@ def _given(arguments: Arguments) -> tuple[str, str]:
 
 
 def _ask(question: str, *, hidden: bool = False) -> str:
-    import posix
     import termios
 
-    write(STDOUT, question.encode())
     mode = termios.tcgetattr(STDIN)
     if hidden:
         silent = termios.tcgetattr(STDIN)
         silent[3] &= ~termios.ECHO
         termios.tcsetattr(STDIN, termios.TCSADRAIN, silent)
     try:
-        return posix.read(STDIN, 4096).decode().strip()
+        answer = ask_line(question).decode()
     finally:
         termios.tcsetattr(STDIN, termios.TCSADRAIN, mode)
-        if hidden:
-            say("")
+    if hidden:
+        say("")
+    return answer
 
 
 def logout(_: Client, arguments: Arguments) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import posix
-
 from tiffin.cli.failures import CommandFailed
 from tiffin.cli.listing import filters_query, parse_filter
 from tiffin.cli.options import Arguments, Command
-from tiffin.cli.output import STDIN, STDOUT, say, write
+from tiffin.cli.output import say
+from tiffin.cli.prompting import confirmed
 from tiffin.cli.quantities import parse_size
 from tiffin.cli.wording import human_size
 
@@ -20,14 +19,6 @@ if TYPE_CHECKING:
     from tiffin.cli.options import Option
 
 Filters = list[tuple[str, str]]
-
-
-def confirmed(question: str) -> bool:
-    write(STDOUT, f"{question} [y/N] ".encode())
-    answer = b""
-    while not answer.endswith(b"\n") and (piece := posix.read(STDIN, 1)):
-        answer += piece
-    return answer.strip() in (b"y", b"Y")
 
 
 def _ask(arguments: Arguments, what: str, kind: str) -> None:

@@ -132,6 +132,7 @@ ABSENT: dict[str, str] = {
     "allow-direct-routing": "published ports are the only way to a container",
     "allow-nondistributable-artifacts": "foreign layers are never pushed",
     "api-cors-header": "there is no cross-origin access to the API",
+    "bip6": "the default bridge has no IPv6",
     "bridge": "the default bridge is the daemon's own; bip sets its address",
     "bridge-accept-fwmark": "there is no such rule",
     "builder": "the build cache has no policy of its own; see builder prune",
