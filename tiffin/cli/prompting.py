@@ -13,9 +13,9 @@ from tiffin.cli.output import STDIN, STDOUT, say, write
 
 def ask_line(question: str) -> bytes:
     """A line, or what there is up to the end. CommandFailed without a word after Ctrl-C."""
-    write(STDOUT, question.encode())
     answer = b""
     try:
+        write(STDOUT, question.encode())
         while not answer.endswith(b"\n") and (piece := posix.read(STDIN, 1)):
             answer += piece
     except SystemExit as end:
