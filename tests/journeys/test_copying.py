@@ -163,6 +163,20 @@ def test_all_kinds_of_files_come_through_both_ways(
     assert (back / "null").stat().st_rdev == os.makedev(1, 3)
 
 
+def test_the_whole_of_a_running_container_is_its_files(
+    daemon: LiveDaemon, client: str, created: Make, tmp_path: Path
+) -> None:
+    name = created("run", "-v", "/data", "busybox", "sleep", "1000")
+    daemon.docker("exec", name, "sh", "-c", "echo kept >/data/file")
+
+    daemon.client(client)("cp", f"{name}:/", str(tmp_path / "whole"))
+
+    whole = tmp_path / "whole"
+    assert {"bin", "data", "dev", "etc", "proc", "sys"} <= set(os.listdir(whole))
+    assert (whole / "data" / "file").read_text() == "kept\n"
+    assert [os.listdir(whole / one) for one in ("dev", "proc", "sys")] == [[], [], []]
+
+
 CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")  # cap_net_bind_service=ep
 KINDS = ("first", "second", "holes", "fifo", "null", "away")
 

@@ -45,6 +45,9 @@ _GO_KINDS = {
 _GO_BITS = {stat.S_ISUID: 1 << 23, stat.S_ISGID: 1 << 22, stat.S_ISVTX: 1 << 20}
 
 
+# What a running container has mounted there is no file of its own.
+_MACHINERY = frozenset((b"dev", b"proc", b"sys"))
+
 # An archive of files grows with what is sent; a compressed one must not grow without end.
 MAX_COPY_BYTES = 1 << 42
 
@@ -291,7 +294,8 @@ def _write_subtree(root: int, path: str, out: BinaryIO, ids: IdMap | None) -> No
     if stat.S_ISDIR(status.st_mode):
         flags = _DIRECTORY if _follows(path) else _DIRECTORY | os.O_NOFOLLOW
         fd = rootpath.open_in(root, path, flags)
-        found, below = _everything(fd), os.fsencode(last_name(path))
+        whole = os.path.samestat(os.fstat(fd), os.fstat(root))
+        found, below = _everything(fd, whole=whole), os.fsencode(last_name(path))
     else:
         fd, last = rootpath.open_parent_in(root, path)
         found, below = _below(fd, last), b""
@@ -302,9 +306,16 @@ def _write_subtree(root: int, path: str, out: BinaryIO, ids: IdMap | None) -> No
         os.close(fd)
 
 
-def _everything(fd: int) -> Iterator[Difference]:
-    yield Difference(b"", os.fstat(fd))
-    yield from layers.tree(fd)
+def _everything(fd: int, *, whole: bool) -> Iterator[Difference]:
+    """The directory and what is in it; the `whole` tree of a container is what its files are."""
+    top = os.fstat(fd)
+
+    def shut(path: bytes, status: os.stat_result) -> bool:
+        return whole and path in _MACHINERY and status.st_dev != top.st_dev
+
+    yield Difference(b"", top)
+    for path, status in rootpath.walk(fd, shut):
+        yield Difference(path, status)
 
 
 def _below(parent: int, name: bytes) -> Iterator[Difference]:

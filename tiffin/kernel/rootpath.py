@@ -142,16 +142,19 @@ def make_directories(
     return made
 
 
-def walk(dir_fd: int) -> Iterator[tuple[bytes, os.stat_result]]:
+def walk(
+    dir_fd: int, shut: Callable[[bytes, os.stat_result], bool] | None = None
+) -> Iterator[tuple[bytes, os.stat_result]]:
     """Everything beneath, in order of names, a directory before what is in it; links not followed.
 
-    What disappears meanwhile is left out. Holds no descriptor between steps.
+    What is in a directory that is `shut` is left out, as is what disappears meanwhile. Holds no
+    descriptor between steps.
     """
     pending = [iter(_listed(dir_fd, b""))]
     while pending:
         for path, status in pending[-1]:
             yield path, status
-            if stat.S_ISDIR(status.st_mode):
+            if stat.S_ISDIR(status.st_mode) and not (shut and shut(path, status)):
                 pending.append(iter(_listed(dir_fd, path)))
                 break
         else:
