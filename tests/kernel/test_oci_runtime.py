@@ -418,3 +418,18 @@ def test_an_exec_has_the_session_keyring_of_its_container(bundle: Bundle) -> Non
     bundle.write(*python, OF_FIRST)
     bundle.ok("run", "--detach", "box")
     assert bundle.ok("exec", "box", *python, OF_EXEC) == "True\n"
+
+
+@pytest.mark.skipif(not cgroup.named(), reason="no hierarchy of systemd's here")
+@pytest.mark.parametrize("own", [True, False])
+def test_a_hierarchy_of_systemds_can_be_mounted_among_the_others(bundle: Bundle, own: bool) -> None:
+    """As podman does for images whose first process is systemd."""
+    if not own:
+        kept = [each for each in bundle.linux["namespaces"] if each["type"] != "cgroup"]
+        bundle.linux["namespaces"] = kept
+    name = os.path.basename(cgroup.named()[0])
+    (bundle.directory / "theirs").mkdir()
+    (bundle.directory / "theirs" / "here").touch()
+    bind = {"type": "bind", "source": str(bundle.directory / "theirs"), "options": ["bind"]}
+    bundle.config["mounts"].append({"destination": f"/sys/fs/cgroup/{name}", **bind})
+    assert bundle.shell(f"ls /sys/fs/cgroup/{name}") == "here\n"

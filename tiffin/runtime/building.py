@@ -234,7 +234,8 @@ def _mount_hierarchies(operation: operations.MountCgroups, target: int) -> None:
             _make_hierarchy_directory(directory, name, controllers)
         mounts.move_mount(directory, target)
         for name, controllers in operation.hierarchies:
-            _mount_hierarchy(directory, name, controllers, operation.attributes)
+            if controllers:
+                _mount_hierarchy(directory, name, controllers, operation.attributes)
         if operation.attributes & mountwords.RDONLY:
             mounts.mount_setattr(directory, set_attributes=mountwords.RDONLY)
     finally:
@@ -264,6 +265,8 @@ def _bind_cgroups(root: Root, operation: Operation) -> None:
             _make_hierarchy_directory(directory, name, controllers)
         mounts.move_mount(directory, target)
         for name, _controllers, slot in operation.entries:
+            if slot < 0:
+                continue
             tree = root.slots[slot]
             mounts.mount_setattr(tree, set_attributes=operation.attributes)
             mounts.move_mount(tree, directory, name)

@@ -240,7 +240,8 @@ class MountCgroups(Operation):
     def __init__(self, target: str, attributes: int, hierarchies: list[list[Any]] | None) -> None:
         self.target = target
         self.attributes = attributes
-        self.hierarchies = hierarchies  # v1: [directory, [controllers]]; None is v2
+        # v1: [directory, [controllers]], empty without controllers; None is v2
+        self.hierarchies = hierarchies
 
     def describe(self) -> str:
         return f"mount cgroup on {self.target}"
@@ -254,7 +255,7 @@ class BindCgroups(Operation):
     def __init__(self, target: str, attributes: int, entries: list[list[Any]]) -> None:
         self.target = target
         self.attributes = attributes
-        self.entries = entries  # [directory, [controllers], slot]
+        self.entries = entries  # [directory, [controllers], slot], -1 for an empty one
 
     def describe(self) -> str:
         return f"mount cgroup on {self.target}"
@@ -485,13 +486,17 @@ def _plan_cgroups(result: Plan, target: str, attributes: int, cgroup: Config) ->
     bound = cgroup.get("bound")
     if bound:
         entries = [
-            [name, controllers, result.detach(CloneTree(path, f"{target}/{name}", ["bind"]))]
+            [name, controllers, _cgroup_slot(result, path, f"{target}/{name}")]
             for name, controllers, path in bound
         ]
         result.create.append(BindCgroups(target, attributes, entries))
     else:
         hierarchies = cgroup.get("mounts") or [] if cgroup.get("version") == 1 else None
         result.create.append(MountCgroups(target, attributes, hierarchies))
+
+
+def _cgroup_slot(result: Plan, path: str, target: str) -> int:
+    return result.detach(CloneTree(path, target, ["bind"])) if path else -1
 
 
 def _plan_nodes(result: Plan, config: Config, linux: Config) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import binascii
 import os
 
-from tiffin.kernel import syscalls, traits
+from tiffin.kernel import cgroup, syscalls, traits
 from tiffin.kernel.cgroup import Layout
 from tiffin.runtime import messages, mountwords, operations, rlimits
 from tiffin.runtime.oci.required import judge_required
@@ -312,9 +312,20 @@ def _cgroup(layout: Layout, linux: Config) -> Config:
         found["controllers"] = [*layout.controllers, "devices", "freezer"]
     elif "cgroup" in operations.new_namespaces(linux):
         found["mounts"] = [[name, names] for name, names, _ in mounted]
+        found["mounts"] += [[name, []] for name in _named(layout)]
     elif layout.version == 1:
         found["bound"] = [[name, names, point + path] for name, names, point in mounted]
+        found["bound"] += [[name, [], ""] for name in _named(layout)]
     return found
+
+
+def _named(layout: Layout) -> list[str]:
+    """Directories for hierarchies without controllers, as systemd's: for who mounts them there."""
+    if layout.version != 1:
+        return []
+    taken = {os.path.basename(h.mount_point) for h in layout.hierarchies}
+    names = dict.fromkeys(os.path.basename(point) for point in cgroup.named())
+    return [name for name in names if name not in taken]
 
 
 def _compile(profile: Config) -> tuple[str, int]:
