@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
 
 from tests.kernel.network_boxes import DROPPED_SECONDS, Box, Host, Machine
-from tiffin.core.container import PublishedPort
+from tiffin.core.container import Endpoint, PublishedPort
+from tiffin.core.network import mac_of
 from tiffin.errors import EngineFailure
 from tiffin.network.bridge import Bridge, choose_address, uplink_mtu
 
@@ -426,6 +428,15 @@ def test_the_mtu_is_that_of_the_way_out_and_at_most_1500(host: Host) -> None:
     assert uplink_mtu() == 1500
     host.shell("ip link set lan0 mtu 1280")
     assert uplink_mtu() == 1280
+
+
+def test_whose_first_process_has_ended_is_told_so(host: Host, bridge: Bridge) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    address, gateway = "10.213.64.77", "10.213.64.1"
+    endpoint = Endpoint("n" * 64, "bridge", "e" * 64, address, 24, gateway, mac_of(address))
+    with pytest.raises(EngineFailure, match="on network bridge: its first process has ended"):
+        host.run(bridge.connect("e" * 64, endpoint, ended.pid))
 
 
 def test_a_bridge_that_cannot_be_made_can_be_tried_again(host: Host) -> None:

@@ -338,4 +338,7 @@ def _missing_is_fine() -> Iterator[None]:
 
 
 def open_namespace(pid: int) -> int:
-    return os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise ProcessLookupError(errno.ESRCH, "its first process has ended") from error
