@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tiffin.kernel import cgroup
 from tiffin.kernel.cgroup import Hierarchy, Layout
 from tiffin.runtime.oci import bundle, resources, shape
 from tiffin.runtime.oci.describe import example
@@ -188,13 +189,16 @@ def test_limits_that_hold_are_not() -> None:
 
 
 def test_v1_shows_only_its_own_directories_where_the_cgroup_namespace_is_the_hosts(
-    tmp_path: Any,
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And an empty one for a hierarchy without controllers, wherever it is seen twice."""
+    monkeypatch.setattr(cgroup, "named", lambda: ["/c/systemd", "/other/systemd", "/c/pids"])
     (tmp_path / "rootfs").mkdir()
     config = example()
     own = bundle.ours(config, str(tmp_path), "box", V1, bundle.Wishes())["tiffin"]["cgroup"]
-    assert own["mounts"] == [["memory", ["memory"]], ["pids", ["pids"]]]
+    assert own["mounts"] == [["memory", ["memory"]], ["pids", ["pids"]], ["systemd", []]]
     spaces = [n for n in config["linux"]["namespaces"] if n["type"] != "cgroup"]
     config["linux"]["namespaces"] = spaces
     shared = bundle.ours(config, str(tmp_path), "box", V1, bundle.Wishes())["tiffin"]["cgroup"]
     assert shared["bound"][0] == ["memory", ["memory"], "/c/memory/tiffin-runtime/box"]
+    assert shared["bound"][-1] == ["systemd", [], ""]
