@@ -297,10 +297,12 @@ class _Reader:
             start = next(read, -1) + 1
         for file in files[:start]:
             file.close()
+        if not files[start:]:  # the next one is just being made: ours keeps its place until then
+            return False
         if self._files:
             self._begin_next()
         self._files = files[start:]
-        return bool(self._files)
+        return True
 
     def close(self) -> None:
         self._close_first(len(self._files))
@@ -309,14 +311,34 @@ class _Reader:
 def _open_all(path: str) -> list[_Plain | _Compressed]:
     """The log's files, oldest first; none before the first start."""
     files: list[_Plain | _Compressed] = []
-    number = 0
-    while (file := _open_one(path, number)) is not None:
+    number = -1
+    while True:
         number += 1
+        file = _open_one(path, number)
+        if file is None:
+            if not _has_older(path, number):
+                break
+            continue  # a rotation is under way: that one has the next number by now
         if any(_are_one(file, seen) for seen in files):  # rotated between two looks, or twice
             file.close()
         else:
             files.append(file)
     return files[::-1]
+
+
+def _has_older(path: str, number: int) -> bool:
+    """Whether there is a file of a higher number."""
+    directory, name = os.path.split(path)
+    try:
+        names = os.listdir(directory or ".")
+    except FileNotFoundError:
+        return False
+    numbers = (
+        other.removeprefix(f"{name}.").removesuffix(".gz")
+        for other in names
+        if other.startswith(f"{name}.")
+    )
+    return any(text.isdecimal() and int(text) > number for text in numbers)
 
 
 def _open_one(path: str, number: int) -> _Plain | _Compressed | None:

@@ -213,6 +213,47 @@ def test_files_that_move_on_twice_between_two_looks_are_read_once(
     assert found == [f"line {number}\n".encode() for number in range(30)] + [b"younger\n"] * 2
 
 
+def shifted(path: Path, down_to: int) -> None:
+    """As a rotation has it that has come to the file of this number, and not to the next."""
+    number = 1
+    while path.with_name(f"log.{number}").exists():
+        number += 1
+    for older in range(number, down_to, -1):
+        source = path.with_name(f"log.{older - 1}") if older > 1 else path
+        source.rename(path.with_name(f"log.{older}"))
+
+
+@pytest.mark.parametrize("down_to", [0, 1, 2, 3])
+def test_a_rotation_half_way_hides_no_file(tmp_path: Path, kind: str, down_to: int) -> None:
+    written(tmp_path / "log", 30, kind, max_size=120, max_files=99).close()
+    assert (tmp_path / "log.4").exists()
+    shifted(tmp_path / "log", down_to)
+    found = [line.data for line in read(tmp_path / "log", kind)]
+    assert found == [f"line {number}\n".encode() for number in range(30)]
+
+
+def test_who_has_read_it_all_keeps_the_place_while_a_file_is_made(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log"
+    log = written(path, 10, kind, max_size=120, max_files=99)
+    open_one = logreader._open_one
+
+    def rotating(name: str, number: int) -> object:
+        if number == 0 and path.exists():
+            shifted(path, 0)
+        return open_one(name, number)
+
+    def goes_on() -> None:
+        log._rotate()
+        log.write(b"more\n", "stdout", 1)
+        log.close()
+        monkeypatch.setattr(logreader, "_open_one", rotating)
+
+    before, after, nothing = steps(path, kind, lambda: None, goes_on, lambda: None)
+    assert (len(before), after, nothing) == (10, [b"more\n"], [])
+
+
 def test_who_closes_the_log_leaves_the_rest_to_the_next_writer(tmp_path: Path, kind: str) -> None:
     written(tmp_path / "log", 100, kind, max_size=500, max_files=40, compress=True).close()
     assert not any(name.endswith(".new") for name in os.listdir(tmp_path))
