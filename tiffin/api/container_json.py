@@ -130,7 +130,7 @@ def inspect_json(
         "ResolvConfPath": _path(container, directory, "resolv.conf"),
         "HostnamePath": _path(container, directory, "hostname"),
         "HostsPath": _path(container, directory, "hosts"),
-        "LogPath": log_path if container.state.started_ns else "",
+        "LogPath": log_path if _is_told_of(container) else "",
         "Name": "/" + container.name,
         "RestartCount": container.state.restart_count,
         "Driver": driver,
@@ -149,6 +149,11 @@ def inspect_json(
     if sizes is not None:
         value["SizeRw"], value["SizeRootFs"] = sizes
     return value
+
+
+def _is_told_of(container: Container) -> bool:
+    """Whether its log is one that others may read: Docker names the file of no other driver."""
+    return container.state.started_ns > 0 and container.host_config.log_config.type != "local"
 
 
 def _path(container: Container, directory: str, name: str) -> str:

@@ -177,10 +177,9 @@ class Processes:
             future.set_result(record.exit_code or 0)
 
     def of(self, container_id: str) -> list[str]:
-        """Ids of the execs that run in a container."""
-        return [
-            r.id for r in self._records.values() if r.container_id == container_id and r.running
-        ]
+        """Ids of the execs that run in a container, or are yet to."""
+        own = (r for r in self._records.values() if r.container_id == container_id)
+        return [r.id for r in own if r.running or not r.started]
 
     async def resize(self, exec_id: str, rows: int, columns: int) -> None:
         record = self.get(exec_id)
@@ -208,11 +207,12 @@ class Processes:
             self._emit(container, record, "exec_detach")
 
     def _on_container_end(self, container_id: str) -> None:
-        """What still ran in it was killed with it."""
+        """What still ran in it was killed with it; what was yet to start in it never will."""
         for record in self._records.values():
             if record.container_id == container_id and record.running:
                 record.running, record.exit_code = False, 137
                 self._tell_end(record)
+        self._drop(lambda record: record.container_id == container_id and not record.started)
 
     def _on_found(self, container_id: str, found: list[KnownExec]) -> None:
         """Those that an earlier daemon started: they run, or have ended meanwhile."""

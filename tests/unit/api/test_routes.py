@@ -15,7 +15,7 @@ from tiffin.api.messages import Query
 from tiffin.api.router import Router
 from tiffin.api.server import routes
 from tiffin.api.versions import Version
-from tiffin.core.container import Mount
+from tiffin.core.container import LogConfig, Mount
 from tiffin.core.filters import Filters
 from tiffin.core.image import RootFS
 from tiffin.engine.events import Event
@@ -138,6 +138,9 @@ def test_a_container_that_never_ran_has_no_files_of_its_own() -> None:
     ran = ask(engine, "GET", "/containers/job/json").json()
     assert all(ran[path] for path in paths)
     job = engine.containers.found[1]
+    host = msgspec.structs.replace(job.host_config, log_config=LogConfig("local"))
+    engine.containers.found[1] = msgspec.structs.replace(job, host_config=host)
+    assert ask(engine, "GET", "/containers/job/json").json()["LogPath"] == ""
     state = msgspec.structs.replace(job.state, started_ns=0)
     engine.containers.found[1] = msgspec.structs.replace(job, state=state)
     assert not any(ask(engine, "GET", "/containers/job/json").json()[path] for path in paths)

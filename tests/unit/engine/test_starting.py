@@ -16,8 +16,9 @@ from tiffin.core.container import (
     PortBinding,
     Status,
 )
+from tiffin.core.workload import Attachment
 from tiffin.engine.processes import ExecRequest, Processes
-from tiffin.errors import CannotStart, Conflict, EngineFailure, NotModified
+from tiffin.errors import CannotStart, Conflict, EngineFailure, NotFound, NotModified
 
 
 def test_a_start_gives_the_container_its_address_and_range(play: Play) -> None:
@@ -114,6 +115,24 @@ def test_an_exec_waits_for_a_start_under_way(play: Play) -> None:
         world.runtime.gate.set()
         await starting
         assert processes.get(await asked).container_id == ID
+
+    play(scene)
+
+
+def test_an_exec_that_never_started_ends_with_its_container(play: Play) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        processes = Processes(world.catalog, world.runtime, world.supervisor, world.events)
+        await world.supervisor.start("web")
+        waits = await processes.create("web", ExecRequest(cmd=("true",)))
+        ran = await processes.create("web", ExecRequest(cmd=("true",)))
+        await processes.start(ran, None, Attachment())
+        assert processes.of(ID) == [waits, ran]
+        world.runtime.end(ID)
+        await world.settled(Status.EXITED)
+        assert (processes.of(ID), processes.get(ran).exit_code) == ([], 137)
+        with pytest.raises(NotFound, match=f"No such exec instance: {waits}"):
+            processes.get(waits)
 
     play(scene)
 
