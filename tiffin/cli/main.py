@@ -46,6 +46,7 @@ _VALUES = {
     "--tlskey": "tlskey",
 }
 _PREFERENCES = ("DOCKER_DEFAULT_PLATFORM", "DOCKER_CONTENT_TRUST", "DOCKER_CUSTOM_HEADERS")
+_NEW_OPTIONS = frozenset(("annotation", "cgroupns", "health-start-interval", "platform"))
 # Second names of commands in groups: messages call a command by its first.
 _FIRST_NAMES = {"list": "ls", "remove": "rm", "container ps": "ls"}
 _LEVELS = ("trace", "debug", "info", "warn", "warning", "error", "fatal", "panic")
@@ -115,6 +116,10 @@ def _run(words: list[str]) -> int:
 
         client.headers = http_headers()
         fill_in(name, arguments, client.host)
+    if not _NEW_OPTIONS.isdisjoint(arguments.values):
+        from tiffin.cli.since import refuse_too_new
+
+        refuse_too_new(client, name, arguments)
     return command.function(client, arguments) or 0
 
 

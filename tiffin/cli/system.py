@@ -82,7 +82,7 @@ def _server(found: dict[str, Any]) -> Iterator[str]:
             yield f"  {kind}: {' '.join(plugins.get(kind) or ())}"
     yield f" Swarm: {(found.get('Swarm') or {}).get('LocalNodeState', '')}"
     if found.get("Runtimes"):
-        yield f" Runtimes: {' '.join(found['Runtimes'])}"
+        yield f" Runtimes: {' '.join(sorted(found['Runtimes']))}"
         yield f" Default Runtime: {found.get('DefaultRuntime', '')}"
     yield from _linux(found)
     yield from _machine(found)

@@ -1,4 +1,4 @@
-"""What is said where no daemon is: Docker's words, whatever else would be wrong."""
+"""What is said where no daemon is, or one that is too old: Docker's words."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests.cli.fake_daemon import FakeDaemon
 
 DOWN = "Cannot connect to the Docker daemon at unix://{}. Is the docker daemon running?\n"
 
@@ -58,3 +60,35 @@ def test_a_host_that_makes_no_sense(program: list[str], tmp_path: Path, host: st
         ),
     }
     assert done.stderr == f"Failed to initialize: {reasons[host]}\n"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "save --platform linux/amd64 busybox -o x.tar",
+        "image history --platform linux/amd64 busybox",
+        "image inspect --platform linux/amd64 busybox",
+        "push --platform linux/amd64 busybox",
+        "rmi --platform linux/amd64 busybox",
+        "run --annotation a=b busybox",
+        "container create --health-start-interval 1s busybox",
+    ],
+)
+def test_what_a_daemon_is_too_old_for_is_refused(
+    program: list[str], tmp_path: Path, line: str
+) -> None:
+    with FakeDaemon("1.41") as older:
+        done = run(program, tmp_path, older.host, *line.split())
+        asked = [each.path for each in older.requests if each.path != "/_ping"]
+
+    assert (done.returncode, done.stdout, asked) == (1, "", [])
+    option = next(word for word in line.split() if word.startswith("--"))
+    assert done.stderr.startswith(f'"{option}" requires API version 1.')
+    assert done.stderr.endswith(", but the Docker daemon API version is 1.41\n")
+
+
+def test_what_a_daemon_is_not_too_old_for_is_done(program: list[str], tmp_path: Path) -> None:
+    with FakeDaemon("1.43") as older:
+        done = run(program, tmp_path, older.host, "create", "--annotation", "a=b", "busybox")
+
+    assert done.returncode == 0
