@@ -127,3 +127,10 @@ def test_no_descriptor_is_left_open(target: int) -> None:
         except InvalidArgument:
             continue
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_child_that_was_killed_is_said_to_have_been() -> None:
+    child = subprocess.Popen(["sh", "-c", "kill -KILL $$"], stdout=subprocess.PIPE)
+    child.wait()
+    with pytest.raises(EngineFailure, match=r"^unpacking was ended by signal 9$"):
+        jail._result(child)

@@ -177,6 +177,8 @@ def _result(child: subprocess.Popen[bytes]) -> Unpacked:
         raise InvalidArgument(rest)
     if kind == "failed":
         raise EngineFailure(rest)
+    if child.returncode < 0:
+        raise EngineFailure(f"unpacking was ended by signal {-child.returncode}")
     raise EngineFailure(f"unpacking failed (status {child.returncode}): {answer[-2000:]}")
 
 
