@@ -168,3 +168,10 @@ def test_a_container_that_ends_meanwhile_is_committed(
             assert {one["ParentId"] for one in older.images() if one["Id"] == image} == {parent}
     finally:
         api.remove_image(image)
+
+
+def test_a_create_without_a_body_is_told_that_it_has_none(api: docker.APIClient) -> None:
+    answer = api.post(f"{api.base_url}/containers/create", timeout=60)
+
+    assert answer.status_code == 400
+    assert answer.json() == {"message": "invalid JSON: got EOF while reading request body"}

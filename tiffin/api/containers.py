@@ -147,7 +147,8 @@ class ContainerRoutes:
 
     async def create(self, request: Request) -> Answer:
         async with whole(request, MAX_JSON_BYTES) as data:
-            check_content_type(request)
+            if data or request.header("content-type"):
+                check_content_type(request)
             wanted = read_create(parse_object(data, "container.CreateRequest"), request.version)
         if not request.version.before("1.41"):
             await self._check_platform(wanted.config.image, request.query.get("platform"))
