@@ -6,12 +6,14 @@ import io
 import socket
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 import docker
 import docker.errors
 import pytest
 from docker.types import Mount
+from docker.utils.socket import next_frame_header, read_exactly
 
 from tests.live import LiveDaemon
 
@@ -175,3 +177,15 @@ def test_a_create_without_a_body_is_told_that_it_has_none(api: docker.APIClient)
 
     assert answer.status_code == 400
     assert answer.json() == {"message": "invalid JSON: got EOF while reading request body"}
+
+
+def test_why_an_exec_did_not_start_is_never_lost_beside_the_head(
+    api: docker.APIClient, made: Made
+) -> None:
+    """docker-py drops what comes in one piece with the head, which was one in ten."""
+    container = made("sleep", "1000")
+    api.start(container)
+
+    for _ in range(40):
+        with closing(api.exec_start(api.exec_create(container, "nonesuch"), socket=True)) as stream:
+            read_exactly(stream, next_frame_header(stream)[1]).index(b'exec: "nonesuch"')

@@ -210,6 +210,7 @@ def stream_type(request: Request, *, tty: bool) -> str:
 async def write_failure(descriptor: int, error: TiffinError, *, framed: bool) -> None:
     """A failure after the hijack is said in the stream: on stdout, as Docker does it."""
     text = f"{error.message}\r\n".encode()
+    await _until_head_is_read(descriptor)
     await write_all(descriptor, frame(1, text) if framed else text)
     # A shim that does not answer has it, too, in what it has not read: closing ours ends nothing.
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
