@@ -40,9 +40,8 @@ def in_busybox(daemon: LiveDaemon, client: str, *flags: str, script: str) -> str
         (("--ulimit", "core=0"), "ulimit -c", "0\n"),
         (("--tmpfs", "/t:size=64k,mode=700"), "df -k /t | tail -1 | cut -c1-5", "tmpfs\n"),
         (("--shm-size", "1m"), "df -k /dev/shm | tail -1 | tr -s ' ' | cut -d' ' -f2", "1024\n"),
-        (("--sysctl", "net.core.somaxconn=77"), "cat /proc/sys/net/core/somaxconn", "77\n"),
-        (("--link-local-ip", "169.254.7.9"),
-         "ip -4 -o addr show eth0 | grep -o '169.254.[0-9.]*/16'", "169.254.7.9/16\n"),
+        (("--sysctl", "net.ipv4.ip_default_ttl=77"), "cat /proc/sys/net/ipv4/ip_default_ttl",
+         "77\n"),
         (("--mac-address", "02:42:ac:11:00:99"), "cat /sys/class/net/eth0/address",
          "02:42:ac:11:00:99\n"),
         (("--init",), "echo $$ $PPID", None),
@@ -64,6 +63,13 @@ def test_a_flag_is_seen_inside(
 ) -> None:
     seen = in_busybox(daemon, client, *flags, script=script)
     assert said is None or seen == said
+
+
+def test_a_link_local_address_is_seen_inside(daemon: LiveDaemon) -> None:
+    # Of ours alone: docker's of old passes the flag over on the default network.
+    script = "ip -4 -o addr show eth0 | grep -o '169.254.[0-9.]*/16'"
+    seen = in_busybox(daemon, "tiffin", "--link-local-ip", "169.254.7.9", script=script)
+    assert seen == "169.254.7.9/16\n"
 
 
 def test_the_default_capabilities_are_dockers(daemon: LiveDaemon, client: str) -> None:
