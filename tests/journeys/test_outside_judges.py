@@ -189,3 +189,23 @@ def test_why_an_exec_did_not_start_is_never_lost_beside_the_head(
     for _ in range(40):
         with closing(api.exec_start(api.exec_create(container, "nonesuch"), socket=True)) as stream:
             read_exactly(stream, next_frame_header(stream)[1]).index(b'exec: "nonesuch"')
+
+
+def test_nothing_comes_with_the_head_to_who_would_lose_it(
+    daemon: LiveDaemon, api: docker.APIClient, made: Made
+) -> None:
+    container = made("sleep", "1000")
+    api.start(container)
+    asked = api.exec_create(container, ["echo", "here"])["Id"]
+    head = (
+        f"POST /v1.44/exec/{asked}/start HTTP/1.1\r\nHost: d\r\nConnection: Upgrade\r\n"
+        "Upgrade: tcp\r\nUser-Agent: docker-sdk-python/7.1.0\r\n"
+        "Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+    )
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(daemon.socket)
+        client.sendall(head.encode())
+        for _ in range(20):  # the time of an exec, for one that did not wait
+            api.version(api_version=False)
+        assert client.recv(65536).endswith(b"\r\n\r\n")
+        assert client.recv(65536).endswith(b"here\n")

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from tiffin.engine.containers import Containers
     from tiffin.engine.engine import Engine
 
-_HEAD_LOOKS, _HEAD_LOOK_SECONDS = 1000, 0.005
+_HEAD_LOOKS, _HEAD_LOOK_SECONDS = 5000, 0.001
 _WAIT_CONDITIONS = ("", "not-running", "next-exit", "removed")
 
 
@@ -100,8 +100,8 @@ class ContainerStreamRoutes:
         )
         client = await request.hijack(stream_type(request, tty=container.config.tty))
         try:
-            if query.boolean("logs"):
-                await _until_head_is_read(client.descriptor)
+            if query.boolean("logs") or loses_what_comes_with_the_head(request):
+                await until_head_is_read(client.descriptor)
             early = EarlyClient(client.descriptor, attachment, client.early)
             await join(self._containers, container, early, query)
         finally:
@@ -130,10 +130,13 @@ class ContainerStreamRoutes:
         return Stream(chunks, stream_type(request, tty=container.config.tty))
 
 
-async def _until_head_is_read(descriptor: int) -> None:
-    """docker-py reads the head through a buffer and the rest past it: what had come with the head
-    would be lost to it. A client that is slow to read is not waited for, nor is one by TCP.
-    """
+def loses_what_comes_with_the_head(request: Request) -> bool:
+    """docker-py reads the head through a buffer and the rest past it."""
+    return request.header("user-agent").startswith("docker-sdk-python")
+
+
+async def until_head_is_read(descriptor: int) -> None:
+    """A client that is slow to read is not waited for, nor is one by TCP."""
     unread = bytearray(4)
     for _ in range(_HEAD_LOOKS):
         fcntl.ioctl(descriptor, termios.TIOCOUTQ, unread)
@@ -210,7 +213,7 @@ def stream_type(request: Request, *, tty: bool) -> str:
 async def write_failure(descriptor: int, error: TiffinError, *, framed: bool) -> None:
     """A failure after the hijack is said in the stream: on stdout, as Docker does it."""
     text = f"{error.message}\r\n".encode()
-    await _until_head_is_read(descriptor)
+    await until_head_is_read(descriptor)
     await write_all(descriptor, frame(1, text) if framed else text)
     # A shim that does not answer has it, too, in what it has not read: closing ours ends nothing.
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tiffin.api.container_streams import stream_type, write_failure
+from tiffin.api.container_streams import (
+    loses_what_comes_with_the_head,
+    stream_type,
+    until_head_is_read,
+    write_failure,
+)
 from tiffin.api.decode import decode, read_json
 from tiffin.api.messages import Answer, Hijacked, Request, Response, json_response
 from tiffin.api.router import Route
@@ -95,6 +100,8 @@ class ExecRoutes:
         )
         client = await request.hijack(stream_type(request, tty=wanted.tty))
         try:
+            if loses_what_comes_with_the_head(request):
+                await until_head_is_read(client.descriptor)
             await self._processes.start(
                 record.id, client.descriptor, attachment, early=client.early, console_size=size
             )
