@@ -58,9 +58,7 @@ def test_input_users_and_environment_arrive(daemon: LiveDaemon, runtime: str) ->
     )
     assert done.stdout.splitlines() == [
         "given",
-        "uid=33(www-data) gid=33(www-data) groups=33(www-data),50(staff)"
-        if runtime == "by-path"
-        else "uid=33(www-data) gid=33(www-data) groups=50(staff)",
+        "uid=33(www-data) gid=33(www-data) groups=50(staff)",
         "b /var/www",
         "/tmp",
         "out",

@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,8 @@ def reboot(daemon: LiveDaemon) -> None:
     shims = [pid for pid in daemon.processes() if name_of(pid) == SHIM_NAME]
     daemon.kill9()
     for pid in shims:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # the spare one goes with the daemon
+            os.kill(pid, signal.SIGKILL)
     shutil.rmtree(daemon.run_root)
     Path(daemon.root, "boot_id").write_text(f"{uuid.uuid4()}\n")
     mount = f"mount --bind {daemon.root}/boot_id /proc/sys/kernel/random/boot_id"

@@ -300,7 +300,7 @@ def test_connecting_a_process_that_is_gone_fails(
     box = Box(stack)
     box.end()
 
-    with pytest.raises(EngineFailure, match="No such file or directory"):
+    with pytest.raises(EngineFailure, match="its first process has ended"):
         host.plug(bridge, box, ADDRESS, "10.213.64.9")
 
 
