@@ -2,7 +2,7 @@
 
 By `/.dockerenv` many programs know where they run, and by `/etc/mtab` some (Java's among them) what
 is mounted; the rest is where a start mounts something. As dockerd's init layer has it. It is no
-change of the container's, and in no image (layers.MOUNT_POINTS).
+change of the container's, and in no image.
 
 It lies between the image and the container, in a layer that all containers of an image share:
 making files takes a disk longer than all else that a container's creation does.
@@ -16,15 +16,41 @@ import stat
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from tiffin.storage.blobs import no_space_is_named
 from tiffin.storage.lookup import is_opaque
+from tiffin.storage.unpack import is_whiteout
 
 MARK = ".dockerenv"
 MOUNT_TABLE_TARGET = "/proc/mounts"
-_FILES = {"etc": ("hosts", "hostname", "resolv.conf"), "dev": ("console",)}
-_LINKS = {"etc": ("mtab",)}
-_DIRECTORIES = {"dev": ("mqueue", "pts", "shm")}
+
+
+class _Directory(NamedTuple):
+    """What is in it."""
+
+    files: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()  # to MOUNT_TABLE_TARGET
+    directories: tuple[str, ...] = ()
+
+    def names(self) -> tuple[str, ...]:
+        return (*self.files, *self.links, *self.directories)
+
+
+_FURNISHED = {
+    "proc": _Directory(),
+    "sys": _Directory(),
+    "dev": _Directory(files=("console",), directories=("mqueue", "pts", "shm")),
+    "etc": _Directory(files=("hosts", "hostname", "resolv.conf"), links=("mtab",)),
+}
+PLACES = frozenset(
+    path.encode()
+    for path in (
+        MARK,
+        *_FURNISHED,
+        *(f"{name}/{entry}" for name, each in _FURNISHED.items() for entry in each.names()),
+    )
+)
 
 
 class FurnitureLayers:
@@ -79,29 +105,22 @@ def furnish(lower: Sequence[str], target: str) -> None:
     """
     if not _has(lower, MARK):
         _make_file(f"{target}/{MARK}", 0o755)
-    for name in ("proc", "sys"):
-        if not _has(lower, name):
-            _make_directory(f"{target}/{name}")
-    for name in ("dev", "etc"):
+    for name, wanted in _FURNISHED.items():
         below = _directories(lower, name)
         if below is not None:
-            _furnish_directory(below, target, name)
+            _furnish_directory(below, f"{target}/{name}", wanted)
 
 
-def _furnish_directory(below: Sequence[str], target: str, name: str) -> None:
-    def lacking(entries: Sequence[str]) -> list[str]:
-        return [entry for entry in entries if not _has(below, entry)]
-
-    files, links = lacking(_FILES.get(name, ())), lacking(_LINKS.get(name, ()))
-    directories = lacking(_DIRECTORIES.get(name, ()))
-    if not (files or links or directories):
+def _furnish_directory(below: Sequence[str], path: str, wanted: _Directory) -> None:
+    lacking = {name for name in wanted.names() if not _has(below, name)}
+    if below and not lacking:
         return
-    with _own_directory(below, f"{target}/{name}") as own:
-        for entry in files:
+    with _own_directory(below, path) as own:
+        for entry in lacking.intersection(wanted.files):
             _make_file(f"{own}/{entry}", 0o644)
-        for entry in links:
+        for entry in lacking.intersection(wanted.links):
             os.symlink(MOUNT_TABLE_TARGET, f"{own}/{entry}")
-        for entry in directories:
+        for entry in lacking.intersection(wanted.directories):
             _make_directory(f"{own}/{entry}")
 
 
@@ -125,7 +144,7 @@ def _directories(layers: Sequence[str], name: str) -> list[str] | None:
         if status is None:
             continue
         if not stat.S_ISDIR(status.st_mode):
-            return found if found or _is_whiteout(status) else None
+            return found if found or is_whiteout(status) else None
         found.append(f"{layer}/{name}")
         if is_opaque(found[-1]):
             break
@@ -136,12 +155,8 @@ def _has(layers: Sequence[str], name: str) -> bool:
     for layer in layers:
         status = _status(layer, name)
         if status is not None:
-            return not _is_whiteout(status)
+            return not is_whiteout(status)
     return False
-
-
-def _is_whiteout(status: os.stat_result) -> bool:
-    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
 def _make_file(path: str, mode: int) -> None:

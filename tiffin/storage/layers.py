@@ -19,30 +19,11 @@ from typing import NamedTuple
 from tiffin.errors import Conflict
 from tiffin.kernel import rootpath
 from tiffin.storage import tar
-from tiffin.storage.furniture import MOUNT_TABLE_TARGET
+from tiffin.storage.furniture import MOUNT_TABLE_TARGET, PLACES
 from tiffin.storage.idmap import IdMap
-from tiffin.storage.unpack import OPAQUE, OPAQUE_NAME, WHITEOUT_PREFIX
+from tiffin.storage.unpack import OPAQUE, OPAQUE_NAME, WHITEOUT_PREFIX, is_whiteout
 
 MODIFIED, ADDED, DELETED = 0, 1, 2  # docker diff's numbers
-
-# What every container gets mounted, in an image that may lack the places for it, and furniture.
-MOUNT_POINTS = frozenset(
-    (
-        b".dockerenv",
-        b"dev",
-        b"dev/console",
-        b"dev/mqueue",
-        b"dev/pts",
-        b"dev/shm",
-        b"etc",
-        b"etc/hostname",
-        b"etc/hosts",
-        b"etc/mtab",
-        b"etc/resolv.conf",
-        b"proc",
-        b"sys",
-    )
-)
 
 _READ_BYTES = 1 << 18  # a piece: as many as a slow client leaves waiting are in memory
 _FLUSH_BYTES = 1 << 18
@@ -93,7 +74,7 @@ def differences(upper_fd: int, lower_fd: int = -1) -> Iterator[Difference]:
     if root is not None:
         yield root
     for path, status in rootpath.walk(upper_fd):
-        if _is_whiteout(status):
+        if is_whiteout(status):
             if lower_fd >= 0:
                 yield Difference(path, None)
         elif stat.S_ISDIR(status.st_mode):
@@ -169,7 +150,7 @@ def tree(dir_fd: int) -> Iterator[Difference]:
 def clamp_times(dir_fd: int, latest_ns: int) -> None:
     """Set later modification times in the tree to `latest_ns` (SOURCE_DATE_EPOCH)."""
     for path, status in rootpath.walk(dir_fd):
-        if status.st_mtime_ns <= latest_ns or _is_whiteout(status):
+        if status.st_mtime_ns <= latest_ns or is_whiteout(status):
             continue
         head, _, name = path.rpartition(b"/")
         parent = rootpath.open_beneath(dir_fd, head, os.O_PATH | os.O_DIRECTORY)
@@ -222,7 +203,7 @@ def without_mount_points(
         path = difference.path
         if left_out is not None and path.startswith(left_out):
             continue
-        if path in MOUNT_POINTS and _is_mount_point(upper_fd, lower_fd, path):
+        if path in PLACES and _is_mount_point(upper_fd, lower_fd, path):
             left_out = path + b"/"
             continue
         yield difference
@@ -233,7 +214,7 @@ def remove_mount_points(upper_fd: int, lower_fd: int, *, drop_copied_up: bool) -
 
     In an overlay's upper directory a directory that was copied up only for them should go too.
     """
-    for path in sorted(MOUNT_POINTS, reverse=True):  # what is in a directory before it
+    for path in sorted(PLACES, reverse=True):  # what is in a directory before it
         if not _is_mount_point(upper_fd, lower_fd, path):
             continue
         head, _, name = path.rpartition(b"/")
@@ -255,15 +236,14 @@ def _is_mount_point(upper_fd: int, lower_fd: int, path: bytes) -> bool:
     status = _lower_status(upper_fd, path)
     if status is None or _lower_status(lower_fd, path) is not None:
         return False
-    if _is_whiteout(status):
+    if is_whiteout(status):
         return True
     if stat.S_ISREG(status.st_mode):
         return status.st_size == 0
     if stat.S_ISLNK(status.st_mode):
         return rootpath.read_link_in(upper_fd, path) == MOUNT_TABLE_TARGET.encode()
     return stat.S_ISDIR(status.st_mode) and all(
-        path + b"/" + name in MOUNT_POINTS
-        and _is_mount_point(upper_fd, lower_fd, path + b"/" + name)
+        path + b"/" + name in PLACES and _is_mount_point(upper_fd, lower_fd, path + b"/" + name)
         for name in _lower_names(upper_fd, path)
     )
 
@@ -525,10 +505,6 @@ def _capabilities(tree_fd: int, path: bytes) -> bytes | None:
         return _xattrs(fd).get(b"security.capability")
     finally:
         os.close(fd)
-
-
-def _is_whiteout(status: os.stat_result) -> bool:
-    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
 def _is_opaque(upper_fd: int, path: bytes) -> bool:

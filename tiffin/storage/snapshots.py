@@ -2,9 +2,9 @@
 
 DATA_ROOT/snapshots/<n>/fs is the tree, or with overlayfs what it says about the one beneath;
 <n>/work is overlayfs's own. A container's stands on a layer of furniture, which stands on its
-image's. A row in the database makes a directory a snapshot; a directory without
-a row is rubbish. So a commit is one row, and a crash leaves rubbish that the next `open` removes.
-Whether DATA_ROOT works by overlayfs or by full copies is decided once, when it is made.
+image's. A row in the database makes a directory a snapshot; a directory without a row is rubbish.
+So a commit is one row, and a crash leaves rubbish that the next `open` removes. Whether DATA_ROOT
+works by overlayfs or by full copies is decided once, when it is made.
 
 Files of committed snapshots are not synced one by one: `settle` does it for all new ones together,
 before an image's row names them. A snapshot that was not settled when the machine went down is gone

@@ -388,7 +388,7 @@ def _check_ranges(entry: Entry) -> None:
     if not 0 <= entry.size < 2**63:
         raise InvalidArgument("invalid archive: number out of range")
     if not 0 <= entry.mtime_ns < 2**63:
-        entry.mtime_ns = 0  # as Docker: of a year that no clock has, and no reason to refuse a file
+        entry.mtime_ns = 0  # as Docker: no clock has it, which is no reason to refuse a file
     if not (0 <= entry.major < 2**12 and 0 <= entry.minor < 2**20):
         raise InvalidArgument("invalid archive: device number out of range")
 

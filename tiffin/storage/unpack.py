@@ -32,6 +32,12 @@ WHITEOUT_PREFIX = b".wh."
 OPAQUE_NAME = b".wh..wh..opq"
 METADATA_PREFIX = b".wh..wh."
 
+
+def is_whiteout(status: os.stat_result) -> bool:
+    """Overlayfs's word for "deleted"."""
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+
+
 MAX_ENTRIES = 5_000_000
 _MAX_PATH_BYTES = 4094  # what the kernel opens, with the "/" before and the zero behind
 _MAX_OPEN = 64  # directories kept open
@@ -427,7 +433,7 @@ class Unpacker:
                 self._make_opaque_directory(self._root, os.fsencode(name))
 
     def _is_whiteout(self, status: os.stat_result) -> bool:
-        return self._whiteouts == OVERLAY and stat.S_ISCHR(status.st_mode) and not status.st_rdev
+        return self._whiteouts == OVERLAY and is_whiteout(status)
 
     def _delete(self, parent: int, name: bytes) -> None:
         try:
