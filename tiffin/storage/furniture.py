@@ -43,6 +43,7 @@ _FURNISHED = {
     "dev": _Directory(files=("console",), directories=("mqueue", "pts", "shm")),
     "etc": _Directory(files=("hosts", "hostname", "resolv.conf"), links=("mtab",)),
 }
+# All of it, for who leaves it out of a container's changes.
 PLACES = frozenset(
     path.encode()
     for path in (
