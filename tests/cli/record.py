@@ -12,14 +12,16 @@ import tempfile
 from typing import Any
 
 from tests.cli.cases import WORDS, command_lines, words_of
-from tests.cli.fake_daemon import FakeDaemon
+from tests.cli.fake_daemon import Answer, FakeDaemon, Request
 from tests.cli.recording import beyond, requests_of, summary
 from tests.cli.sessions import SESSIONS, run_session
+from tests.cli.templates import DOCUMENTS, shown, templates
 
 HERE = os.path.dirname(__file__)
 REQUESTS = os.path.join(HERE, "golden_requests.json")
 SAID = os.path.join(HERE, "golden_words.json")
 SHOWN = os.path.join(HERE, "golden_sessions.json")
+RENDERED = os.path.join(HERE, "golden_templates.json")
 PLAIN = "create busybox"
 CREATE = "POST /containers/create"
 
@@ -71,6 +73,33 @@ def record_sessions(version: str) -> dict[str, Any]:
     return found
 
 
+def record_templates(version: str) -> dict[str, Any]:
+    lines = {}
+    with tempfile.TemporaryDirectory(prefix="tfn") as home, FakeDaemon() as daemon:
+        otherwise = daemon.answer
+
+        def answer(request: Request) -> Answer:
+            path = request.path.removesuffix("/json")
+            kind = path.removesuffix("/one").strip("/").removesuffix("s")
+            return Answer(document=DOCUMENTS[kind]) if kind in DOCUMENTS else otherwise(request)
+
+        daemon.answer = answer  # type: ignore[method-assign]
+        for kind, template in templates():
+            done = subprocess.run(
+                ["docker", "-H", daemon.host, kind, "inspect", "-f", template, "one"],
+                capture_output=True,
+                text=True,
+                env={"PATH": os.environ["PATH"], "HOME": home},
+                check=False,
+            )
+            lines[f"{kind} {template}"] = {
+                "code": done.returncode,
+                "stdout": shown(done.stdout),
+                "stderr": shown(done.stderr),
+            }
+    return {"recorded_from": version, "lines": lines}
+
+
 def main() -> None:
     version = subprocess.run(
         ["docker", "--version"], capture_output=True, text=True, check=True
@@ -79,6 +108,7 @@ def main() -> None:
         (REQUESTS, record_requests(version)),
         (SAID, record_words(version)),
         (SHOWN, record_sessions(version)),
+        (RENDERED, record_templates(version)),
     ):
         with open(path, "w", encoding="utf-8") as file:
             json.dump(document, file, indent=1, ensure_ascii=False)

@@ -271,17 +271,19 @@ def _record(document: Document, client: Client) -> Record:
 
 
 def inspect(client: Client, arguments: Arguments) -> None:
+    from tiffin.cli.documents import Document as Found
     from tiffin.cli.documents import show_documents
 
     store = ContextStore()
 
-    def find(name: str) -> bytes | CommandFailed:
+    def find(name: str) -> Found | CommandFailed:
         try:
             text = encode(_inspected(store, client, name))
         except CommandFailed as error:
             return error
         # Go writes JSON as if it went into a page.
-        return text.replace(b"<", b"\\u003c").replace(b">", b"\\u003e")
+        text = text.replace(b"<", b"\\u003c").replace(b">", b"\\u003e")
+        return Found(text, "context.contextWithTLSListing", has_raw=False)
 
     names = arguments.words or [client.context]
     show_documents(map(find, names), arguments.text("format"))

@@ -1,4 +1,8 @@
-"""Documents of the API, printed as they come: an array of them, or a line of each by a template."""
+"""Documents of the API, printed as they come: an array of them, or a line of each by a template.
+
+A template sees a document as Go's client does, which reads it into a struct of its own; where the
+template does not fit that, as the plain map that it is.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,21 @@ if TYPE_CHECKING:
 _GATHERED = 65536
 
 
-def show_documents(found: Iterable[bytes | CommandFailed], form: str) -> None:
+class Document:
+    """`text` is its JSON, `kind` what Go's client reads it into ("": no struct of its own).
+
+    `has_raw`: Go's client keeps what the daemon wrote, too.
+    """
+
+    __slots__ = ("has_raw", "kind", "text")
+
+    def __init__(self, text: bytes, kind: str, *, has_raw: bool = True):
+        self.text = text
+        self.kind = kind
+        self.has_raw = has_raw
+
+
+def show_documents(found: Iterable[Document | CommandFailed], form: str) -> None:
     """The documents that were `found`; what failed is said at the end, all at once."""
     printed = _Lines(form) if form not in ("", "json") else _Array(readable=form == "")
     errors = []
@@ -55,7 +73,7 @@ class _Printed:
         write(STDOUT, "".join(self.parts).encode("utf-8", "surrogateescape"))
         self.parts, self.size = [], 0
 
-    def put(self, document: bytes) -> None:
+    def put(self, document: Document) -> None:
         raise NotImplementedError
 
     def end(self) -> None:
@@ -67,12 +85,12 @@ class _Array(_Printed):
         super().__init__()
         self.readable = readable
 
-    def put(self, document: bytes) -> None:
+    def put(self, document: Document) -> None:
         between = "[" if self.empty else ","
         if self.readable:
-            self.add(f"{between}\n    {indent_text(document, 1)}")
+            self.add(f"{between}\n    {indent_text(document.text, 1)}")
         else:
-            self.add(between + compact(decode(document)))
+            self.add(between + compact(decode(document.text)))
 
     def end(self) -> None:
         if self.empty:
@@ -87,13 +105,27 @@ class _Lines(_Printed):
         super().__init__()
         from tiffin.cli.gotemplate import parse
 
-        self.template: Template = parse(form, strict=True)
+        self.template: Template = parse(form)
 
-    def put(self, document: bytes) -> None:
+    def put(self, document: Document) -> None:
         try:
-            self.add(self.template.render(decode(document)) + "\n")
+            self.add(self.render(document) + "\n")
         except ValueError as error:
             raise CommandFailed(f"template parsing error: {error}") from error
+
+    def render(self, document: Document) -> str:
+        from tiffin.cli.gotypes import RAW, type_of
+        from tiffin.cli.govalues import Value
+
+        content = decode(document.text)
+        if document.kind:
+            try:
+                return self.template.render(Value(type_of(document.kind), content))
+            except ValueError:
+                if not document.has_raw:
+                    raise
+        self.template.strict = True  # from here on, also for the documents that follow
+        return self.template.render(Value(RAW, content))
 
     def end(self) -> None:
         if self.empty:

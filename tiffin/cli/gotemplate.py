@@ -1,19 +1,35 @@
-"""Go's text/template, as much of it as `--format` needs.
+"""Go's text/template: a template run over a value of `govalues`.
 
 Actions: pipelines, variables, if/else, range/else, with/else, break, continue, define, template,
-block, comments, trimming.
-Functions: Go's own (and, or, not, eq, ne, lt, le, gt, ge, len, index, slice, print, printf,
-println, html, js, urlquery) and Docker's (json, split, join, title, lower, upper, pad, truncate).
-What is wrong is said as Go says it, with the place: `template: :1:2: executing "" at <.X>: ...`.
+block, comments, trimming. What is wrong is said as Go says it, with the place:
+`template: :1:2: executing "" at <.X>: ...`.
 """
 
 from __future__ import annotations
 
 from tiffin.cli.failures import CommandFailed
+from tiffin.cli.gomethods import method_of
+from tiffin.cli.goprint import sprint, to_text
+from tiffin.cli.gotypes import ANY, RAW, STRING, STRINGS, Type, alike, type_of
+from tiffin.cli.govalues import (
+    Fields,
+    Value,
+    boolean,
+    concrete,
+    find_field,
+    follow,
+    indirect,
+    number,
+    of,
+    part,
+    pointed,
+    text,
+    truth,
+    zero_of,
+)
 from tiffin.cli.jsontext import show
 from tiffin.cli.output import say
-from tiffin.cli.templatecalls import check_call
-from tiffin.cli.templatefunctions import FUNCTIONS, HEADER_FUNCTIONS
+from tiffin.cli.templatefunctions import FUNCTIONS, HEADER_FUNCTIONS, Function, printable
 from tiffin.cli.templateparse import (
     TemplateError,
     line_of,
@@ -22,41 +38,18 @@ from tiffin.cli.templateparse import (
     show_command,
     show_node,
     show_pipe,
+    show_template,
 )
-from tiffin.cli.templatevalues import MISSING, Fields, go_type, pairs_of, to_text, truth
 from tiffin.cli.wording import go_quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
     from typing import Any
 
     from tiffin.cli.templateparse import Node
 
 __all__ = ["HEADER_FUNCTIONS", "Fields", "Template", "TemplateError", "parse", "print_one"]
-
-# Maps with names that users choose: a key that is missing there is no mistake of the template.
-FREE_MAPS = frozenset(
-    "Labels Annotations Sysctls Ports Networks Options DriverOpts PortBindings ExposedPorts "
-    "Volumes Tmpfs LogConfig Config Containers Details Attributes AuxAddress Services Status "
-    "StorageOpt".split()
-)
-
-# Lists that the API leaves null.
-LISTS = frozenset(
-    "Binds CapAdd CapDrop Cmd Devices Dns DnsOptions DnsSearch Entrypoint Env ExecIDs ExtraHosts "
-    "GroupAdd Links Manifests Mounts OnBuild Peers RepoDigests RepoTags SecurityOpt Shell Ulimits "
-    "VolumesFrom".split()
-)
-
-
-# Go's names for fields of what it reads into structs of its own.
-_KINDS = {
-    "Client": "system.clientVersion",
-    "Plugins": "system.PluginsInfo",
-    "Server": "*types.Version",
-    "Swarm": "swarm.Info",
-}
 
 # Go allows 100,000, which no stack of ours holds.
 _MOST_NESTED = 100
@@ -70,51 +63,63 @@ class _Continue(Exception):
     pass
 
 
+class _Absent:
+    """The value before the first command of a pipeline."""
+
+
+_ABSENT = _Absent()
+_CONSTANTS = ("true", "false", "nil")
+
+
 class Template:
-    """A parsed template. `strict`: a field that a document does not have is an error.
+    """A parsed template. `strict`: a key that a map does not have is an error."""
 
-    `kind` is Go's name of what it is run over, for messages; "" where Go itself sees a map.
-    """
-
-    def __init__(self, source: str, *, strict: bool = False, name: str = "", kind: str = ""):
+    def __init__(self, source: str, *, strict: bool = False, name: str = ""):
         self.source = source
         self.name = name
         self.strict = strict
-        self.kind = kind
-        self.functions: dict[str, Callable[..., Any]] = FUNCTIONS
+        self.functions: dict[str, Function] = FUNCTIONS
         self.nodes, self.defined = parse_source(source, FUNCTIONS, name)
 
     def render(self, data: Any) -> str:
-        return "".join(self.run(data).out)
-
-    def run(self, data: Any) -> _Run:
-        """As `render`; where it fails, what came before is in `TemplateError.partial`."""
-        run = _Run(self, data)
+        """`data`: a Value, or what has no type of its own. TemplateError has what came before."""
+        run = _Run(self, of(data))
         try:
-            run.nodes(self.nodes, data)
+            run.walk(self.nodes, of(data))
         except TemplateError as error:
-            error.partial = "".join(run.out)  # type: ignore[attr-defined]
+            error.partial = "".join(run.out)
             raise
-        return run
+        return "".join(run.out)
 
 
 class _Run:
-    def __init__(self, template: Template, data: Any):
+    def __init__(self, template: Template, data: Value | None):
         self.template = template
-        self.variables: list[tuple[str, Any]] = [("$", data)]
+        self.variables: list[tuple[str, Value | None]] = [("$", data)]
         self.out: list[str] = []
         self.depth = 0
         self.executing = template.name
+        self.place, self.context = 0, ""  # of the node that is at work, for messages
 
-    def wrong(self, place: int, context: str, problem: str) -> TemplateError:
+    # -- messages ---------------------------------------------------------------------------------
+
+    def at(self, node: Node) -> None:
+        self.place = place_of(node)
+        self.node = node
+
+    def wrong(self, problem: str, context: str = "") -> TemplateError:
         source, name = self.template.source, self.template.name
-        column = len(source[:place].rpartition("\n")[2].encode())
+        column = len(source[: self.place].rpartition("\n")[2].encode())
+        if not context:
+            context = show_pipe(self.node) if self.node[0] == "pipe" else show_node(self.node)
         return TemplateError(
-            f"template: {name}:{line_of(source, place)}:{column}: "
+            f"template: {name}:{line_of(source, self.place)}:{column}: "
             f"executing {go_quote(self.executing)} at <{context}>: {problem}"
         )
 
-    def nodes(self, nodes: list[Node], dot: Any) -> None:
+    # -- control ----------------------------------------------------------------------------------
+
+    def walk(self, nodes: list[Node], dot: Value | None) -> None:
         for node in nodes:
             kind = node[0]
             if kind == "text":
@@ -122,7 +127,7 @@ class _Run:
             elif kind == "print":
                 value = self.pipe(node[1], dot)
                 if not node[1][1]:
-                    self.out.append(_empty(node[1]) if value is None else to_text(value))
+                    self.out.append(sprint([printable(value)]))
             elif kind == "range":
                 self.range(node, dot)
             elif kind == "break":
@@ -134,222 +139,325 @@ class _Run:
             else:
                 self.choose(node, dot)
 
-    def nested(self, node: Node, dot: Any) -> None:
+    def nested(self, node: Node, dot: Value | None) -> None:
         """Another template, which sees none of our variables."""
-        _, name, pipe, place, shown = node
+        _, name, pipe, place = node
+        self.place = place
+        shown = show_template(name, pipe)
         body = self.template.defined.get(name)
         if body is None:
-            problem = f"template {go_quote(name)} not defined"
-            raise self.wrong(place, shown, problem)
+            raise self.wrong(f"template {go_quote(name)} not defined", shown)
         if self.depth >= _MOST_NESTED:
-            raise self.wrong(place, shown, "exceeded maximum template depth (100000)")
+            raise self.wrong("exceeded maximum template depth (100000)", shown)
         value = None if pipe is None else self.pipe(pipe, dot)
         outer = self.variables, self.executing
         self.variables, self.executing = [("$", value)], name
         self.depth += 1
-        self.nodes(body, value)
+        self.walk(body, value)
         self.depth -= 1
         self.variables, self.executing = outer
 
-    def choose(self, node: Node, dot: Any) -> None:
+    def choose(self, node: Node, dot: Value | None) -> None:
         depth = len(self.variables)
         value = self.pipe(node[1], dot)
         if truth(value):
-            self.nodes(node[2], value if node[0] == "with" else dot)
+            self.walk(node[2], value if node[0] == "with" else dot)
         else:
-            self.nodes(node[3], dot)
+            self.walk(node[3], dot)
         del self.variables[depth:]
 
-    def range(self, node: Node, dot: Any) -> None:
+    def range(self, node: Node, dot: Value | None) -> None:
         depth = len(self.variables)
         _, pipe, body, otherwise = node
-        value = self.commands(pipe[3], dot)
-        try:
-            pairs = pairs_of(value)
-        except ValueError as error:
-            place = place_of(pipe[3][0][0][0])
-            raise self.wrong(place, show_pipe(pipe), str(error)) from error
-        if not pairs:
-            self.nodes(otherwise, dot)
+        value, _ = indirect(self.pipe(pipe, dot))
         names = pipe[1]
+        if len(names) > 1 and value is not None and value.kind in ("int", "uint"):
+            shown = to_text(value)
+            raise self.wrong(f"can't use {shown} to iterate over more than one variable")
+        pairs = self.pairs(value)
+        inside = len(self.variables)
         try:
             for key, item in pairs:
-                if len(names) == 2:
-                    self.variables.append((names[0], key))
                 if names:
-                    self.variables.append((names[-1], item))
+                    self.variables[inside - 1] = (names[-1], item)
+                if len(names) > 1:
+                    self.variables[inside - 2] = (names[0], key)
                 try:
-                    self.nodes(body, item)
+                    self.walk(body, item)
                 except _Continue:
                     pass
-                del self.variables[depth:]
+                del self.variables[inside:]
         except _Break:
-            del self.variables[depth:]
+            pass
+        if not pairs:
+            self.walk(otherwise, dot)
+        del self.variables[depth:]
 
-    def pipe(self, pipe: Node, dot: Any) -> Any:
-        _, names, assigns, commands, place = pipe
-        value = self.commands(commands, dot)
+    def pairs(self, value: Value | None) -> list[tuple[Value, Value]]:
+        if value is None:
+            return []
+        if value.kind == "map":
+            return value.items()
+        if value.kind in ("slice", "array"):
+            return [(number(place), each) for place, each in enumerate(value.elements())]
+        if value.kind in ("int", "uint"):
+            return [
+                (Value(value.type, place), Value(value.type, place)) for place in range(value.data)
+            ]
+        raise self.wrong(f"range can't iterate over {to_text(value)}")
+
+    # -- pipelines --------------------------------------------------------------------------------
+
+    def pipe(self, pipe: Node, dot: Value | None) -> Value | None:
+        _, names, assigns, commands, _ = pipe
+        self.at(pipe)
+        last: Value | _Absent | None = _ABSENT
+        for command in commands:
+            last = concrete(self.command(command, dot, last))
+        value = None if isinstance(last, _Absent) else last
         for name in names:
             if assigns:
-                self.assign(name, value, place)
+                self.assign(name, value)
             else:
                 self.variables.append((name, value))
         return value
 
-    def assign(self, name: str, value: Any, place: int) -> None:
+    def assign(self, name: str, value: Value | None) -> None:
         for index in range(len(self.variables) - 1, -1, -1):
             if self.variables[index][0] == name:
                 self.variables[index] = (name, value)
                 return
-        raise self.undefined(name, place)
+        raise self.wrong(f"undefined variable: {name}")
 
-    def undefined(self, name: str, place: int) -> TemplateError:
-        line = line_of(self.template.source, place)
-        return TemplateError(
-            f"template: {self.template.name}:{line}: undefined variable {go_quote(name)}"
-        )
+    def variable(self, name: str) -> Value | None:
+        for each, value in reversed(self.variables):
+            if each == name:
+                return value
+        raise self.wrong(f"undefined variable: {name}")
 
-    def commands(self, commands: list[Any], dot: Any) -> Any:
-        value: Any = None
-        for number, command in enumerate(commands):
-            value = self.command(command, dot, [value] if number else [])
-        return value
-
-    def command(self, command: Any, dot: Any, last: list[Any]) -> Any:
+    def command(
+        self, command: Any, dot: Value | None, last: Value | _Absent | None
+    ) -> Value | None:
         operands, _ = command
         first = operands[0]
-        if first[0] == "word" and first[1] not in ("true", "false", "nil"):
-            return self.call(command, dot, last)
-        if first[0] == "field" and (len(operands) > 1 or last):
-            return self.method(first, [self.value(each, dot) for each in operands[1:]] + last, dot)
-        if len(operands) > 1 or last:
-            problem = f"can't give argument to non-function {show_node(first)}"
-            raise self.wrong(place_of(first), show_node(first), problem)
-        return self.value(first, dot)
+        if first[0] == "field":
+            return self.field(first, dot, operands[1:], last)
+        if first[0] == "word" and first[1] not in _CONSTANTS:
+            return self.function(first, dot, operands[1:], last, command)
+        if first[0] != "pipe":
+            self.at(first)
+        if len(operands) > 1 or not isinstance(last, _Absent):
+            shown = show_pipe(first) if first[0] == "pipe" else show_node(first)
+            raise self.wrong(f"can't give argument to non-function {shown}")
+        if first[0] == "word" and first[1] == "nil":
+            raise self.wrong("nil is not a command")
+        return self.operand(first, dot)
 
-    def method(self, node: Node, arguments: list[Any], dot: Any) -> Any:
-        """`.Label "name"` of a row, the only method that takes an argument."""
-        owner = self.value(node[1], dot)
-        labels = owner.field("labels") if isinstance(owner, Fields) else None
-        if node[2] != ("Label",) or not isinstance(labels, dict):
-            problem = f"{node[2][-1]} is not a method but has arguments"
-        elif len(arguments) != 1:
-            problem = f"wrong number of args for Label: want 1 got {len(arguments)}"
-        else:
-            return labels.get(arguments[0], "")
-        raise self.wrong(place_of(node), show_node(node), problem)
-
-    def call(self, command: Any, dot: Any, last: list[Any]) -> Any:
-        operands, place = command
-        name = operands[0][1]
-        if name in ("and", "or"):
-            return self.shortcut(name, operands[1:], dot, last)
-        arguments = [self.value(each, dot) for each in operands[1:]] + last
-        if self.template.functions is FUNCTIONS:
-            untyped = self.template.strict and not self.template.kind
-            wrong = check_call(operands[0], operands[1:], arguments, untyped=untyped)
-            if wrong:
-                raise self.wrong(*wrong)
-        try:
-            return self.template.functions[name](*arguments)
-        except TemplateError:
-            raise
-        except (TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
-            problem = f"error calling {name}: {error}"
-            raise self.wrong(place, show_command(command), problem) from error
-
-    def shortcut(self, name: str, operands: list[Node], dot: Any, last: list[Any]) -> Any:
-        value: Any = None
-        for operand in operands:
-            value = self.value(operand, dot)
-            if truth(value) != (name == "and"):
-                return value
-        return last[0] if last else value
-
-    def value(self, node: Node, dot: Any) -> Any:  # noqa: PLR0911 - a case for each kind
+    def operand(self, node: Node, dot: Value | None) -> Value | None:  # noqa: PLR0911
         kind = node[0]
-        if kind == ".":
-            return dot
         if kind == "field":
-            return self.field(node, dot)
-        if kind == "variable":
-            for name, value in reversed(self.variables):
-                if name == node[1]:
-                    return value
-            raise self.undefined(node[1], node[2])
+            return self.field(node, dot, (), _ABSENT)
         if kind == "pipe":
             return self.pipe(node, dot)
+        self.at(node)
+        if kind == ".":
+            return dot
+        if kind == "variable":
+            return self.variable(node[1])
         if kind == "word":
-            if node[1] in ("true", "false", "nil"):
-                return {"true": True, "false": False, "nil": None}[node[1]]
-            return self.call(([node], node[2]), dot, [])
-        return node[1]
+            if node[1] in _CONSTANTS:
+                return {"true": boolean(True), "false": boolean(False), "nil": None}[node[1]]
+            return self.function(node, dot, (), _ABSENT, ([node], node[2]))
+        if kind == "number" and isinstance(node[1], int) and not -(2**63) <= node[1] < 2**63:
+            raise self.wrong(f"{node[3]} overflows int")
+        return of(node[1]) if isinstance(node[1], (str, float)) else number(node[1])
 
-    def field(self, node: Node, dot: Any) -> Any:
+    # -- fields and methods -----------------------------------------------------------------------
+
+    def field(
+        self,
+        node: Node,
+        dot: Value | None,
+        operands: Sequence[Node],
+        last: Value | _Absent | None,
+    ) -> Value | None:
         _, inner, names, _ = node
-        value = self.value(inner, dot)
-        above = "" if inner[0] == "." else "?"
-        for name in names:
-            typed = isinstance(value, Fields)  # Go knows the types of a row's fields
-            value = self.member(node, value, name, above)
-            above = "" if typed else name
-        return value
+        self.at(node)
+        if inner[0] == ".":
+            value = dot
+        elif inner[0] == "variable":
+            value = self.variable(inner[1])
+        else:
+            value = self.operand(inner, dot)
+        for name in names[:-1]:
+            value = self.member(node, dot, name, value, (), _ABSENT)
+        return self.member(node, dot, names[-1], value, operands, last)
 
-    def member(self, node: Node, owner: Any, name: str, above: str) -> Any:
-        """A field of `owner`, which is the field `above` of something ("": the whole)."""
-        place = node[3]
-        if isinstance(owner, Fields):
-            try:
-                return owner.field(name)
-            except KeyError as error:
-                problem = f"can't evaluate field {name} in type *{owner.kind}"
-                if name == "Label" and "Labels" in owner.names():
-                    problem = "wrong number of args for Label: want 1 got 0"
-                raise self.wrong(place, show_node(node), problem) from error
-        if isinstance(owner, dict):
-            found = lookup(owner, name)
-            return self.otherwise(node, owner, name, above) if found is MISSING else found
-        if owner is None or owner is MISSING:
-            if owner is MISSING and (above not in ("", "?") or not self.template.strict):
-                return MISSING
-            problem = f"nil data; no entry for key {go_quote(name)}"
-            raise self.wrong(place, show_node(node), problem)
-        shown = "interface {}" if above and not self.template.kind else go_type(owner)
-        raise self.wrong(place, show_node(node), f"can't evaluate field {name} in type {shown}")
+    def member(
+        self,
+        node: Node,
+        dot: Value | None,
+        name: str,
+        owner: Value | None,
+        operands: Sequence[Node],
+        last: Value | _Absent | None,
+    ) -> Value | None:
+        if owner is None:
+            if self.template.strict:
+                raise self.wrong(f"nil data; no entry for key {go_quote(name)}")
+            return None
+        shown = owner.type.name
+        receiver, is_nil = (owner, False) if isinstance(owner.data, Fields) else indirect(owner)
+        assert receiver is not None
+        if is_nil and receiver.kind == "interface":
+            raise self.wrong(f"nil pointer evaluating {shown}.{name}")
+        method = method_of(receiver, name)
+        if method is not None:
+            takes, call = method
+            function = Function(lambda *rest: call(receiver, *rest), takes)
+            return self.call(function, name, node, dot, operands, last)
+        has_arguments = bool(operands) or not isinstance(last, _Absent)
+        if receiver.kind == "map" and receiver.type.key.name == "string":
+            if has_arguments:
+                raise self.wrong(f"{name} is not a method but has arguments")
+            return self.entry(receiver, name)
+        target = receiver.type.elem if receiver.kind == "pointer" else receiver.type
+        path = find_field(target, name) if target.kind == "struct" else ()
+        if is_nil and (path or target.kind != "struct"):
+            raise self.wrong(f"nil pointer evaluating {shown}.{name}")
+        if not path:
+            raise self.wrong(f"can't evaluate field {name} in type {shown}")
+        if not path[-1].exported:
+            raise self.wrong(f"{name} is an unexported field of struct type {shown}")
+        if has_arguments:
+            raise self.wrong(f"{name} has arguments but cannot be invoked as function")
+        return follow(receiver, path)
 
-    def otherwise(self, node: Node, owner: dict[str, Any], name: str, above: str) -> Any:
-        """The value of a field that `owner` lacks: a mistake, unless it may be left out."""
-        if not self.template.strict:
-            return MISSING
-        from tiffin.cli.templatefields import UNKNOWN, is_config, left_out
+    def entry(self, owner: Value, name: str) -> Value | None:
+        data = owner.data or {}
+        if name in data:
+            return part(owner.type.elem, data[name])
+        if self.template.strict:
+            raise self.wrong(f"map has no entry for key {go_quote(name)}")
+        return None
 
-        found = left_out(owner, name, above)
-        if found is not UNKNOWN and (found is not None or name == node[2][-1]):
-            return found
-        if above in FREE_MAPS and not (above == "Config" and is_config(owner)):
-            return MISSING
-        problem = f"map has no entry for key {go_quote(name)}"
-        if self.template.kind and (kind := _KINDS.get(above) if above else self.template.kind):
-            problem = f"can't evaluate field {name} in type {kind}"
-        raise self.wrong(node[3], show_node(node), problem)
+    # -- calls ------------------------------------------------------------------------------------
+
+    def function(
+        self,
+        node: Node,
+        dot: Value | None,
+        operands: Sequence[Node],
+        last: Value | _Absent | None,
+        command: Any,
+    ) -> Value | None:
+        self.at(node)
+        return self.call(self.template.functions[node[1]], node[1], command, dot, operands, last)
+
+    def call(
+        self,
+        function: Function,
+        name: str,
+        whole: Any,
+        dot: Value | None,
+        operands: Sequence[Node],
+        last: Value | _Absent | None,
+    ) -> Value | None:
+        takes, more = function.takes, function.more
+        count = len(operands) + (not isinstance(last, _Absent))
+        if count < len(takes) or (count > len(takes) and more is None):
+            want = f"{len(takes)}" if more is None else f"at least {len(takes)}"
+            got = count if more is None else len(operands)
+            raise self.wrong(f"wrong number of args for {name}: want {want} got {got}")
+        if name in ("and", "or") and function is FUNCTIONS[name]:
+            return self.shortcut(name, dot, operands, last)
+        kinds = [*takes, *[more or ""] * (count - len(takes))]
+        given = [
+            self.argument(node, kind, dot) for node, kind in zip(operands, kinds, strict=False)
+        ]
+        if not isinstance(last, _Absent):
+            given.append(self.fitting(last, kinds[-1]))
+        if name == "call":
+            given.insert(0, text(show_node(operands[0]) if operands else ""))
+        try:
+            return function.call(*given)
+        except TemplateError:
+            raise
+        except ValueError as error:
+            if isinstance(whole, tuple) and isinstance(whole[0], list):
+                self.place = whole[1]
+                raise self.wrong(f"error calling {name}: {error}", show_command(whole)) from error
+            self.at(whole)
+            raise self.wrong(f"error calling {name}: {error}") from error
+
+    def shortcut(
+        self,
+        name: str,
+        dot: Value | None,
+        operands: Sequence[Node],
+        last: Value | _Absent | None,
+    ) -> Value | None:
+        value: Value | None = None
+        for operand in operands:
+            value = self.argument(operand, "", dot)
+            if truth(value) == (name == "or"):
+                return value
+        return value if isinstance(last, _Absent) else last
+
+    def argument(self, node: Node, kind: str, dot: Value | None) -> Value | None:
+        """The value of an operand, which must be of the type `kind`."""
+        if node[0] != "pipe":
+            self.at(node)
+        if node[0] == "word" and node[1] == "nil":
+            if kind in _MAY_BE_NIL:
+                return zero_of(type_of(kind)) if kind and kind != ANY.name else None
+            raise self.wrong(f"cannot assign nil to {kind}")
+        constant = node[0] in ("string", "number") or (node[0] == "word" and node[1] in _CONSTANTS)
+        if constant and kind in _WORDS_FOR:
+            expected, wanted = _WORDS_FOR[kind]
+            if node[0] == wanted == "number" and node[1] == int(node[1]):
+                self.at(node)
+                return number(int(node[1]))
+            if node[0] != wanted or wanted == "number":
+                raise self.wrong(f"expected {expected}; found {show_node(node)}")
+        elif constant and kind not in _MAY_TAKE_ALL:
+            raise self.wrong(f"can't handle {show_node(node)} for arg of type {kind}")
+        value = self.operand(node, dot)
+        return value if constant else self.fitting(value, kind)
+
+    def fitting(self, value: Value | None, kind: str) -> Value | None:
+        """The value, or what it points to, as a value of the type `kind`."""
+        if kind in _MAY_TAKE_ALL:
+            return value
+        if value is None:
+            if kind in _MAY_BE_NIL:
+                return zero_of(type_of(kind))
+            raise self.wrong(f"invalid value; expected {kind}")
+        if _is_assignable(value.type, kind):
+            return value
+        if value.kind == "interface" and value.data is not None:
+            inner = concrete(value)
+            assert inner is not None
+            value = inner
+            if _is_assignable(value.type, kind):
+                return value
+        if value.kind == "pointer" and _is_assignable(value.type.elem, kind):
+            if value.data is None:
+                raise self.wrong(f"dereference of nil pointer of type {kind}")
+            return pointed(value)
+        if f"*{value.type.name}" == kind:
+            return Value(type_of(kind), value.data)
+        raise self.wrong(f"wrong type for value; expected {kind}; got {value.type.name}")
 
 
-def _empty(pipe: Node) -> str:
-    """What Go prints for null: `[]` and `map[]` where the API has lists and maps."""
-    first = pipe[3][0][0][0]
-    if first[0] != "field" or len(pipe[3]) > 1:
-        return "<nil>"
-    name = first[2][-1]
-    return "[]" if name in LISTS else "map[]" if name in FREE_MAPS else "<nil>"
+_MAY_TAKE_ALL = ("", ANY.name)
+_MAY_BE_NIL = ("", ANY.name, STRINGS.name)
+# Of constants: what Go calls it, and the node that it takes.
+_WORDS_FOR = {"string": ("string", "string"), "int": ("integer", "number")}
 
 
-def lookup(owner: dict[str, Any], name: str) -> Any:
-    """The value under `name`; Go's names for JSON's (`.ID` for `Id`) find theirs too."""
-    if name in owner:
-        return owner[name]
-    folded = name.lower()
-    alike = [key for key in owner if key.lower() == folded]
-    return owner[alike[0]] if len(alike) == 1 else MISSING
+def _is_assignable(kind: Type, wanted: str) -> bool:
+    return kind.name == wanted or (wanted != STRING.name and alike(kind, type_of(wanted)))
 
 
 def parse(
@@ -358,24 +466,26 @@ def parse(
     strict: bool = False,
     code: int = 64,
     name: str = "",
-    kind: str = "",
     blame: str = "template parsing error",
 ) -> Template:
     """The template in `source`. CommandFailed with `code` as Docker's CLI says it."""
     try:
-        return Template(source, strict=strict, name=name, kind=kind)
+        return Template(source, strict=strict, name=name)
     except TemplateError as error:
         raise CommandFailed(f"{blame}: {error}", code) from error
 
 
 def print_one(source: str, document: Any, name: str = "", kind: str = "") -> None:
-    """Prints one document by the template (`json` for all of it), as far as it goes."""
+    """Prints one document, of Go's type `kind` ("": a map), by the template, as far as it goes.
+
+    `json` stands for all of it.
+    """
     if source == "json":
         say(show(document))
         return
-    template = parse(source, strict=True, name=name, kind=kind)
+    template = parse(source, strict=not kind, name=name)
     try:
-        say(template.render(document))
+        say(template.render(Value(type_of(kind) if kind else RAW, document)))
     except TemplateError as error:
-        say(getattr(error, "partial", ""))
+        say(error.partial)
         raise CommandFailed(str(error)) from error

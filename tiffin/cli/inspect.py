@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiffin.cli.client import quote
-from tiffin.cli.documents import show_documents
+from tiffin.cli.documents import Document, show_documents
 from tiffin.cli.failures import CommandFailed, DaemonAnswered, EmptyName
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import complain
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from tiffin.cli.options import Option
 
 KINDS = ("container", "image", "network", "volume")
+# What Go's client reads their documents into.
+STRUCTS = {
+    "container": "container.InspectResponse",
+    "image": "image.InspectResponse",
+    "network": "network.Inspect",
+    "volume": "volume.Volume",
+}
 # Types that Docker knows and no engine without a swarm has.
 _FOREIGN = ("config", "node", "plugin", "secret", "service", "task")
 
@@ -60,20 +67,36 @@ def inspect(client: Client, arguments: Arguments) -> None:
 
 def _of_kind(
     client: Client, kind: str, names: Sequence[str], query: Query
-) -> Iterator[bytes | CommandFailed]:
+) -> Iterator[Document | CommandFailed]:
     if all(name.strip() for name in names):
-        yield from get_each(client, [_path(kind, name) for name in names], query)
+        for found in get_each(client, [_path(kind, name) for name in names], query):
+            yield _document(kind, found)
         return
     for name in names:
         if name.strip():
-            yield from get_each(client, [_path(kind, name)], query)
+            (answer,) = get_each(client, [_path(kind, name)], query)
+            yield _document(kind, answer)
         else:
             yield CommandFailed("Error: No such image: ") if kind == "image" else EmptyName(kind)
 
 
+def _document(kind: str, found: bytes | CommandFailed) -> Document | CommandFailed:
+    return found if isinstance(found, CommandFailed) else Document(found, STRUCTS.get(kind, ""))
+
+
+def _parsed(found: Document | CommandFailed) -> Document | CommandFailed:
+    """Of `volume inspect`, where Go's client keeps but what it read, and writes that anew."""
+    if isinstance(found, CommandFailed):
+        return found
+    text = found.text
+    for char in b"<>&":
+        text = text.replace(bytes((char,)), b"\\u%04x" % char)
+    return Document(text, found.kind, has_raw=False)
+
+
 def _of_any_kind(
     client: Client, names: Sequence[str], *, size: bool
-) -> Iterator[bytes | CommandFailed]:
+) -> Iterator[Document | CommandFailed]:
     """Containers first: most are, and so all are asked for at once."""
     first, *others = KINDS
     asked = _of_kind(client, first, names, _query(first, size=size))
@@ -81,7 +104,7 @@ def _of_any_kind(
         yield _otherwise(client, others, name, size=size) if _is_other(found) else found
 
 
-def _is_other(found: bytes | CommandFailed) -> bool:
+def _is_other(found: Document | CommandFailed) -> bool:
     return isinstance(found, DaemonAnswered) and (
         found.status == 404 or "invalid reference format" in found.words
     )
@@ -89,7 +112,7 @@ def _is_other(found: bytes | CommandFailed) -> bool:
 
 def _otherwise(
     client: Client, kinds: Sequence[str], name: str, *, size: bool
-) -> bytes | CommandFailed:
+) -> Document | CommandFailed:
     for kind in kinds:
         (found,) = _of_kind(client, kind, [name], None)
         if not _is_other(found):
@@ -117,7 +140,7 @@ def _inspecting(kind: str) -> Callable[[Client, Arguments], None]:
             return
         query = _query(kind, size=arguments.flag("size"), platform=arguments.text("platform"))
         found = _of_kind(client, kind, arguments.words, query)
-        show_documents(found, arguments.text("format"))
+        show_documents(map(_parsed, found) if kind == "volume" else found, arguments.text("format"))
 
     return run
 

@@ -83,11 +83,14 @@ def _show_by_template(
     template = parse(source, code=1)
     try:
         lines = [template.render(Row(each, fields, short=short, kind=kind)) for each in records]
-        if is_table:
-            template.functions = HEADER_FUNCTIONS
-            lines.insert(0, template.render(Titles(fields)))
     except TemplateError as error:
         raise CommandFailed(f"template parsing error: {error}") from error
+    if is_table:
+        template.functions = HEADER_FUNCTIONS
+        try:
+            lines.insert(0, template.render(Titles(fields)))
+        except TemplateError as error:  # Docker shows as much of the header as there is
+            lines.insert(0, error.partial)
     text = "".join(f"{line}\n" for line in lines)
     write(STDOUT, (align(text) if is_table else text).encode("utf-8", "surrogateescape"))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiffin.cli.templatevalues import Fields
+from tiffin.cli.govalues import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,9 +25,14 @@ class Row(Fields):
         self.short = short
 
     def field(self, name: str) -> Any:
-        if name == "labels":
-            return self.record.get("Labels") or {}
         return self.fields[name][1](self.record, self.short)
+
+    def label(self, name: str) -> str | None:
+        return (
+            str((self.record.get("Labels") or {}).get(name, ""))
+            if "Labels" in self.fields
+            else None
+        )
 
     def names(self) -> list[str]:
         return [name for name in self.fields if name not in OURS]
@@ -41,19 +46,13 @@ class Blank(Fields):
         self.kind = kind
 
     def field(self, name: str) -> Any:
-        if name == "labels":
-            return {}
         return self.fields[name] and ""
+
+    def label(self, _: str) -> str | None:
+        return "" if "Labels" in self.fields else None
 
     def names(self) -> list[str]:
         return list(self.fields)
-
-
-class _TitleOfLabel(dict[str, str]):
-    """`.Label "com.example.two-words"` stands under `two words`."""
-
-    def get(self, name: str, default: Any = "") -> Any:
-        return name.rpartition(".")[2].replace("-", " ").replace("_", " ") or default
 
 
 class Titles(Fields):
@@ -61,11 +60,13 @@ class Titles(Fields):
         self.fields = fields
 
     def field(self, name: str) -> Any:
-        if name == "labels":
-            return _TitleOfLabel()
         if name not in self.fields:
             return "<no value>"
         return self.fields[name][0]
+
+    def label(self, name: str) -> str | None:
+        """`com.example.two-words` stands under `two words`."""
+        return name.rpartition(".")[2].replace("-", " ").replace("_", " ")
 
     def names(self) -> list[str]:
         return list(self.fields)

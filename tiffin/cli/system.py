@@ -176,31 +176,28 @@ def events(client: Client, arguments: Arguments) -> None:
             say(_event(event))
 
 
-# What an event may lack, as a template sees it.
-_EVENT = {
-    **dict.fromkeys(("status", "id", "from", "scope", "Type", "Action"), ""),
-    "Actor": {"ID": "", "Attributes": {}},
-    "time": 0,
-    "timeNano": 0,
-}
-
-
 def _event_printer(form: str) -> Callable[[dict[str, Any]], None]:
     """Prints an event by a template, which is read once. CommandFailed for one that is wrong."""
     if form == "json":
         return lambda event: say(show(event))
     from tiffin.cli.gotemplate import TemplateError, parse
+    from tiffin.cli.gotypes import type_of
+    from tiffin.cli.govalues import Value
 
-    template = parse(form, strict=True, kind="*events.Message", blame="Error parsing format")
+    template = parse(form, blame="Error parsing format")
+    try:
+        template.render(Value(type_of("*events.Message"), {}))
+    except TemplateError as error:
+        raise CommandFailed(f"Error parsing format: {error}", 64) from error
 
-    def text_of(event: dict[str, Any]) -> str:
+    def print_event(event: dict[str, Any]) -> None:
         try:
-            return template.render(_EVENT | event)
+            say(template.render(Value(type_of("events.Message"), event)))
         except TemplateError as error:
-            raise CommandFailed(f"Error parsing format: {error}", 64) from error
+            say(error.partial)
+            raise CommandFailed(str(error)) from error
 
-    text_of({})
-    return lambda event: say(text_of(event))
+    return print_event
 
 
 def _event(event: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tiffin.cli.client import Client
-    from tiffin.cli.rows import Field, Record
+    from tiffin.cli.rows import Field, Record, Row
 
 _COLUMNS = ("Type", "TotalCount", "Active", "Size", "Reclaimable")
 _TITLES = ("TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE")
@@ -94,38 +94,34 @@ def df(client: Client, arguments: Arguments) -> None:
 
 
 def _verbose_by_template(found: dict[str, Any], form: str) -> None:
+    """The lists of rows, whole. As Docker: without an end of line."""
     from tiffin.cli.gotemplate import TemplateError, parse
-    from tiffin.cli.jsontext import show
+    from tiffin.cli.gotypes import type_of
+    from tiffin.cli.govalues import Value
 
-    if form != "json":
-        template = parse(form, strict=True, kind="*formatter.diskUsageContext")
-        try:
-            say(template.render(_details(found)))
-        except TemplateError as error:
-            raise CommandFailed(str(error)) from error
-        return
-    text = show(_details(found))
-    text = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    write(STDOUT, text.encode("utf-8", "surrogateescape"))  # as Docker: without an end of line
+    source = "{{json .}}" if form == "json" else form.strip(" ")
+    template = parse(source.replace("\\t", "\t").replace("\\n", "\n"), code=1)
+    try:
+        text = template.render(Value(type_of("*formatter.diskUsageContext"), _details(found)))
+    except TemplateError as error:
+        write(STDOUT, error.partial.encode("utf-8", "surrogateescape"))
+        raise CommandFailed(str(error)) from error
+    write(STDOUT, text.encode("utf-8", "surrogateescape"))
 
 
-def _details(found: dict[str, Any]) -> dict[str, Any]:
-    """What `-v` shows, as a template sees it: lists of rows, whole."""
+def _details(found: dict[str, Any]) -> dict[str, list[Row]]:
     return {
-        "Images": _documents(_image_rows(found), image_list.FIELDS),
-        "Containers": _documents(_container_rows(found), container_list.FIELDS),
-        "Volumes": _documents(found.get("Volumes") or (), volume_list.FIELDS),
-        "BuildCache": _documents(found.get("BuildCache") or (), CACHE_FIELDS),
+        "Images": _rows(_image_rows(found), image_list.FIELDS, "imageContext"),
+        "Containers": _rows(_container_rows(found), container_list.FIELDS, "ContainerContext"),
+        "Volumes": _rows(found.get("Volumes") or (), volume_list.FIELDS, "volumeContext"),
+        "BuildCache": _rows(found.get("BuildCache") or (), CACHE_FIELDS, "buildCacheContext"),
     }
 
 
-def _documents(records: Iterable[Record], fields: dict[str, Field]) -> list[dict[str, Any]]:
-    from tiffin.cli.rows import OURS
+def _rows(records: Iterable[Record], fields: dict[str, Field], kind: str) -> list[Row]:
+    from tiffin.cli.rows import Row
 
-    return [
-        {name: fields[name][1](record, False) for name in sorted(fields) if name not in OURS}
-        for record in records
-    ]
+    return [Row(record, fields, short=False, kind=f"formatter.{kind}") for record in records]
 
 
 def _image_rows(found: dict[str, Any]) -> list[Record]:
