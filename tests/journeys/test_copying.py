@@ -252,15 +252,27 @@ def test_a_refused_archive_is_read_to_its_end_and_the_reason_told(
     assert status == 400
 
 
-def test_a_tree_that_is_too_deep_is_refused_by_name(
-    daemon: LiveDaemon, client: str, created: Make
+def test_a_tree_that_is_too_deep_for_any_path_comes_whole(
+    daemon: LiveDaemon, client: str, created: Make, tmp_path: Path
 ) -> None:
     half = "/".join(["d" * 250] * 10)
-    script = f"mkdir -p /deep/{half} /more/{half} && cd /deep/{half} && mv /more ."
+    script = (
+        f"mkdir -p /deep/{half} /more/{half}; echo x >/more/{half}/f; cd /deep/{half}; mv /more ."
+    )
     name = created("run", "busybox", "sh", "-c", script)
     assert daemon.docker("wait", name).stdout == "0\n"
-    refused = daemon.client(client)("cp", f"{name}:/deep", "-", check=False)
-    assert refused.returncode != 0
+    run = daemon.client(client)
+    for packed in (
+        run("cp", f"{name}:/deep", "-", text=False).stdout,
+        run("export", name, text=False).stdout,
+    ):
+        with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+            assert f"deep/{half}/more/{half}/f" in archive.getnames()
+    refused = run("cp", f"{name}:/deep", str(tmp_path), check=False)
+    assert refused.returncode == 1
+    assert "file name too long" in refused.stderr
+    refused = run("commit", name, check=False)
+    assert refused.returncode == 1
     assert "file name too long" in refused.stderr
 
 

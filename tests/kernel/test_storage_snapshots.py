@@ -111,10 +111,10 @@ BASE = archive(
 # Commits
 
 
-def test_a_tree_that_is_too_deep_for_paths_has_a_size_and_is_refused_by_name(
+def test_a_tree_that_is_too_deep_for_paths_is_told_whole_and_becomes_no_layer(
     snapshots: SnapshotStore,
 ) -> None:
-    """A program makes one with mkdir and chdir, and there is nothing that an archive could say."""
+    """A program makes one with mkdir and chdir; who unpacked it would have no path to open."""
     active = snapshots.prepare(unpack(snapshots, BASE).chain_id)
     with snapshots.mounted(active) as root:
         at = os.dup(root)
@@ -126,12 +126,12 @@ def test_a_tree_that_is_too_deep_for_paths_has_a_size_and_is_refused_by_name(
         write(at, "file", b"four")
         os.close(at)
     assert snapshots.usage(active) >= 4
-    for ask in (
-        lambda: snapshots.changes(active),
-        lambda: snapshots.commit_copy(active),
-        lambda: snapshots.export(active, io.BytesIO()),
-        lambda: snapshots.commit(active),
-    ):
+    deepest = "/".join(["d" * 200] * 30 + ["file"])
+    assert snapshots.changes(active)[-1].path == "/" + deepest
+    out = io.BytesIO()
+    snapshots.export(active, out)
+    assert deepest in names_in(out.getvalue())
+    for ask in (lambda: snapshots.commit_copy(active), lambda: snapshots.commit(active)):
         with pytest.raises(Conflict, match=r"/ddd.*: file name too long"):
             ask()
     snapshots.remove(active)

@@ -26,10 +26,10 @@ from tiffin.kernel import rootpath, syscalls
 from tiffin.kernel.ownthread import may_hang
 from tiffin.kernel.realpath import real_path_in
 from tiffin.runtime import targets, users
-from tiffin.storage import jail, layers, unpack
+from tiffin.storage import jail, layers, treetar, unpack
 from tiffin.storage.idmap import IdMap
-from tiffin.storage.layers import Difference
 from tiffin.storage.snapshots import SnapshotStore
+from tiffin.storage.treetar import Difference
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -301,7 +301,7 @@ def _write_subtree(root: int, path: str, out: BinaryIO, ids: IdMap | None) -> No
         found, below = _below(fd, last), b""
     try:
         with layers.path_limit():
-            layers.write_tar(fd, found, out.write, below=below, ids=ids)
+            treetar.write_files(fd, found, out.write, below=below, ids=ids)
     finally:
         os.close(fd)
 

@@ -35,6 +35,7 @@ _IN_ROOT = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
 _BENEATH = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _RETRIES = 128
+_PIECE_BYTES = 4000  # of a longer path, which the kernel refuses, one after the other is opened
 _PASSED_OVER = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.ESTALE))
 _LEVELS_OPEN = 64  # directories in each other, before `statuses` has to find its way back
 _FICLONE = 0x40049409
@@ -49,9 +50,35 @@ def open_in(root_fd: int, path: Path, flags: int, mode: int = 0, *, follow: bool
     return _open(root_fd, path, flags, mode, _IN_ROOT)
 
 
-def open_beneath(dir_fd: int, path: Path, flags: int) -> int:
-    """open(2) of a relative path in which nothing is a link, "" being `dir_fd` itself."""
-    return _open(dir_fd, path, flags, 0, _BENEATH)
+def open_below(dir_fd: int, path: Path, flags: int) -> int:
+    """open(2) of a relative path. Links are followed; EXDEV where one leads out of `dir_fd`."""
+    return _open(dir_fd, path, flags, 0, RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS)
+
+
+def open_beneath(dir_fd: int, path: Path, flags: int, *, one_mount: bool = False) -> int:
+    """open(2) of a relative path in which nothing is a link, "" being `dir_fd` itself.
+
+    However long it is. `one_mount`: EXDEV where something is mounted on the way, or at its end.
+    """
+    resolve = _BENEATH | (RESOLVE_NO_XDEV if one_mount else 0)
+    if len(path) <= _PIECE_BYTES:
+        return _open(dir_fd, path, flags, 0, resolve)
+    return _open_long(dir_fd, os.fsencode(path), flags, resolve)
+
+
+def _open_long(dir_fd: int, path: bytes, flags: int, resolve: int) -> int:
+    directory = os.dup(dir_fd)
+    try:
+        while len(path) > _PIECE_BYTES:
+            end = path.rfind(b"/", 0, _PIECE_BYTES)
+            if end <= 0:
+                break  # no name is as long: the kernel says so
+            inner = _open(directory, path[:end], os.O_PATH | os.O_DIRECTORY, 0, resolve)
+            os.close(directory)
+            directory, path = inner, path[end + 1 :]
+        return _open(directory, path, flags, 0, resolve)
+    finally:
+        os.close(directory)
 
 
 def open_parent_in(root_fd: int, path: Path) -> tuple[int, bytes]:
@@ -83,10 +110,25 @@ def exists_in(root_fd: int, path: Path, *, follow: bool = True) -> bool:
     return True
 
 
-def is_mount_point(dir_fd: int, name: Path) -> bool:
-    """Whether something is mounted on `name` in `dir_fd`."""
+def is_mounted_on(dir_fd: int, name: Path) -> bool:
+    """Whether something is mounted on `name` in `dir_fd`, or on anything in it."""
+    name = os.fsencode(name)
+    if _is_mount_point(dir_fd, name):
+        return True
+    if not stat.S_ISDIR(_status(dir_fd, name).st_mode):
+        return False
+    top = open_beneath(dir_fd, name, _DIRECTORY)
     try:
-        os.close(_open(dir_fd, name, os.O_PATH | os.O_NOFOLLOW, 0, RESOLVE_NO_XDEV))
+        return any(_is_mount_point(top, path) for path, _ in walk(top))
+    finally:
+        os.close(top)
+
+
+def _is_mount_point(dir_fd: int, path: bytes) -> bool:
+    try:
+        os.close(open_beneath(dir_fd, path, os.O_PATH | os.O_NOFOLLOW, one_mount=True))
+    except FileNotFoundError:
+        return False  # gone meanwhile
     except OSError as error:
         if error.errno == errno.EXDEV:
             return True
@@ -148,14 +190,19 @@ def walk(
     """Everything beneath, in order of names, a directory before what is in it; links not followed.
 
     What is in a directory that is `shut` is left out, as is what disappears meanwhile. Holds no
-    descriptor between steps.
+    descriptor between steps. No depth is too much for it: it keeps the names alone.
     """
-    pending = [iter(_listed(dir_fd, b""))]
+    head = b""
+    pending = [(0, iter(_listed(dir_fd, b"")))]
     while pending:
-        for path, status in pending[-1]:
+        length, listed = pending[-1]
+        head = head[:length]
+        for name, status in listed:
+            path = head + name
             yield path, status
             if stat.S_ISDIR(status.st_mode) and not (shut and shut(path, status)):
-                pending.append(iter(_listed(dir_fd, path)))
+                head = path + b"/"
+                pending.append((len(head), iter(_listed(dir_fd, path))))
                 break
         else:
             pending.pop()
@@ -346,13 +393,13 @@ def _status(dir_fd: int, path: bytes) -> os.stat_result:
 
 
 def _listed(dir_fd: int, path: bytes) -> list[tuple[bytes, os.stat_result]]:
+    """The names in it, in order."""
     try:
         fd = open_beneath(dir_fd, path, _DIRECTORY)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP) and path:
             return []  # gone, or something else by now
         raise
-    prefix = path + b"/" if path else b""
     found = []
     try:
         for name in sorted(os.fsencode(name) for name in os.listdir(fd)):
@@ -360,7 +407,7 @@ def _listed(dir_fd: int, path: bytes) -> list[tuple[bytes, os.stat_result]]:
                 status = os.stat(name, dir_fd=fd, follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            found.append((prefix + name, status))
+            found.append((name, status))
     finally:
         os.close(fd)
     return found

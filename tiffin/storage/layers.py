@@ -1,42 +1,28 @@
-"""A directory tree becomes a layer: what differs from the tree beneath, as a deterministic tar.
+"""A directory tree becomes a layer: what differs from the tree beneath.
 
 Two kinds of tree. An overlay's upper directory *is* the difference: 0:0 devices say "deleted", the
 opaque xattr says "nothing from beneath". A full copy is compared with the tree that it was copied
-from. Both become the same sequence of `Difference`s, in order of paths, from which the tar and
-`docker diff` are made. Equal trees give equal bytes: sorted, no clock, no names of owners.
+from. Both become the same sequence of `Difference`s, in order of paths, from which the tar (see
+storage.treetar) and `docker diff` are made. Equal trees give equal bytes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from tiffin.errors import Conflict
 from tiffin.kernel import rootpath
-from tiffin.storage import tar
 from tiffin.storage.furniture import MOUNT_TABLE_TARGET, PLACES
-from tiffin.storage.idmap import IdMap
-from tiffin.storage.unpack import OPAQUE, OPAQUE_NAME, WHITEOUT_PREFIX, is_whiteout
+from tiffin.storage.treetar import DIRECTORY_FLAGS, FILE_FLAGS, Difference, is_gone, xattrs_of
+from tiffin.storage.unpack import OPAQUE, is_whiteout
 
 MODIFIED, ADDED, DELETED = 0, 1, 2  # docker diff's numbers
 
-_READ_BYTES = 1 << 18  # a piece: as many as a slow client leaves waiting are in memory
-_FLUSH_BYTES = 1 << 18
-_KINDS = {
-    stat.S_IFREG: tar.REGULAR,
-    stat.S_IFLNK: tar.SYMLINK,
-    stat.S_IFDIR: tar.DIRECTORY,
-    stat.S_IFCHR: tar.CHARACTER,
-    stat.S_IFBLK: tar.BLOCK_DEVICE,
-    stat.S_IFIFO: tar.FIFO,
-}
-_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY
 _DEFAULT_ROOT = (0o755, 0, 0)
 
 
@@ -47,25 +33,7 @@ class Change(NamedTuple):
     kind: int
 
 
-class Difference(NamedTuple):
-    """One thing that a layer says: `status` None deletes `path`; `opaque` hides what is below."""
-
-    path: bytes
-    status: os.stat_result | None
-    opaque: bool = False
-
-
-class Layer(NamedTuple):
-    """What a layer's tar came to."""
-
-    diff_id: str
-    size: int
-    content_bytes: int
-
-
 _SHOWN = 200  # of a path that is too long
-
-Write = Callable[[bytes], object]
 
 
 def differences(upper_fd: int, lower_fd: int = -1) -> Iterator[Difference]:
@@ -116,35 +84,6 @@ def path_limit() -> Iterator[None]:
             raise
         start = os.fsdecode(error.filename or "")[:_SHOWN]
         raise Conflict(f"/{start}...: file name too long") from error
-
-
-def write_tar(
-    tree_fd: int,
-    found: Iterator[Difference],
-    write: Write,
-    *,
-    below: bytes = b"",
-    ids: IdMap | None = None,
-) -> None:
-    """The tar of `found`, whose files are read from `tree_fd`. Sockets are left out.
-
-    `below` is put before each name; `ids` shifts the host's owners back to the container's.
-    """
-    _Writer(tree_fd, write, below, ids).all(found)
-
-
-def hash_layer(tree_fd: int, found: Iterator[Difference]) -> Layer:
-    """Digest and sizes of the tar that write_tar would write."""
-    digest = hashlib.sha256()
-    writer = _Writer(tree_fd, digest.update)
-    writer.all(found)
-    return Layer("sha256:" + digest.hexdigest(), writer.size, writer.content_bytes)
-
-
-def tree(dir_fd: int) -> Iterator[Difference]:
-    """All of a merged tree, for `docker export`."""
-    for path, status in rootpath.walk(dir_fd):
-        yield Difference(path, status)
 
 
 def clamp_times(dir_fd: int, latest_ns: int) -> None:
@@ -218,7 +157,7 @@ def remove_mount_points(upper_fd: int, lower_fd: int, *, drop_copied_up: bool) -
         if not _is_mount_point(upper_fd, lower_fd, path):
             continue
         head, _, name = path.rpartition(b"/")
-        parent = rootpath.open_beneath(upper_fd, head, _DIRECTORY_FLAGS)
+        parent = rootpath.open_beneath(upper_fd, head, DIRECTORY_FLAGS)
         try:
             before = os.fstat(parent)
             rootpath.remove_tree(parent, name)
@@ -293,150 +232,6 @@ class _Changes:
             parent = parent.rpartition(b"/")[0]
 
 
-class _Writer:
-    """A tar going out: small pieces gathered, hard links told from files."""
-
-    def __init__(self, tree_fd: int, write: Write, below: bytes = b"", ids: IdMap | None = None):
-        self._tree = tree_fd
-        self._below = below
-        self._ids = ids
-        self._write = write
-        self._gathered: list[bytes] = []
-        self._gathered_bytes = 0
-        self._links: dict[tuple[int, int], bytes] = {}
-        self.size = 0
-        self.content_bytes = 0
-
-    def all(self, found: Iterator[Difference]) -> None:
-        for difference in found:
-            self._one(difference)
-        self._put(tar.END)
-        self._flush()
-
-    def _one(self, difference: Difference) -> None:
-        path, status, opaque = difference
-        if status is None:
-            head, slash, name = path.rpartition(b"/")
-            self._put(_marker(head + slash + WHITEOUT_PREFIX + name))
-            return
-        kind = _KINDS.get(stat.S_IFMT(status.st_mode))
-        if kind is None:
-            return
-        name = path.rpartition(b"/")[2]
-        if name.startswith(WHITEOUT_PREFIX):
-            return  # a layer has no way to say this name
-        entry = self._entry(path, kind, status)
-        if kind == tar.DIRECTORY:
-            self._directory(entry, path, opaque)
-        elif kind == tar.REGULAR:
-            self._file(entry, path, status)
-        elif kind == tar.SYMLINK:
-            self._symlink(entry, path)
-        else:
-            entry.major, entry.minor = os.major(status.st_rdev), os.minor(status.st_rdev)
-            self._put(tar.encode_header(entry))
-
-    def _directory(self, entry: tar.Entry, path: bytes, opaque: bool) -> None:
-        entry.name = (entry.name or b".").removesuffix(b"/") + b"/"
-        try:
-            fd = rootpath.open_beneath(self._tree, path, _DIRECTORY_FLAGS)
-        except OSError as error:
-            if _is_gone(error):
-                return
-            raise
-        try:
-            entry.xattrs = self._xattrs(fd)
-        finally:
-            os.close(fd)
-        self._put(tar.encode_header(entry))
-        if opaque:
-            self._put(_marker(path + b"/" + OPAQUE_NAME))
-
-    def _symlink(self, entry: tar.Entry, path: bytes) -> None:
-        try:
-            fd = rootpath.open_beneath(self._tree, path, os.O_PATH | os.O_NOFOLLOW)
-        except OSError as error:
-            if _is_gone(error):
-                return
-            raise
-        try:
-            entry.link = os.readlink(b"", dir_fd=fd)
-        finally:
-            os.close(fd)
-        self.content_bytes += len(entry.link)
-        self._put(tar.encode_header(entry))
-
-    def _file(self, entry: tar.Entry, path: bytes, status: os.stat_result) -> None:
-        if status.st_nlink > 1:
-            key = (status.st_dev, status.st_ino)
-            first = self._links.setdefault(key, path)
-            if first != path:
-                entry.kind, entry.link = tar.HARD_LINK, self._named(first)
-                self._put(tar.encode_header(entry))
-                return
-        try:
-            fd = rootpath.open_beneath(self._tree, path, _FILE_FLAGS)
-        except OSError as error:
-            if _is_gone(error):
-                self._links.pop((status.st_dev, status.st_ino), None)
-                return
-            raise
-        try:
-            status = os.fstat(fd)
-            if stat.S_ISREG(status.st_mode):
-                entry.size = status.st_size
-                entry.xattrs = self._xattrs(fd)
-                self._put(tar.encode_header(entry))
-                self._body(fd, entry.size)
-        finally:
-            os.close(fd)
-
-    def _body(self, fd: int, size: int) -> None:
-        self.content_bytes += size
-        left = size
-        while left:
-            data = os.read(fd, min(left, _READ_BYTES))
-            if not data:  # it became shorter while we read: the header's word stands
-                data = bytes(min(left, _READ_BYTES))
-            self._put(data)
-            left -= len(data)
-        if size % tar.BLOCK:
-            self._put(bytes(-size % tar.BLOCK))
-
-    def _named(self, path: bytes) -> bytes:
-        if self._below == b"/":
-            return b"/" + path
-        return b"/".join(part for part in (self._below, path) if part)
-
-    def _entry(self, path: bytes, kind: bytes, status: os.stat_result) -> tar.Entry:
-        uid, gid = status.st_uid, status.st_gid
-        if self._ids is not None:
-            uid, gid = self._ids.inward(uid), self._ids.inward(gid)
-        mode = stat.S_IMODE(status.st_mode)
-        name = self._named(path)
-        return tar.Entry(name, kind, mode=mode, uid=uid, gid=gid, mtime_ns=status.st_mtime_ns)
-
-    def _xattrs(self, fd: int) -> dict[bytes, bytes]:
-        found = _xattrs(fd)
-        return found if self._ids is None else self._ids.xattrs_inward(found)
-
-    def _put(self, data: bytes) -> None:
-        self._gathered.append(data)
-        self._gathered_bytes += len(data)
-        if self._gathered_bytes >= _FLUSH_BYTES:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._gathered:
-            self._write(b"".join(self._gathered))
-            self.size += self._gathered_bytes
-            self._gathered, self._gathered_bytes = [], 0
-
-
-def _marker(name: bytes) -> bytes:
-    return tar.encode_header(tar.Entry(name, tar.REGULAR, mode=0o600))
-
-
 def _changed_root(new_fd: int, old_fd: int) -> Difference | None:
     """The root itself, only where its mode or owner says something new."""
     status = os.fstat(new_fd)
@@ -500,18 +295,18 @@ def _may_have_capabilities(status: os.stat_result) -> bool:
 
 
 def _capabilities(tree_fd: int, path: bytes) -> bytes | None:
-    fd = rootpath.open_beneath(tree_fd, path, _FILE_FLAGS)
+    fd = rootpath.open_beneath(tree_fd, path, FILE_FLAGS)
     try:
-        return _xattrs(fd).get(b"security.capability")
+        return xattrs_of(fd).get(b"security.capability")
     finally:
         os.close(fd)
 
 
 def _is_opaque(upper_fd: int, path: bytes) -> bool:
     try:
-        fd = rootpath.open_beneath(upper_fd, path, _DIRECTORY_FLAGS)
+        fd = rootpath.open_beneath(upper_fd, path, DIRECTORY_FLAGS)
     except OSError as error:
-        if _is_gone(error):
+        if is_gone(error):
             return False
         raise
     try:
@@ -535,7 +330,7 @@ def _lower_status(lower_fd: int, path: bytes) -> os.stat_result | None:
     try:
         fd = rootpath.open_beneath(lower_fd, path, os.O_PATH | os.O_NOFOLLOW)
     except OSError as error:
-        if _is_gone(error):
+        if is_gone(error):
             return None
         raise
     try:
@@ -545,33 +340,8 @@ def _lower_status(lower_fd: int, path: bytes) -> os.stat_result | None:
 
 
 def _lower_names(lower_fd: int, path: bytes) -> list[bytes]:
-    fd = rootpath.open_beneath(lower_fd, path, _DIRECTORY_FLAGS)
+    fd = rootpath.open_beneath(lower_fd, path, DIRECTORY_FLAGS)
     try:
         return [os.fsencode(name) for name in os.listdir(fd)]
     finally:
         os.close(fd)
-
-
-def _is_gone(error: OSError) -> bool:
-    return error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
-
-
-def _xattrs(fd: int) -> dict[bytes, bytes]:
-    """What travels in a layer: file capabilities and users' attributes, not the host's own."""
-    found: dict[bytes, bytes] = {}
-    try:
-        keys = os.listxattr(fd)
-    except OSError as error:
-        if error.errno != errno.ENOTSUP:  # not every file system has them
-            raise
-        return found
-    for key in keys:
-        if key == "security.capability" or (
-            key.startswith("user.") and not key.startswith("user.overlay.")
-        ):
-            try:
-                found[os.fsencode(key)] = os.getxattr(fd, key)
-            except OSError as error:
-                if error.errno != errno.ENODATA:
-                    raise
-    return found

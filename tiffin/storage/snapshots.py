@@ -14,7 +14,6 @@ after the reboot, with the cache records and snapshots that stand on it.
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import stat
@@ -26,13 +25,14 @@ from tiffin.core.image import Descriptor, check_depth, digest_of
 from tiffin.core.workload import Overlay
 from tiffin.errors import Conflict, EngineFailure, NotFound
 from tiffin.kernel import failpoints
-from tiffin.storage import jail, layers, overlay, unpack
+from tiffin.storage import jail, layers, overlay, treetar, unpack
 from tiffin.storage.blobs import BlobStore, ContentMismatch
 from tiffin.storage.database import Database, SnapshotRow
 from tiffin.storage.directories import Directories
 from tiffin.storage.furniture import FurnitureLayers, furnish
 from tiffin.storage.layerbytes import LayerBytes
-from tiffin.storage.layers import Change, Difference
+from tiffin.storage.layers import Change
+from tiffin.storage.treetar import Difference
 
 _log = logging.getLogger(__name__)
 
@@ -201,13 +201,8 @@ class SnapshotStore:
             with self._directories.opened(row.id) as fd:
                 return layers.content_bytes(fd) - layers.furniture_bytes(fd)
         with self._beside_lower(row.id, row.parent) as (fd, lower_fd):
-            try:
-                found = self._differences(fd, lower_fd)
-                return sum(map(_file_bytes, layers.without_mount_points(found, fd, lower_fd)))
-            except OSError as error:
-                if error.errno != errno.ENAMETOOLONG:
-                    raise
-            return max(0, layers.content_bytes(fd) - layers.content_bytes(lower_fd))
+            found = self._differences(fd, lower_fd)
+            return sum(map(_file_bytes, layers.without_mount_points(found, fd, lower_fd)))
 
     def actives(self) -> list[str]:
         with self._lock:
@@ -300,7 +295,7 @@ class SnapshotStore:
         """The whole merged tree of an active snapshot or a chain as a tar, to `out.write`."""
         tree = self.view(snapshot) if ":" in snapshot else self.mounted(snapshot, read_only=True)
         with layers.path_limit(), tree as fd:
-            layers.write_tar(fd, layers.tree(fd), out.write)
+            treetar.write_files(fd, treetar.everything(fd), out.write)
 
     def remove(self, snapshot: str) -> None:
         """Remove an active snapshot or a chain's topmost layer. Idempotent; files go in background.
@@ -413,7 +408,7 @@ class SnapshotStore:
         with self._beside_lower(number, parent) as (fd, lower_fd):
             if latest_ns is not None:
                 layers.clamp_times(fd, latest_ns)
-            layer = layers.hash_layer(fd, self._differences(fd, lower_fd))
+            layer = treetar.hash_layer(fd, self._differences(fd, lower_fd))
         failpoints.reach("layer-hashed")
         chain = _chain_id(parent, layer.diff_id)
         return self._put_committed(
@@ -441,14 +436,14 @@ class SnapshotStore:
         # Not by looking it up: whoever made it first may have removed it by now.
         return Committed(chain, str(row.diff_id), row.size)
 
-    def _maker(self, chain: str) -> Callable[[layers.Write], None]:
+    def _maker(self, chain: str) -> Callable[[treetar.Write], None]:
         """How to write a layer of ours from its directory."""
 
-        def make(write: layers.Write) -> None:
+        def make(write: treetar.Write) -> None:
             with self._lock:
                 row = self._chain(chain)
             with self._beside_lower(row.id, row.parent) as (fd, lower_fd):
-                layers.write_tar(fd, self._differences(fd, lower_fd), write)
+                treetar.write_layer(fd, self._differences(fd, lower_fd), write)
 
         return make
 

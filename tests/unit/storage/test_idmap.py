@@ -11,7 +11,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiffin.storage import layers
+from tiffin.storage import treetar
 from tiffin.storage.idmap import CAPABILITY, NOBODY, IdMap
 
 MAP = "         0     524288      65536\n    100000 1879048192          1\n"
@@ -58,8 +58,12 @@ def test_a_tree_is_told_below_another_name_with_links_that_lead_there(tmp_path: 
     fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
     out = io.BytesIO()
     uid = os.getuid()
-    layers.write_tar(
-        fd, layers.tree(fd), out.write, below=b"dir", ids=IdMap([(0, uid + 10, 1), (7, uid, 1)])
+    treetar.write_files(
+        fd,
+        treetar.everything(fd),
+        out.write,
+        below=b"dir",
+        ids=IdMap([(0, uid + 10, 1), (7, uid, 1)]),
     )
     os.close(fd)
     with tarfile.open(fileobj=io.BytesIO(out.getvalue())) as archive:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tiffin.storage import layers
+from tiffin.kernel import rootpath
+from tiffin.storage import layers, treetar
 from tiffin.storage.layers import ADDED, DELETED, MODIFIED, Change
 
 
@@ -36,7 +37,7 @@ class Trees:
     def layer(self) -> list[tarfile.TarInfo]:
         new, old = self.open()
         out = io.BytesIO()
-        layers.write_tar(new, layers.comparison(new, old), out.write)
+        treetar.write_layer(new, layers.comparison(new, old), out.write)
         os.close(new)
         os.close(old)
         out.seek(0)
@@ -113,7 +114,7 @@ def tar_of(directory: Path) -> bytes:
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
     out = io.BytesIO()
     try:
-        layers.write_tar(fd, layers.tree(fd), out.write)
+        treetar.write_files(fd, treetar.everything(fd), out.write)
     finally:
         os.close(fd)
     return out.getvalue()
@@ -141,6 +142,7 @@ def test_gnu_tar_unpacks_what_is_written(tmp_path: Path) -> None:
     (source / "hard").write_bytes(b"hard")
     os.link(source / "hard", source / "link")
     (source / "soft").symlink_to("y" * 150)
+    os.link(source / "soft", source / "softer", follow_symlinks=False)
     os.mkfifo(source / "fifo")
     (source / "setuid").write_bytes(b"")
     (source / "setuid").chmod(0o4755)
@@ -156,16 +158,48 @@ def test_gnu_tar_unpacks_what_is_written(tmp_path: Path) -> None:
 
     assert listing(target) == listing(source)
     assert (target / "hard").stat().st_ino == (target / "link").stat().st_ino
+    assert (target / "soft").lstat().st_ino == (target / "softer").lstat().st_ino
 
 
-def test_sockets_and_names_of_whiteouts_are_left_out(tmp_path: Path) -> None:
-    source = tmp_path / "s"
-    source.mkdir()
+def test_sockets_are_left_out_and_names_of_whiteouts_where_they_would_be_some(
+    trees: Trees,
+) -> None:
+    source = trees.copy()
     (source / ".wh.x").write_bytes(b"")
     (source / "kept").write_bytes(b"")
     os.mknod(source / "sock", stat.S_IFSOCK | 0o600)
     with tarfile.open(fileobj=io.BytesIO(tar_of(source))) as archive:
-        assert archive.getnames() == ["kept"]
+        assert {".wh.x", "kept"} <= set(archive.getnames())
+        assert "sock" not in archive.getnames()
+    assert [info.name for info in trees.layer()] == ["kept"]
+
+
+def test_a_tree_of_any_depth_is_told_whole_and_is_no_layer(tmp_path: Path) -> None:
+    at = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    name = "d" * 200
+    for _ in range(30):
+        os.mkdir(name, dir_fd=at)
+        inner = os.open(name, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = inner
+    with open(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=at), "wb") as file:
+        file.write(b"deep")
+    os.close(at)
+
+    with tarfile.open(fileobj=io.BytesIO(tar_of(tmp_path))) as archive:
+        last = archive.getmembers()[-1]
+        assert last.name == "/".join([name] * 30 + ["file"])
+        content = archive.extractfile(last)
+        assert content is not None
+        assert content.read() == b"deep"
+
+    fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    with pytest.raises(OSError, match="File name too long"):
+        treetar.hash_layer(fd, treetar.everything(fd))
+    with pytest.raises(OSError, match="File name too long"):
+        rootpath.open_beneath(fd, "e" * 5000, os.O_RDONLY)
+    rootpath.remove_tree(fd, name)
+    os.close(fd)
 
 
 def test_times_after_the_limit_become_the_limit(tmp_path: Path) -> None:
