@@ -44,9 +44,9 @@ async def chunks(data: bytes) -> AsyncIterator[bytes]:
     yield data
 
 
-def by_path(root: int, path: str, flags: int, *_: object) -> int:
+def by_path(root: int, path: str | bytes, flags: int, *_: object) -> int:
     """What a copier does that joins paths: links are followed as the host would."""
-    return os.open(path.strip("/") or ".", flags, dir_fd=root)
+    return os.open(os.fsdecode(path).strip("/") or ".", flags, dir_fd=root)
 
 
 @pytest.mark.threat("copy-paths")
@@ -73,6 +73,7 @@ def test_a_copy_into_a_link_stays_in_the_container(
         return (tmp_path / "pwned").exists()
 
     assert outcome(attack) is False
+    monkeypatch.setattr(copying, "real_path_in", lambda _, path: os.fsencode(path))
     monkeypatch.setattr(copying.rootpath, "open_in", by_path)
     assert outcome(attack) is True
 

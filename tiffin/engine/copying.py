@@ -132,7 +132,10 @@ class Copying:
 
     def _check_target(self, container: Container, path: str) -> None:
         """Before the client sends it all."""
-        with self._tree(container) as (root, _), _opened_target(container, root, path) as directory:
+        with (
+            self._tree(container) as (root, _),
+            _opened_target(container, root, path) as (directory, _),
+        ):
             own = os.fstat(directory).st_dev == os.fstat(root).st_dev
             if own and container.state.status not in LIVE:
                 read_only = container.host_config.readonly_rootfs
@@ -153,7 +156,7 @@ class Copying:
     ) -> None:
         with (
             self._tree(container, read_only=False) as (root, ids),
-            _opened_target(container, root, path) as directory,
+            _opened_target(container, root, path) as (directory, place),
         ):
             user = container.config.user if copy_owner else ""
             jail.unpack(
@@ -165,6 +168,7 @@ class Copying:
                 budget_bytes=MAX_COPY_BYTES,
                 digest=False,
                 ids=ids,
+                within=unpack.Within(root, place),
                 in_use=container.state.status in LIVE,
             )
 
@@ -219,14 +223,16 @@ def open_live_root(container: Container) -> tuple[int, IdMap | None]:
 
 
 @contextmanager
-def _opened_target(container: Container, root: int, path: str) -> Iterator[int]:
+def _opened_target(container: Container, root: int, path: str) -> Iterator[tuple[int, bytes]]:
+    """The directory, and where it is once all links are followed."""
     with _named(container, path):
         try:
-            directory = rootpath.open_in(root, cleaned(path), _DIRECTORY)
+            place = real_path_in(root, cleaned(path))
+            directory = rootpath.open_in(root, place, _DIRECTORY)
         except NotADirectoryError as error:
             raise InvalidArgument("extraction point is not a directory") from error
     try:
-        yield directory
+        yield directory, place
     finally:
         os.close(directory)
 

@@ -57,6 +57,7 @@ def unpack(
     owner: tuple[int, int] | None = None,
     keep_kinds: bool = False,
     ids: IdMap | None = None,
+    within: unpacking.Within | None = None,
     in_use: bool = False,
     digest: bool = True,
     budget_bytes: int = 0,
@@ -70,6 +71,7 @@ def unpack(
     like. What was unpacked until then stays: the caller removes it.
     """
     direct = _file_descriptor(archive)
+    whole_fd = within.whole_fd if within else -1
     options = {
         "root": directory_fd,
         "lower": lower_fd,
@@ -77,11 +79,13 @@ def unpack(
         "owner": "" if owner is None else f"{owner[0]}:{owner[1]}",
         "keep": int(keep_kinds),
         "ids": ids or "",
+        "whole": whole_fd,
+        "place": os.fsdecode(within.path(b"")) if within else "",
         "in_use": int(in_use),
         "digest": int(digest),
         "budget": budget_bytes or _budget(archive, direct),
     }
-    passed = [fd for fd in (directory_fd, lower_fd) if fd >= 0]
+    passed = [fd for fd in (directory_fd, lower_fd, whole_fd) if fd >= 0]
     if direct is not None:
         return _result(_start(direct, options, passed))
     return _pumped(archive, options, passed)

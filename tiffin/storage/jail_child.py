@@ -50,7 +50,9 @@ def main() -> None:
 
 def _run(options: dict[str, str]) -> str:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
-    root = int(options["root"])
+    root, whole = int(options["root"]), int(options["whole"])
+    within = unpack.Within(whole, os.fsencode(options["place"])) if whole >= 0 else None
+    seen = root if within is None else whole
     ids = IdMap.parse(options["ids"])
     owner = ids.outward(0) if ids is not None else 0
     small, hashed = _is_small(0), options["digest"] == "1"
@@ -59,11 +61,11 @@ def _run(options: dict[str, str]) -> str:
     if _is_pipe(0):
         # It may be started ahead, long before its stream: all that takes time is done first.
         compression.load_decoders()
-        _enter(root, owner)
+        _enter(seen, owner)
         decode = compression.decoder_for(first := _read_exactly(compression.MAGIC_BYTES))
     else:
         decode = compression.decoder_for(first := _read_exactly(compression.MAGIC_BYTES))
-        _enter(root, owner)
+        _enter(seen, owner)
     reader = tar.Reader(tar.Source(chunks(stream.pass_on(decode(_input(first))))))
     unpacker = unpack.Unpacker(
         root,
@@ -72,6 +74,7 @@ def _run(options: dict[str, str]) -> str:
         owner=_owner(options["owner"]),
         keep_kinds=options["keep"] == "1",
         ids=ids,
+        within=within,
         in_use=options["in_use"] == "1",
     )
     unpacker.unpack(reader)
@@ -246,4 +249,5 @@ def _words(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "no space left on device"
     name = os.fsdecode(error.filename) if error.filename else ""
-    return f"cannot unpack {name}: {error.strerror}" if name else f"cannot unpack: {error.strerror}"
+    words = (error.strerror or str(error)).lower()
+    return f"cannot unpack {name}: {words}" if name else f"cannot unpack: {words}"

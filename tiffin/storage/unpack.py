@@ -63,13 +63,37 @@ _THEIR_FAULT = frozenset(
 )
 
 
+# What a tree with mounts, of which some are read-only or not for files, makes it say besides.
+_REFUSED = frozenset({errno.EROFS, errno.EPERM, errno.EACCES, errno.EBUSY, errno.EOPNOTSUPP})
+
+
+class Within:
+    """A tree by its root, and the directory in it that an archive is unpacked into."""
+
+    __slots__ = ("_place", "whole_fd")
+
+    def __init__(self, whole_fd: int, place: bytes):
+        self.whole_fd = whole_fd
+        self._place = place.strip(b"/")
+
+    def path(self, below: bytes) -> bytes:
+        """Absolute, in the tree."""
+        return b"/" + b"/".join(part for part in (self._place, below) if part)
+
+
 class _Directory:
-    """What a directory gets when nothing more is put into it."""
+    """What a directory gets when nothing more is put into it. Its time, where one is told."""
 
     __slots__ = ("gid", "mode", "mtime_ns", "opaque", "path", "uid", "xattrs")
 
     def __init__(
-        self, path: bytes, mode: int, uid: int, gid: int, mtime_ns: int, xattrs: dict[bytes, bytes]
+        self,
+        path: bytes,
+        mode: int,
+        uid: int,
+        gid: int,
+        mtime_ns: int | None,
+        xattrs: dict[bytes, bytes],
     ):
         self.path = path
         self.mode = mode
@@ -86,7 +110,9 @@ class Unpacker:
     `lower_fd` is the tree beneath the layer: directories that the archive takes for granted get
     the mode, owner and time that they have there. `owner` overrides every owner. `keep_kinds`
     refuses to replace a directory by something else and the other way round. `ids` shifts owners
-    to the host's. `in_use` is a tree that processes have mounts in: no mount point is taken away.
+    to the host's. `within` is the tree with mounts that the root is a directory of: links are
+    followed in all of it, as its programs would, and nothing that is mounted is taken away.
+    `in_use` by such programs, in this moment.
     """
 
     def __init__(
@@ -98,9 +124,11 @@ class Unpacker:
         owner: tuple[int, int] | None = None,
         keep_kinds: bool = False,
         ids: IdMap | None = None,
+        within: Within | None = None,
         in_use: bool = False,
     ):
         self._ids = ids
+        self._within = within
         self._in_use = in_use
         self._root = root_fd
         self._lower = lower_fd
@@ -111,7 +139,7 @@ class Unpacker:
         self._born_as = (os.geteuid(), os.getegid()) if whiteouts == OVERLAY else None
         self._open: dict[bytes, int] = {}  # the longest unused first
         self._stale = False  # a directory was removed, and one of the open ones may be in it
-        self._directories: dict[int, _Directory] = {}
+        self._directories: dict[tuple[int, int], _Directory] = {}
         self._made: set[int] = set()  # inodes of this archive; only where whiteouts are applied
         self._root_opaque = False
         self.content_bytes = 0
@@ -133,11 +161,29 @@ class Unpacker:
         try:
             self._place(entry, reader)
         except OSError as error:
-            if error.errno in _THEIR_FAULT:
-                raise InvalidArgument(f"{_shown(entry.name)}: {_words(error)}") from error
-            raise
+            raise self._blamed(error, entry.name) from error
         except OverflowError as error:
             raise InvalidArgument(f"{_shown(entry.name)}: number out of range") from error
+
+    def _blamed(self, error: OSError, name: bytes) -> Exception:
+        """The archive's fault, that of the tree which it is for, or the machine's."""
+        theirs = error.errno in _THEIR_FAULT
+        if theirs or (self._within is not None and error.errno in _REFUSED):
+            return InvalidArgument(f"{_shown(name)}: {_words(error)}")
+        if error.filename is None:
+            error.filename = name
+        return error
+
+    def _find(self, path: bytes, flags: int) -> int:
+        """Open what is at `path` below the root, wherever links on the way lead."""
+        if self._within is None:
+            return rootpath.open_in(self._root, path or b".", flags)
+        try:
+            return rootpath.open_below(self._root, path or b".", flags)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+        return rootpath.open_in(self._within.whole_fd, self._within.path(path), flags)
 
     def _place(self, entry: tar.Entry, reader: tar.Reader) -> None:
         if self._owner is not None:
@@ -181,12 +227,12 @@ class Unpacker:
             self._open[head] = fd
             return fd
         try:
-            fd = rootpath.open_in(self._root, head or b".", _DIRECTORY & ~os.O_NOFOLLOW)
+            fd = self._find(head, _DIRECTORY & ~os.O_NOFOLLOW)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 raise
             self._make_parents(head, entry)
-            fd = rootpath.open_in(self._root, head, _DIRECTORY & ~os.O_NOFOLLOW)
+            fd = self._find(head, _DIRECTORY & ~os.O_NOFOLLOW)
         if len(self._open) >= _MAX_OPEN:
             os.close(self._open.pop(next(iter(self._open))))
         self._open[head] = fd
@@ -196,7 +242,7 @@ class Unpacker:
         done = b""
         for part in head.split(b"/"):
             path = done + b"/" + part if done else part
-            parent = rootpath.open_in(self._root, done or b".", os.O_PATH | os.O_DIRECTORY)
+            parent = self._find(done, os.O_PATH | os.O_DIRECTORY)
             try:
                 self._make_parent(parent, path, part, entry)
             finally:
@@ -216,16 +262,21 @@ class Unpacker:
             removed = True
         fd = os.open(name, _DIRECTORY, dir_fd=parent)
         try:
+            if self._within is not None:
+                self._settle(fd, _Directory(path, 0o755, *self._root_ids(), None, {}))
+                return
             taken = None if removed else self._from_lower(path)
             if taken is None:
                 uid, gid = self._owner or (0, 0)
-                if self._ids is not None:
-                    uid, gid = self._ids.outward(uid), self._ids.outward(gid)
                 taken = _Directory(path, 0o755, uid, gid, entry.mtime_ns, {})
             taken.opaque = removed
             self._register(fd, taken)
         finally:
             os.close(fd)
+
+    def _root_ids(self) -> tuple[int, int]:
+        owner = self._ids.outward(0) if self._ids is not None else 0
+        return owner, owner
 
     def _from_lower(self, path: bytes) -> _Directory | None:
         """The directory as the layers beneath have it; None if they do not."""
@@ -269,27 +320,29 @@ class Unpacker:
         return noted
 
     def _register(self, fd: int, noted: _Directory) -> None:
-        inode = os.fstat(fd).st_ino
-        before = self._directories.get(inode)
+        status = os.fstat(fd)
+        before = self._directories.get(_identity(status))
         if before is not None:
             noted.opaque = noted.opaque or before.opaque
-        self._directories[inode] = noted
+        self._directories[_identity(status)] = noted
         if self._whiteouts == APPLY:
-            self._made.add(inode)
+            self._made.add(status.st_ino)
 
     def _finish(self) -> None:
         if self._root_opaque:
             self._hide_lower_root()
-        for inode, noted in reversed(self._directories.items()):
+        for identity, noted in reversed(self._directories.items()):
             try:
-                fd = rootpath.open_in(self._root, noted.path or b".", _DIRECTORY)
+                fd = self._find(noted.path, _DIRECTORY)
             except OSError as error:
                 if error.errno in _THEIR_FAULT:
                     continue  # a later entry put something else there
                 raise
             try:
-                if os.fstat(fd).st_ino == inode:
+                if _identity(os.fstat(fd)) == identity:
                     self._settle(fd, noted)
+            except OSError as error:
+                raise self._blamed(error, noted.path) from error
             finally:
                 os.close(fd)
 
@@ -299,7 +352,8 @@ class Unpacker:
         _set_xattrs(fd, noted.path, noted.xattrs)
         if noted.opaque:
             os.setxattr(fd, OPAQUE, b"y")
-        os.utime(fd, ns=(noted.mtime_ns, noted.mtime_ns))
+        if noted.mtime_ns is not None:
+            os.utime(fd, ns=(noted.mtime_ns, noted.mtime_ns))
 
     def _forget(self) -> None:
         self._stale = False
@@ -356,7 +410,8 @@ class Unpacker:
         target = _clean(entry.link)
         if not target:
             raise InvalidArgument(f"{_shown(entry.name)}: hard link to the root")
-        holder, target_name = rootpath.open_parent_in(self._root, target)
+        head, _, target_name = target.rpartition(b"/")
+        holder = self._find(head, os.O_PATH | os.O_DIRECTORY)
         try:
             status = os.stat(target_name, dir_fd=holder, follow_symlinks=False)
             if stat.S_ISDIR(status.st_mode):
@@ -373,17 +428,23 @@ class Unpacker:
         """Take away what an earlier entry (or the tree before) has at the place of this one."""
         status = os.stat(name, dir_fd=parent, follow_symlinks=False)
         was_directory = stat.S_ISDIR(status.st_mode)
-        kept = self._keep_kinds or (self._in_use and was_directory)
-        if kept and was_directory != (entry.kind == tar.DIRECTORY):
-            words = (
-                "directory with non-directory" if was_directory else "non-directory by directory"
-            )
-            raise InvalidArgument(f"cannot overwrite {words}: {_shown(entry.name)}")
-        if self._in_use and rootpath.is_mount_point(parent, name):
-            # In a mount namespace of its own, the kernel would let us, and take the mount away.
-            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), os.fsdecode(entry.name))
-        self._stale = self._stale or was_directory
+        if self._keep_kinds and was_directory != (entry.kind == tar.DIRECTORY):
+            raise InvalidArgument(self._kept_words(entry, was_directory=was_directory))
+        if self._within is not None and rootpath.is_mounted_on(parent, name):
+            # In another mount namespace the kernel would let us, and take the mount away; and what
+            # is in a volume is not for an archive to delete that only says the volume's name.
+            where = _shown(self._within.path(_clean(entry.name)))
+            raise InvalidArgument(f'cannot overwrite "{where}": something is mounted there')
+        self._stale = self._stale or was_directory or stat.S_ISLNK(status.st_mode)
         rootpath.remove_tree(parent, name)
+
+    def _kept_words(self, entry: tar.Entry, *, was_directory: bool) -> str:
+        """Docker's. It tells of the whole path, and of the directory that all goes into."""
+        within = self._within or Within(self._root, b"")
+        path, target = _shown(within.path(_clean(entry.name))), _shown(within.path(b""))
+        if was_directory:
+            return f'cannot overwrite directory "{path}" with non-directory "{target}"'
+        return f'cannot overwrite non-directory "{path}" with directory "{target}"'
 
     # Whiteouts
 
@@ -408,19 +469,19 @@ class Unpacker:
 
     def _make_opaque_directory(self, parent: int, name: bytes) -> None:
         status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        if stat.S_ISDIR(status.st_mode) and status.st_ino in self._directories:
-            self._directories[status.st_ino].opaque = True
+        if stat.S_ISDIR(status.st_mode) and _identity(status) in self._directories:
+            self._directories[_identity(status)].opaque = True
 
     def _opaque(self, head: bytes, entry: tar.Entry) -> None:
         parent = self._parent(head, entry)
         if self._whiteouts == APPLY:
             self._empty(parent)
             return
-        inode = os.fstat(parent).st_ino
-        if inode == os.fstat(self._root).st_ino:
+        identity = _identity(os.fstat(parent))
+        if identity == _identity(os.fstat(self._root)):
             self._root_opaque = True
-        elif inode in self._directories:
-            self._directories[inode].opaque = True
+        elif identity in self._directories:
+            self._directories[identity].opaque = True
 
     def _hide_lower_root(self) -> None:
         """Overlayfs always merges root directories, so each name beneath gets its own whiteout."""
@@ -456,6 +517,10 @@ class Unpacker:
         """Delete what comes from beneath, keep what this archive has made."""
         for name in os.listdir(fd):
             self._delete(fd, os.fsencode(name))
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _clean(name: bytes) -> bytes:
@@ -524,7 +589,7 @@ def _set_xattrs(fd: int, path: bytes, xattrs: dict[bytes, bytes]) -> None:
 
 
 def _words(error: OSError) -> str:
-    return os.strerror(error.errno or 0)
+    return os.strerror(error.errno or 0).lower()
 
 
 def _shown(name: bytes) -> str:
