@@ -162,6 +162,15 @@ def test_a_hijack_without_one_is_a_bare_200(wire: Wire, raw: Raw) -> None:
         assert raw.rest() == frame(1, "said\n")
 
 
+def test_a_hijack_that_joins_no_stream_ends_at_once(wire: Wire, raw: Raw) -> None:
+    with container(wire, "sleep", "100") as found:
+        assert wire("POST", f"/containers/{found}/start").status == 204
+        raw.send(f"POST /containers/{found}/attach?stream=1 HTTP/1.1\nHost: d\n\n")
+
+        assert raw.head()[0] == "HTTP/1.1 200 OK"
+        assert raw.rest() == b""
+
+
 def test_wait_says_200_before_the_exit(wire: Wire, raw: Raw) -> None:
     with container(wire, "cat", OpenStdin=True) as found:
         raw.send(f"POST /containers/{found}/wait?condition=next-exit HTTP/1.1\nHost: d\n\n")
@@ -182,6 +191,14 @@ def test_logs_are_chunked_frames_unless_it_has_a_terminal(
 
     assert answer.headers["transfer-encoding"] == "chunked"
     assert answer.body == body
+
+
+@pytest.mark.parametrize(("tail", "lines"), [("+1", 1), ("-0", 0), ("-1", 2), ("x", 2)])
+def test_a_tail_is_read_as_go_does(wire: Wire, tail: str, lines: int) -> None:
+    with finished(wire, "printf", "a\\nb\\n") as found:
+        answer = wire("GET", f"/containers/{found}/logs?stdout=1&tail={tail.replace('+', '%2B')}")
+
+    assert answer.body == (frame(1, "a\n") + frame(1, "b\n"))[(2 - lines) * 10 :]
 
 
 def test_logs_of_no_stream_are_refused(wire: Wire) -> None:

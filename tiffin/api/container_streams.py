@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import operator
 import os
+import re
 import socket
 import termios
 import time
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
 
 _HEAD_LOOKS, _HEAD_LOOK_SECONDS = 5000, 0.001
+_LINES = re.compile(r"[+-]?[0-9]{1,18}")
 _WAIT_CONDITIONS = ("", "not-running", "next-exit", "removed")
 
 
@@ -244,5 +246,5 @@ def _resolve(ready: asyncio.Future[None]) -> None:
 
 
 def _tail(text: str) -> int | None:
-    """None for all lines: what "all", nothing and nonsense mean to Docker."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+    """None for all lines: what "all", nothing and nonsense mean to Docker, and less than none."""
+    return max_lines if _LINES.fullmatch(text) and (max_lines := int(text)) >= 0 else None

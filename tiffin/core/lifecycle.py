@@ -91,7 +91,7 @@ def _refusal_words(container: Container, action: Action) -> str:
         (
             Action.ATTACH,
             Status.PAUSED,
-        ): f"Container {cid} is paused, unpause the container before attach",
+        ): f"container {cid} is paused, unpause the container before attach",
         (Action.REMOVE, Status.PAUSED): "container is paused and must be unpaused first",
         (Action.REMOVE, None): (
             f"container is {status}: stop the container before removing or force remove"

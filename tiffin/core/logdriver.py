@@ -32,7 +32,7 @@ _FACILITIES = (
 )
 _FORMATS = ("", "rfc3164", "rfc5424", "rfc5424micro")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgtp]?)(i?b)?", re.IGNORECASE)
-_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
+_UNITS = " kmgtp"
 
 
 class FileSettings(NamedTuple):
@@ -110,9 +110,8 @@ def file_settings(config: LogConfig) -> FileSettings | None:
 
 def _settings(kind: str, options: dict[str, str], prefix: str) -> FileSettings:
     json_file = kind == "json-file"
-    size = options.get(f"{prefix}max-size", "10m" if json_file else "20m")
     files = options.get(f"{prefix}max-file", "3" if json_file else "5")
-    limit = -1 if size == "-1" else parse_size(size)
+    limit = _file_limit(options.get(f"{prefix}max-size"), 10 if json_file else 20)
     if not re.fullmatch(r"-?\d{1,9}", files):
         raise InvalidArgument(f'strconv.Atoi: parsing "{files}": invalid syntax')
     if int(files) < 1:
@@ -123,6 +122,16 @@ def _settings(kind: str, options: dict[str, str], prefix: str) -> FileSettings:
             "compress cannot be true when max-file is less than 2 or max-size is not set"
         )
     return FileSettings(kind, limit, int(files), compress and int(files) > 1)
+
+
+def _file_limit(text: str | None, default_mib: int) -> int:
+    """Bytes; "-1", what Docker calls its default, is no limit."""
+    if text is None:
+        return default_mib << 20
+    limit = -1 if text == "-1" else parse_size(text, thousand=1000)
+    if not limit:
+        raise InvalidArgument("max-size must be a positive number")
+    return limit
 
 
 def _boolean(options: dict[str, str], name: str, *, default: bool) -> bool:
@@ -137,12 +146,13 @@ def _boolean(options: dict[str, str], name: str, *, default: bool) -> bool:
     raise InvalidArgument(f'strconv.ParseBool: parsing "{text}": invalid syntax')
 
 
-def parse_size(text: str) -> int:
-    """Bytes of "10m", "512k", "1g", "1.5kb". Raises InvalidArgument."""
+def parse_size(text: str, thousand: int = 1024) -> int:
+    """Bytes of "10m", "512k", "1g", "1.5kb": of files, to Docker, a k is 1000. Raises
+    InvalidArgument."""
     match = _SIZE.fullmatch(text)
     if match is None:
         raise InvalidArgument(f"invalid size: '{text}'")
-    return int(float(match[1]) * (1 << _UNITS[match[2].lower()]))
+    return int(float(match[1]) * thousand ** _UNITS.index(match[2].lower() or " "))
 
 
 def blocks(config: LogConfig) -> bool:

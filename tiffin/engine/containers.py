@@ -453,6 +453,8 @@ class Containers:
             attachment = msgspec.structs.replace(attachment, stdin=False)
         async with self._catalog.lock(container.id):
             self._emit(container, "attach")  # before it can detach
+            if not any((attachment.stdin, attachment.stdout, attachment.stderr)):
+                return  # what joins nothing is at its end
             if self._catalog.get(container.id).state.status in lifecycle.LIVE:
                 await self._runtime.attach(container.id, connection, attachment, early=early)
             else:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 STDOUT, STDERR = 1, 2
 _NAMES = {STDOUT: "stdout", STDERR: "stderr"}
 _CHUNK = 65536
+_LAST_LOOKS = 64  # at what a client has still sent
 MAX_BEHIND = 1_000_000  # Docker's bound for an attached client
 MAX_INPUT = 65536
 PATIENCE_SECONDS = 5.0
@@ -145,6 +146,18 @@ class Client:
                 return False
             del self.queue[:sent]
         return True
+
+    def part(self) -> None:
+        """Close, so that the other side sees the end, not that it was not listened to."""
+        # Whoever else still holds a copy of the descriptor: the other side shall see the end.
+        try:
+            self.connection.shutdown(SHUT_WR)
+            for _ in range(_LAST_LOOKS):  # a close with something unread is a reset to them
+                if not self.connection.recv(_CHUNK, MSG_DONTWAIT):
+                    break
+        except OSError:
+            pass  # it has gone, or there is nothing
+        self.connection.close()
 
 
 def _nobody() -> None:
@@ -451,12 +464,7 @@ class Streams:
         if client.holder is not None:
             self._let_go(client)
         self._loop.remove(client.fd)
-        # Whoever else still holds a copy of the descriptor: the other side shall see the end.
-        try:
-            client.connection.shutdown(SHUT_WR)
-        except OSError:
-            client.connection.close()  # it has gone
-        client.connection.close()
+        client.part()
         self.regulate()
 
     # -- input ---
@@ -492,9 +500,8 @@ class Streams:
             return
         client.reads = False
         if self._stdin_once and not self.has_terminal:
-            if not any(other.reads for other in self._clients):
-                self._close_input = True
-                self._write_input()
+            self._close_input = True  # whoever else is attached
+            self._write_input()
         else:
             client.ending = True
 

@@ -35,6 +35,7 @@ MB = 1 << 20
         ("syslog", {"max-size": "1m"}, "unknown log opt 'max-size' for syslog log driver"),
         ("journald", {"max-size": "1m"}, "unknown log opt 'max-size' for journald log driver"),
         ("json-file", {"max-size": "x"}, "invalid size: 'x'"),
+        ("json-file", {"max-size": "0"}, "max-size must be a positive number"),
         ("json-file", {"max-file": "0"}, "max-file cannot be less than 1"),
         ("json-file", {"max-file": "a"}, 'strconv.Atoi: parsing "a": invalid syntax'),
         ("local", {"compress": "maybe"}, 'strconv.ParseBool: parsing "maybe": invalid syntax'),
@@ -93,7 +94,7 @@ def test_no_driver_and_no_option_is_more_than_refused(driver: str, options: dict
         (LogConfig("local"), FileSettings("local", 20 * MB, 5, compress=True)),
         (
             LogConfig("json-file", {"max-size": "1k", "max-file": "9", "compress": "1"}),
-            FileSettings("json-file", 1024, 9, compress=True),
+            FileSettings("json-file", 1000, 9, compress=True),
         ),
         (
             LogConfig("json-file", {"max-size": "-1"}),
@@ -102,7 +103,7 @@ def test_no_driver_and_no_option_is_more_than_refused(driver: str, options: dict
         (LogConfig("local", {"max-file": "1"}), FileSettings("local", 20 * MB, 1, compress=False)),
         (
             LogConfig("syslog", {"cache-max-size": "2m", "cache-compress": "false"}),
-            FileSettings("local", 2 * MB, 5, compress=False),
+            FileSettings("local", 2_000_000, 5, compress=False),
         ),
         (LogConfig("journald", {"cache-disabled": "true"}), None),
         (LogConfig("none", {"anything": "goes"}), None),
