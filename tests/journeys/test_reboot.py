@@ -68,6 +68,9 @@ def test_after_a_reboot_policies_are_kept_and_nothing_else_is_believed(
     daemon.docker("run", "-d", "--name", "unless", "--restart", "unless-stopped", *ASLEEP)
     daemon.docker("run", "-d", "--name", "stopped", "--restart", "unless-stopped", *ASLEEP)
     daemon.docker("stop", "-t", "0", "stopped")
+    daemon.docker("run", "-d", "--name", "failed", "--restart", "on-failure", *ASLEEP)
+    daemon.docker("run", "-d", "--name", "ended", "--restart", "on-failure", *ASLEEP)
+    daemon.docker("stop", "-t", "0", "ended")
     daemon.docker("run", "-d", "--name", "plain", *ASLEEP)
     daemon.docker("run", "-d", "--name", "removed", "--rm", *ASLEEP)
     daemon.docker("run", "-d", "--name", "paused", *ASLEEP)
@@ -75,7 +78,8 @@ def test_after_a_reboot_policies_are_kept_and_nothing_else_is_believed(
     reboot(daemon)
     until_running(daemon, "always")
     until_running(daemon, "unless")
-    assert state(daemon, "stopped") == "exited"
+    until_running(daemon, "failed")
+    assert state(daemon, "stopped") == state(daemon, "ended") == "exited"
     assert daemon.docker("inspect", "-f", "{{.State.ExitCode}}", "plain", "paused").stdout == (
         "255\n255\n"
     )

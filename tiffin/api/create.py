@@ -44,12 +44,20 @@ class _Unheeded(msgspec.Struct, frozen=True):
     container_id_file: str = msgspec.field(name="ContainerIDFile", default="")
 
 
+class _Misplaced(msgspec.Struct, frozen=True):
+    """docker-py says beside the host config which runtime is wanted."""
+
+    runtime: str = ""
+
+
 def read_create(document: dict[str, Any], version: Version) -> CreateRequest:
     """Raises InvalidArgument, and Unsupported with the field's name."""
     if not _says_of(document, ContainerConfig):
         raise InvalidArgument("config cannot be empty in order to create a container")
     config = decode(document, ContainerConfig)
     host = read_host_config(find_key(document, "HostConfig"))
+    runtime = host.runtime or decode(document, _Misplaced).runtime
+    host = msgspec.structs.replace(host, runtime=runtime)
     endpoints = read_endpoints(find_key(document, "NetworkingConfig"))
     _check_plain(config, host)
     host, endpoint = _placed(create_versions.host_of(host, version), endpoints, version)

@@ -118,12 +118,16 @@ class Recoveries:
                 state = lifecycle.restarting(state)
             return state
         rebooted = not self._same_boot(container.state)
-        return lifecycle.ended(
+        state = lifecycle.ended(
             container.state,
             lifecycle.UNKNOWN_EXIT_CODE,
             time.time_ns(),
             verdict=of_unseen_end(rebooted=rebooted),
         )
+        if lifecycle.restarts(container.host_config.restart_policy, state):
+            # The machine's fault is none of its own: it is not counted, as by Docker.
+            state = msgspec.structs.replace(state, status=Status.RESTARTING)
+        return state
 
     def _same_boot(self, state: State) -> bool:
         return state.boot_id == self._id_ranges.boot_id

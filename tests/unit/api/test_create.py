@@ -247,3 +247,14 @@ def test_an_endpoints_sysctls_are_those_of_its_interface() -> None:
     options = {"com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.log_martians=1"}
     wanted = read_create(placed({"DriverOpts": options}), NEWEST)
     assert wanted.host_config.sysctls == {"net.ipv4.conf.eth0.log_martians": "1"}
+
+
+@pytest.mark.parametrize(
+    ("beside", "host", "runtime"),
+    [("runc", {}, "runc"), ("runc", {"Runtime": "crun"}, "crun"), (None, {}, "")],
+)
+def test_a_runtime_that_is_said_beside_the_host_config_is_heard(
+    beside: str | None, host: dict[str, str], runtime: str
+) -> None:
+    document = {"Image": "busybox", "Runtime": beside, "HostConfig": host}
+    assert read_create(document, NEWEST).host_config.runtime == runtime

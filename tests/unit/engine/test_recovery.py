@@ -8,9 +8,7 @@ import msgspec
 import pytest
 
 from tests.unit.engine.world import ID, Play, World
-from tiffin.core.container import (
-    Status,
-)
+from tiffin.core.container import HostConfig, RestartPolicy, Status
 from tiffin.engine.runrecord import written
 from tiffin.errors import EngineFailure
 
@@ -19,6 +17,31 @@ async def after_a_crash(world: World) -> None:
     """A new daemon over what the last one left."""
     await world.new_daemon()
     await world.supervisor.recoveries.all()
+
+
+@pytest.mark.parametrize(
+    ("policy", "after"),
+    [
+        (RestartPolicy("on-failure"), Status.RUNNING),
+        (RestartPolicy("on-failure", 1), Status.EXITED),  # its one retry is spent
+        (RestartPolicy("always"), Status.RUNNING),
+        (RestartPolicy(), Status.EXITED),
+    ],
+)
+def test_what_a_reboot_ended_is_started_again_as_its_policy_says(
+    play: Play, policy: RestartPolicy, after: Status
+) -> None:
+    async def scene(world: World) -> None:
+        container = await world.add(HostConfig(restart_policy=policy))
+        await world.supervisor.start("web")
+        old = msgspec.structs.replace(world.state(), boot_id="another", restart_count=1)
+        await world.catalog.put_state(container, old)
+        await world.supervisor.recoveries.all()
+        world.supervisor.restarts.with_daemon()
+        await world.settled(after)
+        assert world.state().restart_count == 1
+
+    play(scene)
 
 
 @pytest.mark.parametrize(
