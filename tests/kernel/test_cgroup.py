@@ -12,6 +12,7 @@ import pytest
 
 from tiffin.kernel import cgroup, cgroupfiles
 from tiffin.kernel.cgroup import Cgroup, Hierarchy, Layout
+from tiffin.kernel.cgroupstatistics import statistics_of
 
 pytestmark = pytest.mark.root
 
@@ -208,11 +209,11 @@ def limited() -> Iterator[Cgroup]:
 
 def test_limits_are_kept_and_can_be_raised_and_lowered(limited: Cgroup) -> None:
     limited.create({"memory": {"limit": 64 << 20, "swap": 128 << 20}, "pids": {"limit": 50}})
-    first = limited.statistics()
+    first = statistics_of(limited)
     limited.limit({"memory": {"limit": 256 << 20, "swap": 512 << 20}})
-    raised = limited.statistics()
+    raised = statistics_of(limited)
     limited.limit({"memory": {"limit": 32 << 20, "swap": 32 << 20}, "pids": {"limit": -1}})
-    lowered = limited.statistics()
+    lowered = statistics_of(limited)
 
     assert (first.memory.limit, first.pids.limit) == (64 << 20, 50)
     assert raised.memory.limit == 256 << 20
@@ -273,7 +274,7 @@ def test_what_is_used_is_counted(limited: Cgroup, start: Start) -> None:
     limited.create()
     start(limited)
 
-    found = limited.statistics()
+    found = statistics_of(limited)
 
     assert found.pids.current == 1
     assert found.memory.limit == 0

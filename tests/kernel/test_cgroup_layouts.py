@@ -8,6 +8,7 @@ import pytest
 
 from tiffin.kernel import bpf, cgroup, cgrouplimits
 from tiffin.kernel.cgroup import Cgroup, Hierarchy, Layout
+from tiffin.kernel.cgroupstatistics import statistics_of
 
 V1 = """\
 31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
@@ -125,7 +126,7 @@ def test_v2_statistics_are_read(v2: Layout, tmp_path: Path) -> None:
         (directory / name).write_text(text)
     group = Cgroup(v2, "/parent/web")
 
-    found = group.statistics()
+    found = statistics_of(group)
 
     assert (found.memory.usage, found.memory.limit, found.memory.failures) == (4096, 0, 3)
     assert found.memory.details == {"anon": 5, "file": 6}

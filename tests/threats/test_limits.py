@@ -13,6 +13,7 @@ from tiffin.core.container import HostConfig, Ulimit
 from tiffin.core.image import ContainerConfig
 from tiffin.core.workload import LogTarget
 from tiffin.errors import InvalidArgument
+from tiffin.kernel.cgroupstatistics import statistics_of
 from tiffin.runtime import limits
 from tiffin.runtime.facts import HostFacts
 from tiffin.runtime.spec import validate
@@ -38,7 +39,7 @@ def test_a_fork_bomb_stops_at_a_limit_that_nobody_asked_for() -> None:
         await bench.start(box)
         group = bench.runtime.group(box.id)
         assert group is not None
-        return str(group.statistics().pids.limit)
+        return str(statistics_of(group).pids.limit)
 
     assert outcome(attack) == str(limits.DEFAULT_PIDS_LIMIT)
     assert outcome(attack, plan=endless) == "0"

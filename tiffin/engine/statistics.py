@@ -15,7 +15,8 @@ from tiffin.core.container import Container
 from tiffin.core.lifecycle import LIVE
 from tiffin.engine.catalog import Catalog
 from tiffin.engine.ports import ContainerRuntime
-from tiffin.kernel.cgroup import Cgroup, Statistics
+from tiffin.kernel.cgroup import Cgroup
+from tiffin.kernel.cgroupstatistics import Statistics, statistics_of
 from tiffin.kernel.pressure import Pressure, read_pressure
 
 SECONDS_BETWEEN = 1.0
@@ -125,7 +126,7 @@ class Gauges:
             return Usage(
                 time.time_ns(),
                 group.layout.version,
-                group.statistics(),
+                statistics_of(group),
                 host_cpu_ns(_read("/proc/stat")),
                 os.sysconf("SC_NPROCESSORS_ONLN"),
                 os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),

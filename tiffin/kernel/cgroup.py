@@ -26,7 +26,9 @@ from tiffin.kernel.cgroupfiles import (
     make,
     members_of,
     read,
+    read_number,
     read_or,
+    read_pairs,
     tree,
     try_write,
     write,
@@ -44,8 +46,7 @@ else:  # without the enumerations of the signal module
 # the allow-list, freezer for pause, cpuacct for statistics. The rest only where it is asked for.
 BASE_CONTROLLERS = ("memory", "pids", "devices", "freezer", "cpuacct")
 
-_UNLIMITED_FROM = 1 << 62  # v1 says "no limit" with the largest page-aligned number
-_USER_HZ = os.sysconf("SC_CLK_TCK")
+UNLIMITED_FROM = 1 << 62  # v1 says "no limit" with the largest page-aligned number
 _GATHERINGS = 100  # rounds against a container that forks all the time
 _EVENT_WAIT_MS = 20  # the longest nap between two looks where the kernel offers no event
 
@@ -94,66 +95,6 @@ class Layout(Record):
             if controller in hierarchy.controllers:
                 return hierarchy.mount_point
         return ""
-
-
-class MemoryStatistics(Record):
-    __slots__ = ("details", "failures", "limit", "max_usage", "usage")
-
-    def __init__(
-        self, usage: int, max_usage: int, limit: int, failures: int, details: dict[str, int]
-    ) -> None:
-        self.usage = usage
-        self.max_usage = max_usage
-        self.limit = limit  # 0 is no limit
-        self.failures = failures
-        self.details = details  # memory.stat
-
-
-class CPUStatistics(Record):
-    __slots__ = (
-        "per_cpu_ns",
-        "periods",
-        "system_ns",
-        "throttled_ns",
-        "throttled_periods",
-        "total_ns",
-        "user_ns",
-    )
-
-    def __init__(
-        self,
-        total_ns: int,
-        user_ns: int,
-        system_ns: int,
-        per_cpu_ns: tuple[int, ...],
-        periods: int,
-        throttled_periods: int,
-        throttled_ns: int,
-    ) -> None:
-        self.total_ns = total_ns
-        self.user_ns = user_ns
-        self.system_ns = system_ns
-        self.per_cpu_ns = per_cpu_ns  # v1 only
-        self.periods = periods
-        self.throttled_periods = throttled_periods
-        self.throttled_ns = throttled_ns
-
-
-class PidsStatistics(Record):
-    __slots__ = ("current", "limit")
-
-    def __init__(self, current: int, limit: int) -> None:
-        self.current = current
-        self.limit = limit  # 0 is no limit
-
-
-class Statistics(Record):
-    __slots__ = ("cpu", "memory", "pids")
-
-    def __init__(self, memory: MemoryStatistics, cpu: CPUStatistics, pids: PidsStatistics) -> None:
-        self.memory = memory
-        self.cpu = cpu
-        self.pids = pids
 
 
 # --- the host's layout --------------------------------------------------------------------------
@@ -438,27 +379,22 @@ class Cgroup:
         limit = read_or(f"{directory}/pids.max").strip()
         if not limit.isdigit():
             return sys.maxsize
-        return int(limit) - _number(f"{directory}/pids.current")
+        return int(limit) - read_number(f"{directory}/pids.current")
 
     def memory_limit(self) -> int:
         """In bytes; 0 is none."""
         directory = self.directory("memory")
         if self.layout.version == 2:
-            return _number(f"{directory}/memory.max")
-        limit = _number(f"{directory}/memory.limit_in_bytes")
-        return 0 if limit >= _UNLIMITED_FROM else limit
+            return read_number(f"{directory}/memory.max")
+        limit = read_number(f"{directory}/memory.limit_in_bytes")
+        return 0 if limit >= UNLIMITED_FROM else limit
 
     def oom_kills(self) -> int:
         """How many members the kernel has killed for want of memory."""
         directory = self.directory("memory")
         if self.layout.version == 2:
-            return _pairs(read_or(f"{directory}/memory.events")).get("oom_kill", 0)
-        return _pairs(read_or(f"{directory}/memory.oom_control")).get("oom_kill", 0)
-
-    def statistics(self) -> Statistics:
-        if self.layout.version == 2:
-            return _statistics_v2(self.directories()[0])
-        return _statistics_v1(self)
+            return read_pairs(f"{directory}/memory.events").get("oom_kill", 0)
+        return read_pairs(f"{directory}/memory.oom_control").get("oom_kill", 0)
 
     # --- the end ---
 
@@ -472,74 +408,6 @@ class Cgroup:
             if not _is_removed(directory):
                 for member in reversed(tree(directory)):
                     _remove_directory(member, deadline)
-
-
-# --- numbers ------------------------------------------------------------------------------------
-
-
-def _statistics_v1(group: Cgroup) -> Statistics:
-    memory, cpu, pids = (group.directory(name) for name in ("memory", "cpu", "pids"))
-    accounting = group.directory("cpuacct")
-    limit = _number(f"{memory}/memory.limit_in_bytes")
-    ticks = _pairs(read_or(f"{accounting}/cpuacct.stat"))
-    throttling = _pairs(read_or(f"{cpu}/cpu.stat")) if cpu else {}
-    return Statistics(
-        MemoryStatistics(
-            _number(f"{memory}/memory.usage_in_bytes"),
-            _number(f"{memory}/memory.max_usage_in_bytes"),
-            0 if limit >= _UNLIMITED_FROM else limit,
-            _number(f"{memory}/memory.failcnt"),
-            _pairs(read_or(f"{memory}/memory.stat")),
-        ),
-        CPUStatistics(
-            _number(f"{accounting}/cpuacct.usage"),
-            ticks.get("user", 0) * 1_000_000_000 // _USER_HZ,
-            ticks.get("system", 0) * 1_000_000_000 // _USER_HZ,
-            tuple(map(int, read_or(f"{accounting}/cpuacct.usage_percpu").split())),
-            throttling.get("nr_periods", 0),
-            throttling.get("nr_throttled", 0),
-            throttling.get("throttled_time", 0),
-        ),
-        PidsStatistics(_number(f"{pids}/pids.current"), _number(f"{pids}/pids.max")),
-    )
-
-
-def _statistics_v2(directory: str) -> Statistics:
-    cpu = _pairs(read_or(f"{directory}/cpu.stat"))
-    return Statistics(
-        MemoryStatistics(
-            _number(f"{directory}/memory.current"),
-            _number(f"{directory}/memory.peak"),
-            _number(f"{directory}/memory.max"),
-            _pairs(read_or(f"{directory}/memory.events")).get("max", 0),
-            _pairs(read_or(f"{directory}/memory.stat")),
-        ),
-        CPUStatistics(
-            cpu.get("usage_usec", 0) * 1000,
-            cpu.get("user_usec", 0) * 1000,
-            cpu.get("system_usec", 0) * 1000,
-            (),
-            cpu.get("nr_periods", 0),
-            cpu.get("nr_throttled", 0),
-            cpu.get("throttled_usec", 0) * 1000,
-        ),
-        PidsStatistics(_number(f"{directory}/pids.current"), _number(f"{directory}/pids.max")),
-    )
-
-
-def _pairs(text: str) -> dict[str, int]:
-    found = {}
-    for line in text.splitlines():
-        name, _, value = line.partition(" ")
-        if value.lstrip("-").isdigit():
-            found[name] = int(value)
-    return found
-
-
-def _number(path: str) -> int:
-    """0 for "max" and for a file that is not there."""
-    text = read_or(path).strip()
-    return int(text) if text.isdigit() else 0
 
 
 # --- waiting ------------------------------------------------------------------------------------

@@ -75,3 +75,19 @@ def read_or(path: str, default: str = "") -> str:
         return read(path)
     except OSError:
         return default
+
+
+def read_number(path: str) -> int:
+    """0 for "max" and for a file that is not there."""
+    text = read_or(path).strip()
+    return int(text) if text.isdigit() else 0
+
+
+def read_pairs(path: str) -> dict[str, int]:
+    """The lines "name number" of a file such as memory.stat; none where it is not there."""
+    found = {}
+    for line in read_or(path).splitlines():
+        name, _, value = line.partition(" ")
+        if value.lstrip("-").isdigit():
+            found[name] = int(value)
+    return found

@@ -9,7 +9,12 @@ from tests.unit.api.kitchen import NOW, exited, running
 from tiffin.api.statistics import reading_json
 from tiffin.api.versions import parse_version
 from tiffin.engine.statistics import Reading, Transfer, Usage
-from tiffin.kernel.cgroup import CPUStatistics, MemoryStatistics, PidsStatistics, Statistics
+from tiffin.kernel.cgroupstatistics import (
+    CPUStatistics,
+    MemoryStatistics,
+    PidsStatistics,
+    Statistics,
+)
 
 
 def usage(version: int) -> Usage:

@@ -7,6 +7,7 @@ import select
 
 from tiffin import __version__
 from tiffin.kernel import cgroup, syscalls
+from tiffin.kernel.cgroupstatistics import statistics_of
 from tiffin.kernel.pressure import read_pressure
 from tiffin.runtime import messages, mountwords, operations, paths
 from tiffin.runtime.oci import state
@@ -129,7 +130,7 @@ def _tell(container: Container, kind: str, data: dict[str, Any] | None) -> None:
 
 
 def _statistics(group: cgroup.Cgroup) -> dict[str, Any]:
-    found = group.statistics()
+    found = statistics_of(group)
     cpu, memory, pids = found.cpu, found.memory, found.pids
     usage = {"total": cpu.total_ns, "kernel": cpu.system_ns, "user": cpu.user_ns}
     if cpu.per_cpu_ns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tiffin.kernel.cgroup import Cgroup, Layout
+from tiffin.kernel.cgroupstatistics import statistics_of
 from tiffin.runtime.oci.shape import InvalidBundle
 from tiffin.runtime.operations import Config
 
@@ -76,7 +77,7 @@ def judge_update(asked: Config, group: Cgroup) -> None:
     limit = memory.get("limit", -1)
     if not memory.get("checkBeforeUpdate") or limit < 0:
         return
-    usage = group.statistics().memory.usage
+    usage = statistics_of(group).memory.usage
     if limit < usage:
         raise InvalidBundle(
             f"resources.memory.limit {limit} is less than the {usage} bytes that are in use"
