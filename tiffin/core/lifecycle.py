@@ -127,6 +127,7 @@ def started(state: State, created: Created, now_ns: int, boot_id: str) -> State:
         started_ns=now_ns,
         finished_ns=0,
         stopped_by_user=False,
+        restart_cancelled=False,
         asked=None,
         verdict=None,
     )
@@ -195,10 +196,6 @@ def failed_start(state: State, exit_code: int, error: str) -> State:
     )
 
 
-# SIGINT, SIGQUIT, SIGTERM: who sends one by hand wants it to stay down, as with the stop signal.
-# (Docker takes every signal for that, unless the container has a stop signal of its own.)
-ASKS_TO_END = frozenset({2, 3, 15})
-
 RESTART_BACKOFF_FIRST_SECONDS = 0.1
 RESTART_BACKOFF_LAST_SECONDS = 60.0
 RESTART_RESET_AFTER_SECONDS = 10.0
@@ -206,10 +203,12 @@ RESTART_RESET_AFTER_SECONDS = 10.0
 
 def restarts(policy: RestartPolicy, state: State) -> bool:
     """Whether a container that just ended is started again (moby: restartmanager)."""
-    if state.stopped_by_user:
+    if state.restart_cancelled:
         return False
-    if policy.name in ("always", "unless-stopped"):
+    if policy.name == "always":
         return True
+    if policy.name == "unless-stopped":
+        return not state.stopped_by_user
     if policy.name in _COUNTED and (state.exit_code != 0 or ended_unhealthy(state)):
         return _may_retry(policy, state)
     return False
@@ -233,7 +232,7 @@ def gives_up_unhealthy(policy: RestartPolicy, state: State) -> bool:
     """Whether the engine ends what runs now, to start it again. Not once its retries are spent."""
     return (
         policy.name == ON_UNHEALTHY
-        and not state.stopped_by_user  # it would not be started again
+        and not state.restart_cancelled  # it would not be started again
         and state.status is Status.RUNNING
         and state.health is not None
         and state.health.status == UNHEALTHY

@@ -96,7 +96,7 @@ class Ending:
         container = await self._catalog.settled(reference)
         lifecycle.transition(container, Action.KILL)
         if container.state.status is Status.RESTARTING:
-            if number == SIGKILL or _asks_to_end(container, number):
+            if _asks_to_end(container, number):
                 await self._mark_stopped(container.id, _asked("kill", number))
             return False
         if number == SIGKILL:
@@ -117,8 +117,11 @@ class Ending:
         state = container.state
         if not (state.asked and state.asked.verb in ENDING):
             state = msgspec.structs.replace(state, asked=_asked("kill", number))
-        if _asks_to_end(container, number):
-            state = msgspec.structs.replace(state, stopped_by_user=True)
+        state = msgspec.structs.replace(
+            state,
+            stopped_by_user=True,
+            restart_cancelled=state.restart_cancelled or _asks_to_end(container, number),
+        )
         return await self._catalog.put_state(container, state)
 
     async def _note_asked(self, container: Container, asked: Asked) -> Container:
@@ -132,7 +135,9 @@ class Ending:
         self._restarts.cancel(container_id)
         async with self._catalog.lock(container_id):
             container = self._catalog.get(container_id)
-            state = msgspec.structs.replace(container.state, stopped_by_user=True)
+            state = msgspec.structs.replace(
+                container.state, stopped_by_user=True, restart_cancelled=True
+            )
             if state.status in lifecycle.LIVE:
                 state = msgspec.structs.replace(state, asked=asked)
             if state.status is Status.RESTARTING:
@@ -201,7 +206,12 @@ def _stop_signal(container: Container, given: str | None = None) -> int:
 
 
 def _asks_to_end(container: Container, number: int) -> bool:
-    return number in lifecycle.ASKS_TO_END or number == _stop_signal(container)
+    """As in Docker: any signal, unless it has one of its own for that."""
+    return (
+        number == SIGKILL
+        or not container.config.stop_signal
+        or number == _stop_signal(container)
+    )
 
 
 def _patience(container: Container, given: int | None = None) -> int:

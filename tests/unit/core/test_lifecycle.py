@@ -114,7 +114,14 @@ def test_on_failure_restarts_until_its_limit() -> None:
 @pytest.mark.parametrize("name", ["always", "unless-stopped"])
 def test_a_stop_by_hand_silences_the_policy(name: str) -> None:
     assert restarts(RestartPolicy(name), State(exit_code=0))
-    assert not restarts(RestartPolicy(name), State(stopped_by_user=True))
+    assert not restarts(RestartPolicy(name), State(restart_cancelled=True))
+
+
+def test_only_unless_stopped_heeds_a_signal_that_does_not_stop() -> None:
+    signalled = State(exit_code=1, stopped_by_user=True)
+    assert restarts(RestartPolicy("always"), signalled)
+    assert restarts(RestartPolicy("on-failure"), signalled)
+    assert not restarts(RestartPolicy("unless-stopped"), signalled)
 
 
 def test_always_starts_with_the_daemon_even_after_a_stop_by_hand() -> None:
@@ -130,7 +137,7 @@ def test_on_unhealthy_restarts_failures_and_what_the_engine_gave_up() -> None:
     assert restarts(policy, State(exit_code=1))
     assert not restarts(policy, State(exit_code=0))
     assert not restarts(policy, msgspec.structs.replace(given_up, restart_count=2))
-    assert not restarts(policy, msgspec.structs.replace(given_up, stopped_by_user=True))
+    assert not restarts(policy, msgspec.structs.replace(given_up, restart_cancelled=True))
 
 
 def test_an_unhealthy_container_is_given_up_as_long_as_it_may_be_retried() -> None:
@@ -141,7 +148,7 @@ def test_an_unhealthy_container_is_given_up_as_long_as_it_may_be_retried() -> No
     assert not gives_up_unhealthy(policy, msgspec.structs.replace(ill, health=Health("starting")))
     assert not gives_up_unhealthy(policy, msgspec.structs.replace(ill, status=Status.PAUSED))
     assert not gives_up_unhealthy(RestartPolicy("always"), ill)
-    assert not gives_up_unhealthy(policy, msgspec.structs.replace(ill, stopped_by_user=True))
+    assert not gives_up_unhealthy(policy, msgspec.structs.replace(ill, restart_cancelled=True))
     unpaused = msgspec.structs.replace(ill, health=Health("unhealthy", 0))
     assert not gives_up_unhealthy(policy, unpaused)
 

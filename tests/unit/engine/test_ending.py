@@ -50,15 +50,24 @@ def test_a_signal_in_the_middle_of_a_start_reaches_what_it_starts(
 
 
 @pytest.mark.parametrize(
-    ("signal", "stays_down"),
-    [("SIGTERM", True), ("SIGINT", True), ("SIGUSR1", True), ("SIGHUP", False)],
+    ("policy", "stop_signal", "signal", "stays_down"),
+    [
+        ("always", None, "SIGTERM", True),
+        ("always", None, "SIGHUP", True),  # whatever was sent by hand
+        ("on-failure", None, "SIGHUP", True),
+        ("always", "SIGUSR1", "SIGUSR1", True),
+        ("always", "SIGUSR1", "SIGKILL", True),
+        ("always", "SIGUSR1", "SIGTERM", False),  # it has a signal of its own for that
+        ("on-failure", "SIGUSR1", "SIGTERM", False),
+        ("unless-stopped", "SIGUSR1", "SIGTERM", True),  # it counts as stopped
+    ],
 )
-def test_a_signal_that_asks_to_end_silences_the_restart_policy(
-    play: Play, signal: str, stays_down: bool
+def test_a_signal_by_hand_silences_the_restart_policy(
+    play: Play, policy: str, stop_signal: str | None, signal: str, stays_down: bool
 ) -> None:
     async def scene(world: World) -> None:
-        policy = HostConfig(restart_policy=RestartPolicy("always"))
-        await world.add(policy, stop_signal="SIGUSR1")
+        host = HostConfig(restart_policy=RestartPolicy(policy))
+        await world.add(host, stop_signal=stop_signal)
         await world.supervisor.start("web")
         await world.supervisor.kill("web", signal)
         await world.settled(Status.EXITED if stays_down else Status.RESTARTING)
@@ -67,11 +76,19 @@ def test_a_signal_that_asks_to_end_silences_the_restart_policy(
 
 
 @pytest.mark.parametrize(
-    ("signal", "status"), [("SIGKILL", Status.EXITED), ("SIGUSR2", Status.RESTARTING)]
+    ("stop_signal", "signal", "status"),
+    [
+        (None, "SIGKILL", Status.EXITED),
+        (None, "SIGUSR2", Status.EXITED),
+        ("SIGTERM", "SIGUSR2", Status.RESTARTING),
+    ],
 )
-def test_a_kill_between_two_runs_ends_the_restarts(play: Play, signal: str, status: Status) -> None:
+def test_a_kill_between_two_runs_ends_the_restarts(
+    play: Play, stop_signal: str | None, signal: str, status: Status
+) -> None:
     async def scene(world: World) -> None:
-        container = await world.add(HostConfig(restart_policy=RestartPolicy("always")))
+        host = HostConfig(restart_policy=RestartPolicy("always"))
+        container = await world.add(host, stop_signal=stop_signal)
         await world.catalog.put_state(container, State(status=Status.RESTARTING, exit_code=1))
 
         await world.supervisor.kill("web", signal)
@@ -83,11 +100,18 @@ def test_a_kill_between_two_runs_ends_the_restarts(play: Play, signal: str, stat
 
 
 @pytest.mark.parametrize(
-    ("signal", "status"), [("SIGTERM", Status.RUNNING), ("SIGUSR2", Status.PAUSED)]
+    ("stop_signal", "signal", "status"),
+    [
+        (None, "SIGUSR2", Status.RUNNING),
+        ("SIGTERM", "SIGTERM", Status.RUNNING),
+        ("SIGTERM", "SIGUSR2", Status.PAUSED),
+    ],
 )
-def test_what_is_asked_to_end_goes_on_to_hear_it(play: Play, signal: str, status: Status) -> None:
+def test_what_is_asked_to_end_goes_on_to_hear_it(
+    play: Play, stop_signal: str | None, signal: str, status: Status
+) -> None:
     async def scene(world: World) -> None:
-        await world.add()
+        await world.add(stop_signal=stop_signal)
         await world.supervisor.start("web")
         world.runtime.ignores |= {12, 15}
         await world.supervisor.pause("web")
