@@ -40,11 +40,9 @@ unknown is 404 `page not found`, as in Docker.
 """
 
 FIELDS = """
-### Fields of HostConfig that are refused
+### Fields of HostConfig
 
-With 501 and their name, unless they hold their default: {refused}.
-
-Accepted and of no consequence (the docker CLI writes them about itself): {inert}.
+All are obeyed. Accepted and of no consequence, as in Docker: {inert}.
 
 Discarded with Docker's warning: `CpuCount`, `CpuPercent`, `KernelMemory`, and each limit that the
 kernel lacks. Of the local volume driver's options a bind is obeyed (`type`, `o=bind`, `device`);
@@ -98,8 +96,7 @@ def fields() -> str:
         return ", ".join(f"`{name}`" for name in sorted(found))
 
     return FIELDS.format(
-        refused=names(container_json.UNSUPPORTED_HOST_FIELDS),
-        inert=names(container_json.IGNORED_HOST_FIELDS),
+        inert=names(container_json.INERT_HOST_FIELDS),
     )
 
 

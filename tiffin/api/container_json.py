@@ -7,7 +7,7 @@ values that Docker gives them by default.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -44,25 +44,19 @@ _READ_ONLY = (
     "/proc/sysrq-trigger",
 )
 
-# Docker's HostConfig fields that tiffin refuses unless they hold one of these values.
-UNSUPPORTED_HOST_FIELDS: dict[str, tuple[Any, ...]] = {
-    "Cgroup": (),
-}
-# Said by the docker CLI about itself: accepted, and of no consequence.
-IGNORED_HOST_FIELDS = frozenset({"ContainerIDFile"})
+# Accepted, and of no consequence, as in Docker.
+INERT_HOST_FIELDS = frozenset({"Cgroup", "ContainerIDFile"})
 
-_HOST_DEFAULTS: dict[str, Any] = {"ContainerIDFile": "", "Cgroup": ""}
-_NULL_WHEN_EMPTY = (
-    "Binds",
-    "VolumesFrom",
-    "CapAdd",
-    "CapDrop",
-    "ExtraHosts",
-    "GroupAdd",
-    "SecurityOpt",
-    "DeviceCgroupRules",
-    "DeviceRequests",
-    "Links",
+_HOST_DEFAULTS: dict[str, Any] = {"ContainerIDFile": ""}
+# Null where the request did not give them, even if only as empty.
+NULLABLE_HOST_FIELDS = frozenset(
+    (
+        *("Binds", "VolumesFrom", "CapAdd", "CapDrop", "Dns", "DnsOptions", "DnsSearch"),
+        *("ExtraHosts", "GroupAdd", "SecurityOpt", "Links", "PortBindings", "Ulimits"),
+        *("Devices", "DeviceCgroupRules", "DeviceRequests", "BlkioWeightDevice"),
+        *("BlkioDeviceReadBps", "BlkioDeviceWriteBps"),
+        *("BlkioDeviceReadIOps", "BlkioDeviceWriteIOps"),
+    )
 )
 _OMIT_WHEN_EMPTY = (
     "Mounts",
@@ -139,7 +133,7 @@ def inspect_json(
         "ProcessLabel": container.labels.process,
         "AppArmorProfile": apparmor_profile,
         "ExecIDs": exec_ids or None,
-        "HostConfig": host_config_json(container.host_config),
+        "HostConfig": host_config_json(container.host_config, container.given_empty),
         "GraphDriver": {"Name": driver, "Data": {}},
         "Mounts": [mount_json(mount) for mount in container.mounts],
         "Config": config_json(container.config),
@@ -284,7 +278,8 @@ def command_text(argv: tuple[str, ...]) -> str:
 def config_json(config: ContainerConfig) -> dict[str, Any]:
     value: dict[str, Any] = msgspec.to_builtins(config)
     for name in _CONFIG_OMIT_WHEN_EMPTY:
-        if value[name] is False or (not value[name] and value[name] != 0):
+        given = value[name] == 0 or (name == "Healthcheck" and value[name] is not None)
+        if value[name] is False or not (value[name] or given):
             del value[name]
     value["Labels"] = value["Labels"] or {}
     return value
@@ -299,15 +294,24 @@ def image_config_json(config: ContainerConfig | None, version: Version) -> dict[
     return value
 
 
-def host_config_json(host: HostConfig) -> dict[str, Any]:
+def host_config_json(host: HostConfig, given_empty: Collection[str] = ()) -> dict[str, Any]:
     value: dict[str, Any] = {**_HOST_DEFAULTS, **msgspec.to_builtins(host)}
-    for name in _NULL_WHEN_EMPTY:
+    for name in NULLABLE_HOST_FIELDS.difference(given_empty):
         value[name] = value[name] or None
+    if _is_unlabelled(host):
+        value["SecurityOpt"] = [*(value["SecurityOpt"] or ()), "label=disable"]
     for name in _OMIT_WHEN_EMPTY:
         if not value[name] and value[name] is not False:
             del value[name]
     _fill_host_defaults(value)
     return value
+
+
+def _is_unlabelled(host: HostConfig) -> bool:
+    """Docker writes down that who shares so much with the host has no label of its own."""
+    if any(option.partition("=")[0] == "label" for option in host.security_opt):
+        return False
+    return host.privileged or "host" in (host.ipc_mode, host.pid_mode)
 
 
 def _fill_host_defaults(value: dict[str, Any]) -> None:

@@ -158,6 +158,7 @@ class ContainerRoutes:
             wanted.host_config,
             shallow_read_only=wanted.shallow_read_only,
             link_local=wanted.link_local,
+            given_empty=wanted.given_empty,
         )
         return json_response(
             {"Id": container.id, "Warnings": [*wanted.warnings, *warnings]}, status=201

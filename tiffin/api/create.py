@@ -1,17 +1,18 @@
 """The body of POST /containers/create: read leniently, refused precisely.
 
-Every field of Docker's HostConfig is obeyed, inert, or refused by name; none is dropped silently.
+Every field of Docker's HostConfig is obeyed, or inert as in Docker; none is dropped silently.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
 from tiffin.api import create_versions, gowords
-from tiffin.api.container_json import UNSUPPORTED_HOST_FIELDS
+from tiffin.api.container_json import NULLABLE_HOST_FIELDS
 from tiffin.api.decode import decode, find_key, known_fields
 from tiffin.api.endpoints import (
     EndpointSettings,
@@ -26,7 +27,7 @@ from tiffin.core.image import ContainerConfig
 from tiffin.core.update import Update
 from tiffin.errors import InvalidArgument, Unsupported
 
-_REFUSED = {name.lower(): name for name in UNSUPPORTED_HOST_FIELDS}
+_NULLABLE = {name.lower(): name for name in NULLABLE_HOST_FIELDS}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -36,6 +37,7 @@ class CreateRequest(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
     shallow_read_only: bool = False  # mounts below a read-only bind stay writable
     link_local: tuple[str, ...] = ()  # addresses of its interface besides its own
+    given_empty: tuple[str, ...] = ()  # lists and maps of the host config
 
 
 class _Unheeded(msgspec.Struct, frozen=True):
@@ -55,7 +57,8 @@ def read_create(document: dict[str, Any], version: Version) -> CreateRequest:
     if not _says_of(document, ContainerConfig):
         raise InvalidArgument("config cannot be empty in order to create a container")
     config = decode(document, ContainerConfig)
-    host = read_host_config(find_key(document, "HostConfig"))
+    host_document = find_key(document, "HostConfig")
+    host = read_host_config(host_document)
     runtime = host.runtime or decode(document, _Misplaced).runtime
     host = msgspec.structs.replace(host, runtime=runtime)
     endpoints = read_endpoints(find_key(document, "NetworkingConfig"))
@@ -70,7 +73,15 @@ def read_create(document: dict[str, Any], version: Version) -> CreateRequest:
     warnings += create_versions.volume_driver_warnings(host, version)
     shallow = create_versions.read_only_is_shallow(version)
     link_local = () if endpoint is None else link_local_of(endpoint)
-    return CreateRequest(config, host, tuple(warnings), shallow, link_local)
+    empty = tuple(_given_empty(host_document or {}))
+    return CreateRequest(config, host, tuple(warnings), shallow, link_local, empty)
+
+
+def _given_empty(document: dict[str, Any]) -> Iterator[str]:
+    """The host config's lists and maps that are there, with nothing in them."""
+    for key, value in document.items():
+        if isinstance(value, list | dict) and not value and (name := _NULLABLE.get(key.lower())):
+            yield name
 
 
 def _says_of(document: dict[str, Any], kind: type[msgspec.Struct]) -> bool:
@@ -100,8 +111,6 @@ def read_host_config(document: Any) -> HostConfig:
     if not isinstance(document, dict):
         words = gowords.no_object(document, "HostConfig", "container.HostConfig")
         raise InvalidArgument(words)
-    for key, value in document.items():
-        _check_host_field(key, value)
     decode(document, _Unheeded, prefix="HostConfig", root="HostConfig")
     host = decode(document, HostConfig, prefix="HostConfig")
     swappiness = host.memory_swappiness
@@ -116,15 +125,10 @@ def read_host_config(document: Any) -> HostConfig:
 def read_update(document: dict[str, Any], version: Version = NEWEST) -> Update:
     """The body of POST /containers/{id}/update. What cannot change later is ignored, as by Docker.
 
-    Raises InvalidArgument, and Unsupported with the field's name.
+    Raises InvalidArgument.
     """
     changeable = {name.replace("_", "") for name in Update.__struct_fields__}
-    wanted = {}
-    for key, value in document.items():
-        if key.lower() in changeable:
-            wanted[key] = value
-        else:
-            _check_host_field(key, value)
+    wanted = {key: value for key, value in document.items() if key.lower() in changeable}
     update = Update.of(decode(wanted, HostConfig, root="UpdateConfig"))
     return msgspec.structs.replace(update, pids_limit=None) if version.before("1.40") else update
 
@@ -133,14 +137,6 @@ def read_config(document: dict[str, Any]) -> ContainerConfig | None:
     """The body of POST /commit: a config as it may be said at a create. None: there is none."""
     read_host_config(find_key(document, "HostConfig"))
     return decode(document, ContainerConfig) if document else None
-
-
-def _check_host_field(key: str, value: Any) -> None:
-    name = _REFUSED.get(key.lower())
-    if name is None:
-        return  # obeyed, inert, or not Docker's either: as Go, ignore it
-    if value and value not in UNSUPPORTED_HOST_FIELDS[name]:
-        raise Unsupported(f"HostConfig.{name} is not supported by tiffin")
 
 
 def _placed(
@@ -159,7 +155,7 @@ def _placed(
     ((name, settings),) = endpoints.items()
     check_endpoint(settings)
     mode = host.network_mode
-    if mode in ("", "default") and name not in ("default", ""):
+    if mode in ("", "default") and name not in ("default", "bridge", ""):
         host = msgspec.structs.replace(host, network_mode=name)
     sysctls = {**host.sysctls, **interface_sysctls(settings)}
     return msgspec.structs.replace(host, sysctls=sysctls), settings

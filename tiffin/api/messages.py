@@ -5,6 +5,7 @@ A handler takes a Request and returns an Answer. It knows no sockets: a hijack i
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
@@ -12,6 +13,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from tiffin.api.versions import NEWEST, Version
+from tiffin.core.timestamps import parse_time
 from tiffin.errors import InvalidArgument
 
 MAX_JSON_BYTES = 8 * 1024 * 1024
@@ -20,6 +22,7 @@ TAR = "application/x-tar"
 RAW_STREAM = "application/vnd.docker.raw-stream"
 MULTIPLEXED_STREAM = "application/vnd.docker.multiplexed-stream"
 
+_DIGITS = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _FALSE_WORDS = frozenset({"", "0", "no", "false", "none"})
 
 
@@ -62,6 +65,17 @@ class Query:
         if not (digits.isascii() and digits.isdigit() and len(digits) <= 19):
             raise InvalidArgument(f'strconv.Atoi: parsing "{text}": invalid syntax')
         return int(text)
+
+    def moment(self, key: str, now_ns: int) -> int:
+        """A time, refused as by Docker, which reads nothing but seconds here."""
+        text = self.get(key)
+        try:
+            return parse_time(text, now_ns)
+        except InvalidArgument as error:
+            seconds, _, fraction = text.partition(".")
+            digits = fraction if _DIGITS.fullmatch(seconds) and fraction else seconds
+            why = "value out of range" if _DIGITS.fullmatch(digits) else "invalid syntax"
+            raise InvalidArgument(f'strconv.ParseInt: parsing "{digits}": {why}') from error
 
 
 class Body(Protocol):

@@ -3,6 +3,7 @@
 A route is a method, a pattern ("/containers/{id}/json"; "{name*}" may hold slashes) and a handler.
 The table is data: docs/compatibility.md is generated from it. An unknown route or method is 404
 "page not found", as Docker says it; a path that is not clean is redirected to the one that is.
+OPTIONS of whatever there is or is not is 200 and nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tiffin.errors import EngineFailure, InvalidArgument, TiffinError
 
 log = logging.getLogger(__name__)
 
-_VERSION_PREFIX = re.compile(r"/v([0-9][0-9.]{0,15})(/.*)", re.DOTALL)
+_VERSION_PREFIX = re.compile(r"/v([0-9.]{1,16})(/.*)", re.DOTALL)
 _PLACEHOLDER = re.compile(r"\{(\w+)(\*?)\}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -104,6 +105,8 @@ class Router:
         clean = _clean(path)
         if clean != path:
             return _moved(request, clean)
+        if request.method == "OPTIONS":
+            return Response(200)
         version, rest = _split_version(path)
         found = self._find(request.method, rest)
         if found is None:

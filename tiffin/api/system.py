@@ -23,7 +23,7 @@ from tiffin.core.container import Status
 from tiffin.core.defaults import ContainerDefaults
 from tiffin.core.filters import parse_filters
 from tiffin.core.logdriver import DRIVERS
-from tiffin.core.timestamps import parse_time, rfc3339
+from tiffin.core.timestamps import rfc3339
 from tiffin.errors import InvalidArgument
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ class SystemRoutes:
 
     async def events(self, request: Request) -> Answer:
         now_ns = time.time_ns()
-        since = parse_time(request.query.get("since"), now_ns)
-        until = parse_time(request.query.get("until"), now_ns)
+        since = request.query.moment("since", now_ns)
+        until = request.query.moment("until", now_ns)
         if until and since > until:
             raise InvalidArgument(
                 f"`since` time ({request.query.get('since')}) cannot be after "

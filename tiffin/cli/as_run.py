@@ -224,12 +224,18 @@ class CommandLine:
 
     def _security(self) -> Iterator[str]:
         for option in self._host.get("SecurityOpt") or ():
+            if option == "label=disable" and self._shares_the_hosts():
+                continue  # that goes without saying
             if option.startswith("seccomp={"):
                 self.unsaid.append("the seccomp profile: its text is in HostConfig.SecurityOpt")
             else:
                 yield f"--security-opt={option}"
         if not self._host.get("Privileged") and self._host.get("MaskedPaths") == []:
             yield "--security-opt=systempaths=unconfined"
+
+    def _shares_the_hosts(self) -> bool:
+        modes = (self._host.get("PidMode"), self._host.get("IpcMode"))
+        return bool(self._host.get("Privileged")) or "host" in modes
 
     def _mounts(self) -> Iterator[str]:
         for path, options in (self._host.get("Tmpfs") or {}).items():

@@ -142,10 +142,7 @@ def _host_name(field: str) -> str:
 
 
 class HostConfig(msgspec.Struct, frozen=True, rename=_host_name):
-    """How it runs on this host: the fields of Docker's HostConfig that we obey. Sizes are bytes.
-
-    A field that is not here is refused by name in api (unless it holds its default).
-    """
+    """How it runs on this host: the fields of Docker's HostConfig. Sizes are bytes."""
 
     binds: tuple[str, ...] = ()
     mounts: tuple[MountRequest, ...] = ()
@@ -172,6 +169,7 @@ class HostConfig(msgspec.Struct, frozen=True, rename=_host_name):
     ipc_mode: str = ""
     uts_mode: str = ""
     cgroupns_mode: str = ""
+    cgroup: str = ""  # kept and shown: nothing has ever come of it in Docker either
     cgroup_parent: str = ""
     masked_paths: tuple[str, ...] | None = None
     readonly_paths: tuple[str, ...] | None = None
@@ -336,6 +334,8 @@ class Container(msgspec.Struct, frozen=True, weakref=True):
     links: tuple[Link, ...] = ()
     labels: Labels = Labels()
     link_local: tuple[str, ...] = ()  # addresses that its interface is to have besides its own
+    # Fields of its host config that the request gave as empty, which `inspect` tells from none.
+    given_empty: tuple[str, ...] = ()
 
     @property
     def short_id(self) -> str:

@@ -39,7 +39,6 @@ def merge(user: ContainerConfig, image: ContainerConfig | None) -> ContainerConf
         stop_signal=user.stop_signal or base.stop_signal,
         stop_timeout=base.stop_timeout if user.stop_timeout is None else user.stop_timeout,
         shell=user.shell or base.shell,
-        on_build=None,
     )
 
 

@@ -167,11 +167,12 @@ class Containers:
         *,
         shallow_read_only: bool = False,
         link_local: tuple[str, ...] = (),
+        given_empty: tuple[str, ...] = (),
     ) -> tuple[Container, Names]:
         """All but the processes. Raises InvalidArgument, NotFound (image), Conflict (name).
 
         `shallow_read_only`: mounts below a read-only bind stay writable. `link_local`: addresses
-        that its interface has besides its own.
+        that its interface has besides its own. `given_empty`: fields of the host config.
         """
         host_config = with_defaults(host_config, self.defaults)
         self._check(config, host_config)
@@ -221,6 +222,7 @@ class Containers:
                 links=links,
                 labels=labels,
                 link_local=link_local,
+                given_empty=given_empty,
             )
             container = await self._catalog.put(container)
             failpoints.reach("create-row")
@@ -238,8 +240,10 @@ class Containers:
 
     @staticmethod
     def _hostname(config: ContainerConfig, host: HostConfig, container_id: str) -> str:
-        if config.hostname or host.uts_mode == "host" or network_of(host) == "host":
+        if config.hostname or host.uts_mode == "host":
             return config.hostname
+        if network_of(host) == "host":
+            return os.uname().nodename
         return container_id[:12]
 
     # -- life (the supervisor's) -------------------------------------------------------------

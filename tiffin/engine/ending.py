@@ -208,9 +208,7 @@ def _stop_signal(container: Container, given: str | None = None) -> int:
 def _asks_to_end(container: Container, number: int) -> bool:
     """As in Docker: any signal, unless it has one of its own for that."""
     return (
-        number == SIGKILL
-        or not container.config.stop_signal
-        or number == _stop_signal(container)
+        number == SIGKILL or not container.config.stop_signal or number == _stop_signal(container)
     )
 
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from tiffin.api.container_json import UNSUPPORTED_HOST_FIELDS
+from tiffin.api.container_json import config_json, host_config_json
 from tiffin.api.create import read_create, read_host_config
 from tiffin.api.versions import NEWEST, Version
 from tiffin.core.container import BindOptions, HostConfig
@@ -45,15 +45,46 @@ def test_what_the_docker_cli_sends_is_understood() -> None:
     assert wanted.host_config.pids_limit is None
 
 
-@pytest.mark.parametrize("field", sorted(UNSUPPORTED_HOST_FIELDS))
-def test_a_field_that_is_not_obeyed_is_refused_by_name(field: str) -> None:
-    with pytest.raises(Unsupported, match=f"HostConfig.{field} is not supported"):
-        read_create({"Image": "x", "HostConfig": {field: ["something"]}}, NEWEST)
+def test_what_was_given_as_empty_is_shown_so_and_what_was_not_is_null() -> None:
+    document = {"Image": "x", "HostConfig": {"Binds": [], "portbindings": {}, "Dns": None}}
+    wanted = read_create(document, NEWEST)
+    shown = host_config_json(wanted.host_config, wanted.given_empty)
+    assert (list(shown["Binds"]), shown["PortBindings"]) == ([], {})
+    assert (shown["Dns"], shown["Devices"], shown["CapAdd"]) == (None, None, None)
 
 
-@pytest.mark.parametrize("field", sorted(UNSUPPORTED_HOST_FIELDS))
-def test_such_a_field_is_fine_at_its_default(field: str) -> None:
-    read_create({"Image": "x", "HostConfig": {field: None}}, NEWEST)
+def test_a_cgroup_is_kept_and_shown() -> None:
+    host = read_host_config({"Cgroup": "container:web"})
+    assert host_config_json(host)["Cgroup"] == "container:web"
+
+
+@pytest.mark.parametrize(
+    ("document", "shown"),
+    [
+        ({}, None),
+        ({"Privileged": True}, ["label=disable"]),
+        ({"PidMode": "host"}, ["label=disable"]),
+        ({"IpcMode": "host", "SecurityOpt": ["no-new-privileges"]},
+         ["no-new-privileges", "label=disable"]),
+        ({"Privileged": True, "SecurityOpt": ["label=level:s0:c1"]}, ["label=level:s0:c1"]),
+    ],
+)  # fmt: skip
+def test_who_shares_with_the_host_is_shown_without_a_label(
+    document: dict[str, Any], shown: list[str] | None
+) -> None:
+    found = host_config_json(read_host_config(document))["SecurityOpt"]
+    assert (found and list(found)) == shown
+
+
+def test_an_endpoint_on_the_default_network_leaves_the_mode_as_it_is() -> None:
+    document = {"Image": "x", "NetworkingConfig": {"EndpointsConfig": {"bridge": {}}}}
+    assert read_create(document, NEWEST).host_config.network_mode == "default"
+
+
+def test_a_health_check_of_nothing_is_shown_where_it_was_given() -> None:
+    given = read_create({"Image": "x", "Healthcheck": {}}, NEWEST).config
+    assert config_json(given)["Healthcheck"] == {}
+    assert "Healthcheck" not in config_json(read_create({"Image": "x"}, NEWEST).config)
 
 
 def test_a_number_that_go_could_not_hold_is_refused_with_its_name() -> None:

@@ -36,6 +36,12 @@ def test_a_ping_says_which_builder_and_that_there_is_no_swarm() -> None:
     assert said.headers["Swarm"] == "inactive"
 
 
+@pytest.mark.parametrize("path", ["/containers/json", "/nowhere", "/v1.24/info", "/v9.9/x"])
+def test_options_are_answered_with_nothing_whatever_is_there(path: str) -> None:
+    said = ask(FakeEngine(), "OPTIONS", path)
+    assert (said.status, said.body) == (200, b"")
+
+
 def test_only_running_containers_are_listed_unless_all_are_asked_for() -> None:
     names = [one["Names"] for one in ask(FakeEngine(), "GET", "/containers/json").json()]
     assert names == [["/web"]]
@@ -343,6 +349,10 @@ def test_a_network_knows_who_runs_on_it() -> None:
         ("POST", f"/containers/web/resize?h={'9' * 5000}&w=1", 400, "invalid syntax"),
         ("GET", f"/v1.{'9' * 5000}/info", 404, "page not found"),
         ("GET", "/events?since=20&until=10", 400, "`since` time (20) cannot be after"),
+        ("GET", "/events?since=zz", 400, 'strconv.ParseInt: parsing "zz": invalid syntax'),
+        ("GET", "/events?until=1.x", 400, 'strconv.ParseInt: parsing "x": invalid syntax'),
+        ("GET", f"/events?since={'9' * 20}", 400, "value out of range"),
+        ("GET", "/v.1/info", 400, "client version .1 is too old"),
         ("GET", "/containers/web/archive", 400, "path"),
         ("HEAD", "/containers/web/archive?path=%00", 400, "nul byte"),
         ("POST", "/session", 404, "page not found"),

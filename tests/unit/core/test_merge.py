@@ -62,3 +62,9 @@ def test_what_is_not_given_comes_from_the_image() -> None:
 def test_bad_environment_is_refused(entry: str) -> None:
     with pytest.raises(InvalidArgument, match="invalid environment variable"):
         check_environment((entry,))
+
+
+def test_triggers_are_the_containers_own_and_never_the_images() -> None:
+    image = ContainerConfig(on_build=("RUN image",))
+    assert merge(ContainerConfig(), image).on_build is None
+    assert merge(ContainerConfig(on_build=("RUN own",)), image).on_build == ("RUN own",)

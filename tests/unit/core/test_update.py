@@ -7,7 +7,7 @@ import pytest
 from tiffin.api.create import read_update
 from tiffin.core.container import HostConfig, RestartPolicy, ThrottleDevice
 from tiffin.core.update import Update, updated
-from tiffin.errors import Conflict, Unsupported
+from tiffin.errors import Conflict
 
 MIB = 1 << 20
 
@@ -65,11 +65,6 @@ def test_a_body_is_read_as_go_writes_it() -> None:
     assert read_update(body) == Update(
         memory=64 * MIB, pids_limit=-1, restart_policy=RestartPolicy("on-failure", 2)
     )
-
-
-def test_what_is_not_supported_is_refused_by_name() -> None:
-    with pytest.raises(Unsupported, match=r"HostConfig\.Cgroup"):
-        read_update({"Cgroup": "container:x"})
 
 
 def test_what_disks_are_used_may_change_too() -> None:
