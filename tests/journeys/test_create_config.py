@@ -194,6 +194,14 @@ def test_a_shareable_ipc_is_joined_and_a_private_one_is_not(
         asked.remove(container)
 
 
+def test_without_ipc_there_is_no_shared_memory_but_what_is_mounted_there(asked: Asked) -> None:
+    assert asked.said("ls -d /dev/shm 2>&1", {"IpcMode": "none"}) == (
+        "ls: /dev/shm: No such file or directory\n"
+    )
+    mounted = {"IpcMode": "none", "Tmpfs": {"/dev/shm": "size=1m"}}
+    assert asked.said("touch /dev/shm/x && ls /dev/shm", mounted) == "x\n"
+
+
 def test_the_hosts_shared_memory_comes_with_its_ipc(asked: Asked) -> None:
     name = f"tiffin-shm-{os.getpid()}"
     with open(f"/dev/shm/{name}", "w", encoding="ascii") as file:

@@ -65,11 +65,20 @@ def test_a_flag_is_seen_inside(
     assert said is None or seen == said
 
 
-def test_a_link_local_address_is_seen_inside(daemon: LiveDaemon) -> None:
+def test_link_local_addresses_are_seen_inside(daemon: LiveDaemon) -> None:
     # Of ours alone: docker's of old passes the flag over on the default network.
-    script = "ip -4 -o addr show eth0 | grep -o '169.254.[0-9.]*/16'"
-    seen = in_busybox(daemon, "tiffin", "--link-local-ip", "169.254.7.9", script=script)
-    assert seen == "169.254.7.9/16\n"
+    flags = ("--link-local-ip", "169.254.7.9", "--link-local-ip", "fe80::77")
+    script = "ip -o addr show eth0 | grep -oE '(169.254|fe80).* scope'"
+    seen = in_busybox(daemon, "tiffin", *flags, script=script)
+    assert seen == "169.254.7.9/16 brd 169.254.255.255 scope\nfe80::77/64 scope\n"
+
+
+def test_a_link_local_address_of_ipv6_is_reached_by_one_like_it(daemon: LiveDaemon) -> None:
+    network = ("--link-local-ip", "fe80::88")
+    name = daemon.tiffin("run", "-d", *network, "busybox", "sleep", "1000").stdout.strip()
+    script = "ping -6 -c 1 -w 20 fe80::88%eth0 >/dev/null && echo reached"
+    assert in_busybox(daemon, "tiffin", "--link-local-ip", "fe80::99", script=script) == "reached\n"
+    daemon.tiffin("rm", "-f", name)
 
 
 def test_the_default_capabilities_are_dockers(daemon: LiveDaemon, client: str) -> None:

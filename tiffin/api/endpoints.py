@@ -73,7 +73,7 @@ def read_endpoint(document: Any, place: str = "EndpointConfig") -> EndpointSetti
 
 
 def link_local_of(settings: EndpointSettings) -> tuple[str, ...]:
-    """Raises InvalidArgument in Docker's words, Unsupported for IPv6."""
+    """Raises InvalidArgument in Docker's words."""
     wanted = settings.ipam_config.link_local if settings.ipam_config else ()
     for text in wanted:
         try:
@@ -84,8 +84,8 @@ def link_local_of(settings: EndpointSettings) -> tuple[str, ...]:
             ) from error
         if not address.is_link_local:
             raise InvalidArgument(f"invalid link local IP address: {text}")
-        if address.version != 4:
-            raise Unsupported(f"a link-local address of IPv6 is not supported by tiffin: {text}")
+        if address.version == 6 and address.scope_id is not None:
+            raise InvalidArgument(f"invalid link local IP address: {text}")
     return tuple(dict.fromkeys(wanted))
 
 

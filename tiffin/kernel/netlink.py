@@ -59,6 +59,8 @@ IFLA_BRPORT_FLUSH, IFLA_BRPORT_MCAST_FLOOD, IFLA_BRPORT_BCAST_FLOOD = 24, 27, 30
 IFF_UP = 1
 
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
+IFA_F_NODAD = 2
+RT_SCOPE_UNIVERSE, RT_SCOPE_LINK = 0, 253
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY = 1, 4, 5, 6
 RT_TABLE_MAIN = 254
 RTPROT_BOOT = 3
@@ -153,9 +155,15 @@ def link_header(index: int = 0, flags: int = 0, change: int = 0, family: int = 0
     return struct.pack("=BxHiII", family, 0, index, flags, change)
 
 
-def address_header(prefix_length: int, index: int) -> bytes:
-    """struct ifaddrmsg for IPv4, scope universe."""
-    return struct.pack("=BBBBI", socket.AF_INET, prefix_length, 0, 0, index)
+def address_header(
+    prefix_length: int,
+    index: int,
+    family: int = socket.AF_INET,
+    scope: int = RT_SCOPE_UNIVERSE,
+    flags: int = 0,
+) -> bytes:
+    """struct ifaddrmsg."""
+    return struct.pack("=BBBBI", family, prefix_length, flags, scope, index)
 
 
 def route_header(prefix_length: int = 0, protocol: int = RTPROT_BOOT) -> bytes:

@@ -247,6 +247,8 @@ class Bridge:
             # others does not sleep: a write to these sysctls goes round and round till it has it.
             with self._lock, links.open_inside(namespace) as inside:
                 self._add_pair(container_id, endpoint, namespace)
+                if any(":" in address for address in endpoint.link_local):
+                    links.enable_ipv6(namespace)
                 interface = f"{endpoint.address}/{endpoint.prefix_length}"
                 links.configure_inside(inside, interface, endpoint.gateway, endpoint.link_local)
         except BaseException:

@@ -45,6 +45,12 @@ _INSIDE_SETTINGS = (
     ("all/accept_ra", "0"),
     ("default/accept_ra", "0"),
 )
+# Unless an address of its own is wanted: then IPv6 is on, with that and with no other.
+_WITH_IPV6 = (
+    (f"{CONTAINER_LINK}/accept_ra", "0"),
+    (f"{CONTAINER_LINK}/addr_gen_mode", str(netlink.IN6_ADDR_GEN_MODE_NONE)),
+    (f"{CONTAINER_LINK}/disable_ipv6", "0"),
+)
 
 
 class Link(NamedTuple):
@@ -274,6 +280,11 @@ def open_inside(namespace: int) -> Socket:
     return socket_in(namespace, below=_INSIDE, settings=_INSIDE_SETTINGS)
 
 
+def enable_ipv6(namespace: int) -> None:
+    """On the container's link, for the addresses that it is given: none comes by itself."""
+    socket_in(namespace, below=_INSIDE, settings=_WITH_IPV6).close()
+
+
 def configure_inside(
     inside: Socket, interface: str, gateway: str, link_local: Sequence[str] = ()
 ) -> None:
@@ -285,7 +296,7 @@ def configure_inside(
     inside.request(
         _up(_LOOPBACK_INDEX),
         _address(netlink.RTM_NEWADDR, link.ifindex, interface),
-        *(_address(netlink.RTM_NEWADDR, link.ifindex, f"{other}/16") for other in link_local),
+        *(_link_local(link.ifindex, other) for other in link_local),
         _up(link.ifindex),
         Message(
             *(netlink.RTM_NEWROUTE, NLM_F_CREATE),
@@ -293,6 +304,19 @@ def configure_inside(
             f"add default route via {gateway}",
         ),
     )
+
+
+def _link_local(index: int, address: str) -> Message:
+    """With Docker's prefixes. Of IPv6 it is used at once: whoever asks for it knows it is free."""
+    if ":" not in address:
+        return _address(netlink.RTM_NEWADDR, index, f"{address}/16")
+    packed = socket.inet_pton(socket.AF_INET6, address)
+    header = netlink.address_header(
+        *(64, index, socket.AF_INET6, netlink.RT_SCOPE_LINK, netlink.IFA_F_NODAD)
+    )
+    body = header + attribute(netlink.IFA_LOCAL, packed) + attribute(netlink.IFA_ADDRESS, packed)
+    flags = NLM_F_CREATE | NLM_F_REPLACE
+    return Message(netlink.RTM_NEWADDR, flags, body, f"add address {address}/64")
 
 
 def set_loopback_up(inside: Socket) -> None:

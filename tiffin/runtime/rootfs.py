@@ -395,7 +395,7 @@ def _make_devices(operation: Operation, ids: Ids, _scratch: str) -> int:
             name = path.removeprefix("/dev/")
             os.symlink(target, name, dir_fd=directory)
             os.chown(name, root, root, dir_fd=directory, follow_symlinks=False)
-        for name in ("pts", "shm", "mqueue"):
+        for name in ("pts", "mqueue"):  # shm comes with what is mounted there: not always
             os.mkdir(name, 0o755, dir_fd=directory)
             os.chown(name, root, root, dir_fd=directory)
     except BaseException:

@@ -251,6 +251,11 @@ def placed(settings: dict[str, Any]) -> dict[str, Any]:
         ({"IPAMConfig": {"IPv4Address": "1.2.3.4"}}, "user-specified IP address is supported on"),
         ({"IPAMConfig": {"LinkLocalIPs": ["x"]}}, "invalid link-local IP address: x"),
         ({"IPAMConfig": {"LinkLocalIPs": ["10.0.0.1"]}}, "invalid link local IP address: 10.0.0.1"),
+        (
+            {"IPAMConfig": {"LinkLocalIPs": ["fe80::1%1"]}},
+            "invalid link local IP address: fe80::1",
+        ),
+        ({"IPAMConfig": {"LinkLocalIPs": ["fd00::1"]}}, "invalid link local IP address: fd00::1"),
         ({"IPAMConfig": "x"}, "of type network.EndpointIPAMConfig"),
         ({"Aliases": ["a"]}, "network-scoped aliases are only supported for user-defined"),
         ({"MacAddress": "nonsense"}, "invalid MAC address: nonsense"),
@@ -267,11 +272,9 @@ def test_an_endpoint_on_the_default_bridge_has_its_limits(
         read_create(placed(settings), NEWEST)
 
 
-def test_an_endpoint_may_have_link_local_addresses_of_ipv4() -> None:
-    wanted = {"IPAMConfig": {"LinkLocalIPs": ["169.254.1.2", "169.254.1.2"]}}
-    assert read_create(placed(wanted), NEWEST).link_local == ("169.254.1.2",)
-    with pytest.raises(Unsupported, match="link-local address of IPv6"):
-        read_create(placed({"IPAMConfig": {"LinkLocalIPs": ["fe80::1"]}}), NEWEST)
+def test_an_endpoint_may_have_link_local_addresses() -> None:
+    wanted = {"IPAMConfig": {"LinkLocalIPs": ["169.254.1.2", "169.254.1.2", "fe80::1"]}}
+    assert read_create(placed(wanted), NEWEST).link_local == ("169.254.1.2", "fe80::1")
 
 
 def test_an_endpoints_sysctls_are_those_of_its_interface() -> None:
