@@ -29,6 +29,9 @@ run -d --entrypoint= busybox
 run -d --network container:web busybox
 run -d --net mynet --network-alias a --net-alias b --ip 10.0.0.9 --link web:w busybox
 run -d --network name=mynet,alias=x,ip=10.0.0.2,driver-opt=a=b,gw-priority=3 --network other busybox
+run -d --network name= busybox
+run -d --network =x busybox
+run -d --network name=x,alias=y busybox
 run -d --link web:w --mac-address 92:d0:c6:0a:29:33 busybox
 run -d -l a=b --label c --read-only --tmpfs /run --tmpfs /x:size=1m,mode=700 busybox
 run -d --ulimit nofile=1024:2048 --ulimit core=0 --sysctl net.ipv4.ip_forward=1 busybox

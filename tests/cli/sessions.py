@@ -86,6 +86,65 @@ context use a b
 -c nope context ls
 """.strip().split("\n")
 
+DOORS = """
+--tls -H tcp://127.0.0.1:1 ps
+--tlsverify -H tcp://127.0.0.1:1 ps
+--tlsverify -H unix:///nope.sock ps
+--tls --tlscacert {tmp}/ca.pem -H tcp://127.0.0.1:1 ps
+--tls --tlscert {tmp}/cert.pem -H tcp://127.0.0.1:1 ps
+--tls --tlscacert /nope -H tcp://127.0.0.1:1 ps
+--tlsverify --tlscacert {tmp}/ca.pem --tlscert /nope -H tcp://127.0.0.1:1 ps
+--tls --tlscacert {tmp}/ca.pem --tlscert {tmp}/cert.pem -H tcp://127.0.0.1:1 ps
+--tls --tlscacert {tmp}/ca.pem --tlscert {tmp}/cert.pem --tlskey {tmp}/server-key.pem -H tcp://127.0.0.1:1 ps
+--tls --tlscacert {tmp}/key.pem -H tcp://127.0.0.1:1 ps
+--tls --tlscacert {tmp} -H tcp://127.0.0.1:1 ps
+--tls --tlscacert "'{tmp}/ca.pem'" -H tcp://127.0.0.1:1 ps
+--tls --tlscacert '' -H tcp://127.0.0.1:1 ps
+--tls --tlscacert {tmp}/ca.pem --tlscert {tmp}/key.pem --tlskey {tmp}/key.pem -H tcp://127.0.0.1:1 ps
+--tls --tlscacert {tmp}/ca.pem --tlscert {tmp}/cert.pem --tlskey {tmp}/cert.pem -H tcp://127.0.0.1:1 ps
+--tls --tlscacert {tmp}/ca.pem --tlscert {tmp}/cert.pem --tlskey {tmp}/server.csr -H tcp://127.0.0.1:1 ps
+--tls=false --tlsverify=false -H tcp://127.0.0.1:1 ps
+--tls=false -H tcp://127.0.0.1:1 ps
+DOCKER_TLS_VERIFY=1 -H tcp://127.0.0.1:1 ps
+DOCKER_TLS_VERIFY=0 -H tcp://127.0.0.1:1 ps
+DOCKER_TLS_VERIFY= -H tcp://127.0.0.1:1 ps
+DOCKER_TLS=1 -H tcp://127.0.0.1:1 ps
+DOCKER_TLS_VERIFY=1 DOCKER_CERT_PATH={tmp} -H tcp://127.0.0.1:1 ps
+DOCKER_CERT_PATH=/nope DOCKER_TLS_VERIFY=1 -H tcp://127.0.0.1:1 ps
+DOCKER_CERT_PATH=/nope -H tcp://127.0.0.1:1 ps
+DOCKER_TLS_VERIFY=1 DOCKER_CERT_PATH={tmp} ps
+DOCKER_HOST=tcp://127.0.0.1:1 ps
+DOCKER_HOST=tcp:// ps
+DOCKER_HOST=tcp://127.0.0.1 ps
+DOCKER_HOST=127.0.0.1:1 ps
+DOCKER_HOST=:1 ps
+DOCKER_HOST=unix:///nope.sock ps
+DOCKER_HOST=unix://nope.sock ps
+DOCKER_HOST=foo://x ps
+DOCKER_HOST=npipe:////./x ps
+DOCKER_HOST=tcp://a://b ps
+DOCKER_HOST=unix://a://b ps
+DOCKER_HOST=tcp://h:x ps
+DOCKER_HOST=tcp://[::1 ps
+DOCKER_HOST=[::1]:1 ps
+DOCKER_CONTEXT=nope ps
+DOCKER_CONTEXT=nope DOCKER_HOST=tcp://127.0.0.1:1 ps
+DOCKER_HOST=tcp://127.0.0.1:1 -c nope ps
+DOCKER_HOST=tcp://127.0.0.1:1 -c default ps
+DOCKER_CONTEXT=nope -H tcp://127.0.0.1:1 ps
+-c nope -H tcp://127.0.0.1:1 ps
+-c default -H tcp://127.0.0.1:1 ps
+--context= -H tcp://127.0.0.1:1 ps
+-H tcp://127.0.0.1:1 -H tcp://127.0.0.1:2 ps
+-H tcp://127.0.0.1:1/path ps
+-H ssh:// ps
+-H ssh://u:p@h ps
+-H ssh://h:x ps
+-H ssh://h?x ps
+-H ssh://h#x ps
+-H ssh://h/?x#y ps
+""".strip().split("\n")
+
 FORMATS = """
 ps
 ps -a --no-trunc
@@ -317,10 +376,39 @@ network ls -q --format x
 history -q --format x busybox
 history --format '{{.Nope}}' busybox
 system df -v --format '{{.Nope}}'
+system df -v --format '{{json .Images}}'
+system df -v --format '{{json .}}'
+system df -v --format '{{len .Images}} {{(index .Images 0).Repository}} {{range .Volumes}}{{.Name}} {{.Size}};{{end}}'
+system df -v --format '{{range .Containers}}{{.Names}} {{.Label "a"}}|{{json .}}{{end}}'
+system df -v --format 'a\\tb\\n'
+system df -v --format '{{'
+system df --format '{{json .}}'
+ps --format '{{printf "%T %v" .Names .State}}'
+ps --format '{{.Names "x"}}'
+ps --format '{{.Platform}} {{json .Platform}}'
+ps --format '{{if .Platform}}p{{else}}none{{end}}'
+ps --format 'table {{.Names}}\\t{{.Nope.X}}'
+ps --format 'table {{join (split .Names ",") "/"}}\\t{{len .ID}}'
+ps --format 'table {{range $i, $n := split .Names ","}}{{$n}}{{end}}'
+ps --format 'table {{index (split .Names ",") 0}}\\t{{.ID}}'
+ps --format 'table {{.ID}}{{/* x */}} {{.Names}}'
+ps --format 'table {{if .ID}}{{.Names}}{{end}}\\t{{json .ID}}\\t{{pad .State 2 2}}|'
+events --since 1 --until 2 --format '{{.Actor}} {{.Actor.Attributes}} {{printf "%T" .Type}}'
+events --since 1 --until 2 --format '{{.}}'
+events --since 1 --until 2 --format '{{json .}}'
+events --since 1 --until 2 --format '{{json .Actor}}'
+events --since 1 --until 2 --format '{{index .Actor.Attributes "x"}}|{{upper .Type}}'
+version -f '{{.Server.Components}} {{.Server.Platform.Name}}'
+version -f '{{json .Server}}'
+version -f '{{range .Server.Components}}{{.Name}}={{.Version}} {{index .Details "Os"}};{{end}}'
+version -f 'a\\tb{{"\\t"}}c'
+info -f '{{.Swarm}} {{.Plugins}} {{.RegistryConfig}} {{.Runtimes}}'
+info -f '{{json .Swarm}}'
+info -f '{{.SecurityOptions}} {{len .SecurityOptions}} {{.Nope}}'
 system df --format '{{.Nope}}'
 """.strip().split("\n")
 
-SESSIONS = {"contexts": CONTEXTS, "formats": FORMATS}
+SESSIONS = {"contexts": CONTEXTS, "doors": DOORS, "formats": FORMATS}
 
 
 # -- a daemon with something to show --------------------------------------------------------------
@@ -691,15 +779,17 @@ def run_session(program: list[str], name: str, directory: str) -> dict[str, dict
         daemon.answer = answer  # type: ignore[method-assign]
         environment = {"PATH": os.environ["PATH"], "HOME": directory, "TZ": "UTC"}
         environment |= {"DOCKER_CONFIG": f"{directory}/config"}
-        options = [] if name == "contexts" else ["-H", daemon.host]
+        options = ["-H", daemon.host] if name == "formats" else []
         for number, line in enumerate(SESSIONS[name]):
+            words = shlex.split(line.replace("{tmp}", directory))
+            settings = [word for word in words if word.startswith("DOCKER_")]
             done = subprocess.run(
-                [*program, *options, *shlex.split(line.replace("{tmp}", directory))],
+                [*program, *options, *words[len(settings) :]],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
                 cwd=directory,
-                env=environment,
+                env=environment | dict(each.split("=", 1) for each in settings),
                 timeout=60,
                 check=False,
             )

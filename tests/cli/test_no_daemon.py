@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.fake_daemon import FakeDaemon
+from tests.cli.fake_daemon import Answer, FakeDaemon
+from tests.cli.test_requests import TIFFIN
 
 DOWN = "Cannot connect to the Docker daemon at unix://{}. Is the docker daemon running?\n"
 
@@ -92,3 +93,16 @@ def test_what_a_daemon_is_not_too_old_for_is_done(program: list[str], tmp_path: 
         done = run(program, tmp_path, older.host, "create", "--annotation", "a=b", "busybox")
 
     assert done.returncode == 0
+
+
+@pytest.mark.parametrize("document", [None, [], "x", 3, {"Id": None}, {"Warnings": 1}])
+@pytest.mark.parametrize("line", ["create busybox", "ps", "version", "info", "port one", "top one"])
+def test_an_answer_that_makes_no_sense_is_told_in_a_line(
+    tmp_path: Path, line: str, document: object
+) -> None:
+    with FakeDaemon() as daemon:
+        daemon.answer = lambda _: Answer(document=document)  # type: ignore[method-assign]
+        done = run(TIFFIN, tmp_path, daemon.host, *line.split())
+
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) <= 1

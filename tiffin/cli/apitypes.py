@@ -371,6 +371,8 @@ time.Time
 formatter.diskUsageContext
   Images []*formatter.imageContext, Containers []*formatter.ContainerContext,
   Volumes []*formatter.volumeContext, BuildCache []*formatter.buildCacheContext
+formatter.Platform
+  +v1.Platform
 formatter.imageContext
 formatter.ContainerContext
 formatter.volumeContext

@@ -23,16 +23,18 @@ def dial(host: str, tls: TlsFiles | None = None) -> _socket.socket:
         return unix
     if scheme == "tcp" and address:
         name, port = split_address(address.partition("/")[0], "2376" if tls else "2375")
-        raw = _dial_tcp(host, name, port)
         if tls is None:
-            return raw
-        from tiffin.cli.tls import wrap
+            return _dial_tcp(host, name, port)
+        from tiffin.cli.tls import client_context, wrap
 
-        return wrap(raw, name, tls)
+        context = client_context(tls)  # first: what is wrong with our files is said in any case
+        return wrap(_dial_tcp(host, name, port), name, context)
     if scheme == "ssh":
         from tiffin.cli.ssh import dial_ssh
 
         return dial_ssh(host)
+    if scheme == "npipe":
+        raise CommandFailed("Failed to initialize: protocol not available")
     raise CommandFailed(f"Failed to initialize: unable to parse docker host `{host}`")
 
 
@@ -49,9 +51,10 @@ def _dial_tcp(host: str, name: str, port: str) -> _socket.socket:
     try:
         places = _socket.getaddrinfo(name, port, 0, _socket.SOCK_STREAM)
     except _socket.gaierror as error:
-        raise CommandFailed(
-            f"error during connect: lookup {name}: {(error.strerror or '').lower()}"
-        ) from error
+        words = "no such host"
+        if error.errno != _socket.EAI_NONAME:
+            words = (error.strerror or "").lower()
+        raise CommandFailed(f"error during connect: dial tcp: lookup {name}: {words}") from error
     failure: OSError = OSError(f"no address for {host}")
     for family, kind, number, _, place in places:
         tcp = _socket.socket(family, kind, number)

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from tiffin.cli.gotimes import Moment, show_duration
 from tiffin.cli.gotypes import Type, type_of
-from tiffin.cli.govalues import Fields, Value, boolean, follow, get_field, number, pointed, text
+from tiffin.cli.govalues import (
+    Fields,
+    Value,
+    boolean,
+    find_field,
+    follow,
+    get_field,
+    number,
+    pointed,
+    text,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,6 +117,17 @@ def _mode_of_file(mode: int) -> str:
     )
 
 
+def _platform(platform: Value) -> str:
+    found = {name: str(follow(platform, find_field(platform.type, name)).data) for name in _PARTS}
+    if not found["OS"]:
+        return "unknown"
+    version = f"({found['OSVersion']})" if found["OSVersion"] else ""
+    parts = (found["OS"] + version, found["Architecture"], found["Variant"])
+    return "/".join(filter(None, parts))
+
+
+_PARTS = ("OS", "OSVersion", "Architecture", "Variant")
+
 _TIME: dict[str, Method] = {
     "String": _part_of_moment(text, str),
     "Format": (("string",), lambda it, layout: text(Moment(it.data).format(layout.data))),
@@ -205,6 +226,7 @@ _METHODS: dict[str, dict[str, Method]] = {
     },
     "json.Number": {"String": _of(text, str)},
     "os.FileMode": {"String": _of(text, _mode_of_file)},
+    "formatter.Platform": {"String": ((), lambda it: text(_platform(it)))},
     "swarm.Version": {"String": _string_of("Index", form="{}")},
     "time.Time": _TIME,
     "time.Duration": _DURATION,

@@ -44,7 +44,7 @@ from tiffin.cli.wording import go_quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from tiffin.cli.templateparse import Node
@@ -475,17 +475,23 @@ def parse(
         raise CommandFailed(f"{blame}: {error}", code) from error
 
 
-def print_one(source: str, document: Any, name: str = "", kind: str = "") -> None:
+def print_one(
+    source: str,
+    document: Any,
+    name: str = "",
+    kind: str = "",
+    arrange: Callable[[str], str] = str,
+) -> None:
     """Prints one document, of Go's type `kind` ("": a map), by the template, as far as it goes.
 
-    `json` stands for all of it.
+    `json` stands for all of it. `arrange` lays out what comes of it.
     """
     if source == "json":
         say(show(document))
         return
     template = parse(source, strict=not kind, name=name)
     try:
-        say(template.render(Value(type_of(kind) if kind else RAW, document)))
+        say(arrange(template.render(Value(type_of(kind) if kind else RAW, document))))
     except TemplateError as error:
-        say(error.partial)
+        say(arrange(error.partial))
         raise CommandFailed(str(error)) from error

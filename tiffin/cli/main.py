@@ -72,6 +72,11 @@ def main(words: list[str]) -> int:
     except ValueError as error:
         complain(f"tiffin: the daemon's answer makes no sense: {error}")
         return 1
+    except (AttributeError, KeyError, IndexError, TypeError) as error:
+        if not {"-D", "--debug"}.isdisjoint(words):  # show where
+            raise
+        complain(f"tiffin: the daemon's answer makes no sense: {type(error).__name__}: {error}")
+        return 1
 
 
 def _end(number: int, _: object) -> None:
@@ -94,7 +99,7 @@ def _run(words: list[str]) -> int:
     if "help" in settings or not words:
         from tiffin.cli.overview import overview
 
-        write(1, overview().encode())
+        write(1 if "help" in settings else 2, overview().encode())
         return 0
     name, rest = _find(words)
     if not name:
@@ -135,7 +140,7 @@ def _client(name: str, settings: dict[str, str]) -> Client:
     )
     client.debug = settings.get("debug") == "true"
     if version := environment("DOCKER_API_VERSION"):
-        client.version, client.may_downgrade = version, False
+        client.version, client.may_downgrade = version.removeprefix("v"), False
     return client
 
 

@@ -153,11 +153,17 @@ def _device_value(text: str) -> tuple[str, str]:
 
 
 def check_network(text: str) -> dict[str, Any]:
-    if "=" not in text:
+    # Docker tells the long form by a word on each side of an equals sign.
+    sides = zip(text.split("="), text.split("=")[1:], strict=False)
+    if not any(_is_word(left[-1:]) and _is_word(right[:1]) for left, right in sides):
         return {"name": text}
     import tiffin.cli.mounts as words
 
     return words.parse_network(text)
+
+
+def _is_word(char: str) -> bool:
+    return char == "_" or (char.isascii() and char.isalnum())
 
 
 def check_no_trust(text: str) -> bool:

@@ -64,6 +64,7 @@ class _Conversation:
                 if answered and not self.connection.received:
                     break  # it said all that it wanted to on this connection
                 words = error.strerror if isinstance(error, OSError) else str(error)
+                words = getattr(self.connection.socket, "failure", "") or words
                 raise CommandFailed(f"error during connect: GET {path}: {words}") from error
             del self.sizes[0]
             answered, closing = True, answer.headers.get("connection", "").lower() == "close"

@@ -131,7 +131,12 @@ def networks(record: Record, _: bool) -> str:
 
 
 def platform(record: Record, _: bool) -> object:
-    return (record.get("ImageManifestDescriptor") or {}).get("platform")
+    """A thing of its own, which a template may look into."""
+    from tiffin.cli.gotypes import type_of
+    from tiffin.cli.govalues import Value
+
+    found = (record.get("ImageManifestDescriptor") or {}).get("platform")
+    return Value(type_of("*formatter.Platform"), found)
 
 
 FIELDS: dict[str, Field] = {

@@ -8,7 +8,7 @@ from tiffin.cli.failures import CommandFailed
 from tiffin.cli.names import Name, parse_name
 from tiffin.cli.optionchecks import check_no_trust
 from tiffin.cli.options import Arguments, Command
-from tiffin.cli.output import STDERR, STDOUT, say
+from tiffin.cli.output import STDERR, STDOUT, is_terminal, say
 from tiffin.cli.progress import show_progress
 
 TYPE_CHECKING = False
@@ -57,12 +57,32 @@ def pull(client: Client, arguments: Arguments) -> None:
     say(str(name))
 
 
+_ONE_PLATFORM = """\
+Using --platform pushes only the specified platform manifest of a multi-platform image index.
+Other components, like attestations, will not be included.
+To push the complete multi-platform image, remove the --platform flag.
+"""
+
+
+def _say_note(text: str) -> None:
+    """As Docker's: in colour for a terminal."""
+    head, width, style, plain = " Info -> ", 9, "", ""
+    if is_terminal(STDOUT):
+        bold, light, reset = "\x1b[1m", "\x1b[96m", "\x1b[0m"
+        head = f"{bold}\x1b[106m\x1b[30mi{reset}{reset} {light}Info → {reset}{reset}"
+        text = text.replace("--platform", f"{bold}--platform{reset}")
+        style, plain = "\x1b[3m", reset
+    lines = [f"{style}{line}{plain}" for line in text.split("\n")]
+    say("\n" + head + f"\n{' ' * width}".join(lines))
+
+
 def push(client: Client, arguments: Arguments) -> None:
     query: dict[str, Any] = {}
     if platform := arguments.text("platform"):
         from tiffin.cli.platforms import platform_json
 
         query["platform"] = platform_json(platform, f"Invalid platform {platform}")
+        _say_note(_ONE_PLATFORM)
     name = _named(arguments)
     quiet = arguments.flag("quiet")
     if not arguments.flag("all-tags"):

@@ -6,8 +6,17 @@ context `default` is what the environment says, or else our own daemon here.
 
 from __future__ import annotations
 
+import posix
+
 from tiffin.cli.failures import CommandFailed
-from tiffin.cli.hosts import DEFAULT_CONTEXT, DEFAULT_HOST, Target, TlsFiles, whole_host
+from tiffin.cli.hosts import (
+    DEFAULT_CONTEXT,
+    DEFAULT_HOST,
+    DEFAULT_TLS_HOST,
+    Target,
+    TlsFiles,
+    whole_host,
+)
 from tiffin.cli.surroundings import config_directory, config_document, environment
 
 
@@ -42,37 +51,56 @@ def find_target(settings: dict[str, str]) -> Target:
 
 
 def default_target(settings: dict[str, str]) -> Target:
-    named = settings.get("host") or _environment_host()
-    host = whole_host(named) if named else DEFAULT_HOST
-    return Target(host, _tls(settings, host), named=bool(named))
+    named = (settings.get("host") or _environment_host()).strip()
+    tls = _tls(settings)
+    host = whole_host(named) if named else DEFAULT_TLS_HOST if tls else DEFAULT_HOST
+    if not host.startswith("tcp://"):
+        tls = None
+    return Target(host, tls, named=host != DEFAULT_HOST or bool(named))
 
 
-def _tls(settings: dict[str, str], host: str) -> TlsFiles | None:
+def _tls(settings: dict[str, str]) -> TlsFiles | None:
     """Docker's rules: whoever says --tlsverify at all speaks TLS, verified or not."""
     verify = _flag(settings, "tlsverify", bool(environment("DOCKER_TLS_VERIFY")))
     wanted = "tlsverify" in settings or verify
-    wanted = wanted or _flag(settings, "tls", bool(environment("DOCKER_TLS")))
-    if not wanted or host.startswith(("unix://", "ssh://", "fd://")):
+    if not (wanted or _flag(settings, "tls", bool(environment("DOCKER_TLS")))):
         return None
     directory = environment("DOCKER_CERT_PATH") or config_directory()
-    return TlsFiles(
-        _file(settings, "tlscacert", f"{directory}/ca.pem") if verify else "",
-        _file(settings, "tlscert", f"{directory}/cert.pem"),
-        _file(settings, "tlskey", f"{directory}/key.pem"),
-        verify=verify,
+    ca = _unquoted(settings.get("tlscacert", f"{directory}/ca.pem"))
+    certificate, key = (
+        _unquoted(settings[option]) if option in settings else _if_there(f"{directory}/{name}")
+        for option, name in (("tlscert", "cert.pem"), ("tlskey", "key.pem"))
     )
+    for path in filter(None, (ca, certificate, key)):
+        _check_readable(path)
+    return TlsFiles(ca, certificate, key, verify=verify)
 
 
 def _flag(settings: dict[str, str], name: str, default: bool) -> bool:
     return settings[name] == "true" if name in settings else default
 
 
-def _file(settings: dict[str, str], name: str, usual: str) -> str:
-    """What was named, or the usual file if it is there."""
-    if name in settings:
-        return settings[name]
+def _unquoted(path: str) -> str:
+    """Without the quotes that files of settings have around it."""
+    quoted = len(path) > 1 and path[0] == path[-1] and path[0] in "\"'"
+    return path[1:-1] if quoted else path
+
+
+def _if_there(path: str) -> str:
     try:
-        with open(usual, "rb"):
-            return usual
+        posix.stat(path)
     except OSError:
         return ""
+    return path
+
+
+def _check_readable(path: str) -> None:
+    try:
+        with open(path, "rb") as file:
+            file.read(1)
+    except OSError as error:
+        words = (error.strerror or str(error)).lower()
+        verb = "read" if isinstance(error, IsADirectoryError) else "open"
+        raise CommandFailed(
+            f"Failed to initialize: unable to resolve docker endpoint: {verb} {path}: {words}"
+        ) from error

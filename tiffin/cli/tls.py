@@ -25,28 +25,73 @@ def client_context(files: TlsFiles) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
-    try:
-        if not files.verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        elif files.ca:
+    if not files.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if files.ca:
+        try:
             context.load_verify_locations(files.ca)
-        else:
-            context.load_default_certs()
-        if files.certificate or files.key:
-            context.load_cert_chain(files.certificate, files.key or None)
-    except (OSError, ValueError) as error:
-        words = error.strerror if isinstance(error, OSError) else str(error)
-        names = ", ".join(filter(None, (files.ca, files.certificate, files.key)))
-        raise CommandFailed(
-            f"unable to resolve docker endpoint: could not load TLS files ({names}): {words}"
-        ) from error
+        except (OSError, ValueError) as error:
+            raise _unusable("ca.pem seems invalid") from error
+    elif files.verify:
+        context.load_default_certs()
+    if files.certificate and files.key:  # one without the other is of no use, and passed over
+        _check_pair(files)
+        try:
+            context.load_cert_chain(files.certificate, files.key)
+        except (OSError, ValueError) as error:
+            raise _unusable(f"tls: {_words(error)}") from error
     return context
 
 
-def wrap(raw: _socket.socket, name: str, files: TlsFiles) -> _socket.socket:
+def _check_pair(files: TlsFiles) -> None:
+    """CommandFailed, in Go's words, for files that hold something else than their names say."""
+    certificate, key = _read(files.certificate), _read(files.key)
+    if b"-----BEGIN " not in key:
+        raise CommandFailed("Failed to initialize: no valid private key found")
+    if b"ENCRYPTED" in key:
+        raise CommandFailed(
+            "Failed to initialize: private key is encrypted - support for encrypted private keys "
+            "has been removed, see https://docs.docker.com/go/deprecated/"
+        )
+    if b"-----BEGIN " not in certificate:
+        raise _unusable("tls: failed to find any PEM data in certificate input")
+    if b"BEGIN CERTIFICATE" not in certificate:
+        found = ", but did find a private key; PEM inputs may have been switched"
+        found = found if b"PRIVATE KEY" in certificate else ""
+        raise _unusable(f"tls: failed to find certificate PEM data in certificate input{found}")
+    kinds = [part.partition(b"-----")[0] for part in key.split(b"-----BEGIN ")[1:]]
+    if any(kind.endswith(b"PRIVATE KEY") for kind in kinds):
+        return
+    if b"CERTIFICATE" in kinds:
+        raise _unusable("tls: found a certificate rather than a key in the PEM for the private key")
+    shown = b" ".join(kinds).decode("ascii", "replace")
+    raise _unusable(
+        'tls: failed to find PEM block with type ending in "PRIVATE KEY" in key input after '
+        f"skipping PEM blocks of the following types: [{shown}]"
+    )
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _words(error: OSError | ValueError) -> str:
+    if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+        return "private key does not match public key"
+    if isinstance(error, ssl.SSLError):
+        return "failed to parse certificate or private key"
+    return (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+
+
+def _unusable(problem: str) -> CommandFailed:
+    return CommandFailed(f"Failed to initialize: failed to retrieve context tls info: {problem}")
+
+
+def wrap(raw: _socket.socket, name: str, context: ssl.SSLContext) -> _socket.socket:
     """Shakes hands, and returns the plain end. CommandFailed when the daemon is not who it is."""
-    channel = _Channel(socket.socket(fileno=raw.detach()), name, client_context(files))
+    channel = _Channel(socket.socket(fileno=raw.detach()), name, context)
     try:
         channel.handshake()
     except ssl.SSLCertVerificationError as error:

@@ -77,7 +77,8 @@ def version(client: Client, arguments: Arguments) -> int:
 
         document = {"Client": ours, "Server": server}
         try:
-            print_one(template, document, "version", kind="system.versionInfo")
+            kind = "system.versionInfo"
+            print_one(template, document, "version", kind, lambda text: align(text, 20, 1))
         except CommandFailed as error:
             if error.code == 1 and failure is not None:  # no document to fit: that is why
                 raise failure from error
