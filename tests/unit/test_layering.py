@@ -57,6 +57,7 @@ FORKED = [
     "loop",
     "logs",
     "logfile",
+    "logmessages",
     "logsinks",
     "messages",
     "records",

@@ -7,7 +7,6 @@ that is full, the container is made to wait (mode=blocking), or what it says the
 
 from __future__ import annotations
 
-import os
 import time
 from _socket import (
     AF_INET,
@@ -22,6 +21,7 @@ from _socket import (
 )
 
 from tiffin.runtime.logfile import LogWriter
+from tiffin.runtime.logmessages import renderer
 from tiffin.runtime.loop import WRITE, Loop
 
 TYPE_CHECKING = False
@@ -34,8 +34,6 @@ else:
 
 _RETRY_SECONDS = 1.0
 _LAST_WORDS_SECONDS = 2.0
-_ERROR, _INFO = 3, 6  # severities of stderr and stdout
-_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 
 
 class Log:
@@ -52,9 +50,11 @@ class Log:
     def write(self, block: bytes, stream: str, time_ns: int) -> None:
         if self._file is not None:
             self._file.write(block, stream, time_ns)
-        for line in block.split(b"\n"):
-            if line:
-                self._sink.send(line, stream, time_ns)
+        *lines, rest = block.split(b"\n")
+        for line in lines:
+            self._sink.send(line, stream, time_ns)
+        if rest:
+            self._sink.send(rest, stream, time_ns, whole=False)
 
     def keep(self, *, kept: bool) -> None:
         if self._file is not None:
@@ -83,7 +83,7 @@ class Sink:
         self._address: tuple[str, int] | str = (
             target["host"] if self._network == "unix" else (target["host"], target["port"])
         )
-        self._render: Callable[[bytes, str, int], bytes] = renderer(target)
+        self._render = renderer(target)
         self._blocks: bool = target["blocks"]
         self._limit: int = target["max_buffer_bytes"]
         self._queue: deque[bytes] = deque()
@@ -97,8 +97,11 @@ class Sink:
     def full(self) -> bool:
         return self._blocks and self._queued_bytes > self._limit
 
-    def send(self, line: bytes, stream: str, time_ns: int) -> None:
-        message = self._render(line, stream, time_ns)
+    def send(self, line: bytes, stream: str, time_ns: int, *, whole: bool = True) -> None:
+        """`whole`: the line ends here."""
+        message = self._render(line, stream, time_ns, whole)
+        if not message:
+            return
         if not self._blocks and self._queued_bytes + len(message) > self._limit:
             return
         if self._socket is None and not self._connect():
@@ -182,73 +185,3 @@ class Sink:
         except OSError:
             pass
         self._lost()
-
-
-# -- how a line becomes a message ---
-
-
-def renderer(target: dict[str, Any]) -> Callable[[bytes, str, int], bytes]:
-    if target["kind"] == "journald":
-        fields = [_journal_field(name.encode(), value.encode()) for name, value in target["fields"]]
-        return lambda line, stream, _time_ns: _entry(fields, line, stream)
-    facility, tag = target["facility"], target["tag"].encode("utf-8", "replace")
-    head = _HEADS[target["format"]]
-
-    def render(line: bytes, stream: str, time_ns: int) -> bytes:
-        priority = facility << 3 | (_ERROR if stream == "stderr" else _INFO)
-        return b"<%d>%b%b\n" % (priority, head(time_ns, tag), line)
-
-    return render
-
-
-def _unix_head(time_ns: int, tag: bytes) -> bytes:
-    return b"%b %b[%d]: " % (_stamp(time_ns), tag, os.getpid())
-
-
-def _rfc3164_head(time_ns: int, tag: bytes) -> bytes:
-    return b"%b %b %b[%d]: " % (_stamp(time_ns), _hostname(), tag, os.getpid())
-
-
-def _rfc5424_head(time_ns: int, tag: bytes) -> bytes:
-    return _rfc5424(_iso(time_ns) + b"Z", tag)
-
-
-def _rfc5424micro_head(time_ns: int, tag: bytes) -> bytes:
-    return _rfc5424(b"%b.%06dZ" % (_iso(time_ns), time_ns // 1000 % 1_000_000), tag)
-
-
-def _rfc5424(stamp: bytes, tag: bytes) -> bytes:
-    return b"1 %b %b %b %d %b - " % (stamp, _hostname(), tag, os.getpid(), tag)
-
-
-_HEADS: dict[str, Callable[[int, bytes], bytes]] = {
-    "": _unix_head,
-    "rfc3164": _rfc3164_head,
-    "rfc5424": _rfc5424_head,
-    "rfc5424micro": _rfc5424micro_head,
-}
-
-
-def _stamp(time_ns: int) -> bytes:
-    t = time.localtime(time_ns // 1_000_000_000)
-    return b"%b %2d %02d:%02d:%02d" % (_MONTHS[t[1] - 1].encode(), *t[2:6])
-
-
-def _iso(time_ns: int) -> bytes:
-    return b"%04d-%02d-%02dT%02d:%02d:%02d" % time.gmtime(time_ns // 1_000_000_000)[:6]
-
-
-def _hostname() -> bytes:
-    return os.uname().nodename.encode()
-
-
-def _entry(fields: list[bytes], line: bytes, stream: str) -> bytes:
-    """A journal entry in its native protocol."""
-    priority = _ERROR if stream == "stderr" else _INFO
-    return b"".join((b"PRIORITY=%d\n" % priority, *fields, _journal_field(b"MESSAGE", line)))
-
-
-def _journal_field(name: bytes, value: bytes) -> bytes:
-    if b"\n" in value:
-        return b"%b\n%b%b\n" % (name, len(value).to_bytes(8, "little"), value)
-    return b"%b=%b\n" % (name, value)

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tiffin.runtime.logsinks import Log, Sink, renderer
+from tiffin.runtime.logmessages import renderer
+from tiffin.runtime.logsinks import Log, Sink
 from tiffin.runtime.loop import Loop
 
 TIME_NS = 1_709_208_000_123_456_789
@@ -40,20 +41,49 @@ STAMP = r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d"
     ],
 )
 def test_the_formats_of_syslog(form: str, pattern: str) -> None:
-    message = renderer({**SYSLOG, "format": form})(b"said", "stdout", TIME_NS)
+    message = renderer({**SYSLOG, "format": form})(b"said", "stdout", TIME_NS, True)
     assert re.fullmatch(pattern, message.decode())
 
 
 def test_stderr_is_an_error_of_the_facility() -> None:
-    assert renderer({**SYSLOG, "facility": 23})(b"no", "stderr", TIME_NS).startswith(b"<187>")
+    assert renderer({**SYSLOG, "facility": 23})(b"no", "stderr", TIME_NS, True).startswith(b"<187>")
+
+
+JOURNALD = {**SYSLOG, "kind": "journald"}
+RANDOM = re.compile(rb"(EPOCH|PARTIAL_ID)=([0-9a-f]{64})")
 
 
 def test_an_entry_of_a_journal() -> None:
     fields = [["CONTAINER_NAME", "web"], ["NOTE", "two\nlines"]]
-    entry = renderer({**SYSLOG, "kind": "journald", "fields": fields})(b"said", "stdout", TIME_NS)
-    assert entry == (
-        b"PRIORITY=6\nCONTAINER_NAME=web\nNOTE\n\x09\0\0\0\0\0\0\0two\nlines\nMESSAGE=said\n"
+    entry = renderer({**JOURNALD, "fields": fields})(b"said", "stdout", TIME_NS, True)
+    assert RANDOM.sub(rb"\1", entry) == (
+        b"PRIORITY=6\nCONTAINER_NAME=web\nNOTE\n\x09\0\0\0\0\0\0\0two\nlines\n"
+        b"CONTAINER_LOG_EPOCH\nSYSLOG_TIMESTAMP=2024-02-29T12:00:00.123456789Z\n"
+        b"CONTAINER_LOG_ORDINAL=1\nMESSAGE=said\n"
     )
+
+
+def test_pieces_of_a_line_are_told_to_the_journal_as_such() -> None:
+    render = renderer(JOURNALD)
+    said = [
+        (b"one", "stdout", False),
+        (b"other", "stderr", True),
+        (b"two", "stdout", True),
+        (b"", "stdout", True),
+        (b"new", "stdout", False),
+    ]
+    entries = [render(line, stream, TIME_NS, whole) for line, stream, whole in said]
+    assert [re.findall(rb"(?:_ORDINAL|PARTIAL_(?:LAST|MESSAGE))=(\w+)", e) for e in entries] == [
+        [b"1", b"1", b"false", b"true"],
+        [b"2"],
+        [b"3", b"2", b"true"],
+        [b"4"],
+        [b"5", b"1", b"false", b"true"],
+    ]
+    first, _, second, _, new = (dict(RANDOM.findall(entry)) for entry in entries)
+    assert first == second
+    assert new[b"EPOCH"] == first[b"EPOCH"]
+    assert new[b"PARTIAL_ID"] != first[b"PARTIAL_ID"]
 
 
 class Receiver:
