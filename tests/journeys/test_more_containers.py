@@ -460,6 +460,8 @@ def test_logs_with_details_say_labels_and_environment(daemon: LiveDaemon, client
     )  # fmt: skip
     assert run("logs", "--details", name).stdout == f"A=1,tag={name},tier=front hello\n"
     assert run("logs", name).stdout == "hello\n"
+    record = Path(run("inspect", "-f", "{{.LogPath}}", name).stdout.strip()).read_text()
+    assert f'"attrs":{{"A":"1","tag":"{name}","tier":"front"}}' in record
     run("rm", name)
 
 

@@ -1,7 +1,7 @@
 """What `docker logs --details` puts before each line: labels, environment and a tag, as asked for.
 
-They are the same for all lines of a container, so they are made when the log is read. Options are
-those of Docker's json-file driver.
+They are the same for all lines of a container, so they are made when the log is read; a json-file
+has them as well, for others that read it. Options are those of Docker's json-file driver.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ import re
 from collections.abc import Callable
 from urllib.parse import quote_plus
 
+import msgspec
+
 from tiffin.core.container import Container
 from tiffin.errors import InvalidArgument
 
 OPTIONS = frozenset({"labels", "labels-regex", "env", "env-regex", "tag"})
 _FIELD = re.compile(r"{{\s*\.(\w+)\s*}}")
+
+_ESCAPED = {ord(one): f"\\u{ord(one):04x}" for one in "<>&"}  # by Go
 
 _FIELDS: dict[str, Callable[[Container], str]] = {
     "ID": lambda container: container.short_id,
@@ -48,6 +52,13 @@ def extras(container: Container) -> dict[str, str]:
     if options.get("tag"):
         found["tag"] = tag_of(container, "")
     return found
+
+
+def attrs(container: Container) -> str:
+    """What each record of its json-file says of them, as Go writes it; "" where there is none."""
+    found = extras(container)
+    text = msgspec.json.encode(dict(sorted(found.items()))).decode()
+    return text.translate(_ESCAPED) if found else ""
 
 
 def tag_of(container: Container, default: str) -> str:

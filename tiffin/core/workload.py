@@ -47,6 +47,7 @@ class LogTarget(msgspec.Struct, frozen=True):
     max_size_bytes: int = 10_000_000
     max_files: int = 3
     compress: bool = False  # what is rotated
+    attrs: str = ""  # of each record of a json-file, as JSON
     sink: LogSink | None = None
 
 

@@ -43,6 +43,7 @@ class LogTargets:
             max_size_bytes=kept.max_size_bytes,
             max_files=kept.max_files,
             compress=kept.compress,
+            attrs=logextras.attrs(container) if kept.kind == "json-file" else "",
             sink=sink,
         )
 

@@ -47,12 +47,17 @@ class LogWriter:
         *,
         format: str = "json-file",  # noqa: A002 (its name in Docker)
         compress: bool = False,
+        attrs: str = "",
     ) -> None:
-        """`fd` is of `path` by open_log, and ours from here on."""
+        """`fd` is of `path` by open_log, and ours from here on. `attrs`: those of each record."""
         self._path = path
         self._max_size = max_size
         self._max_files = max(1, max_files)
         self._encode = _ENCODERS[format]
+        if attrs:
+            self._encode = lambda block, stream, time_ns: encode_block(
+                block, stream, time_ns, attrs
+            )
         self._compress = compress
         self._compressing = 0  # pid of the child
         self._fd = fd if fd >= 0 else open_log(path)

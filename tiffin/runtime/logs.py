@@ -1,6 +1,7 @@
 """How a container's output becomes records: cut into lines, and written as Docker or we write them.
 
-json-file is Docker's: one JSON object a line, {"log": text, "stream": "stdout", "time": RFC 3339}.
+json-file is Docker's: one JSON object a line, {"log": text, "stream": "stdout", "time": RFC 3339},
+with "attrs" before the time where labels, variables or a tag were asked for: log shippers read it.
 A line of output longer than 16 KB becomes several records, of which only the last one's text ends
 with a newline; output that stops without a newline ends without one. Text that is not UTF-8 is kept
 as U+FFFD. local is our own and keeps every byte: a record holds all lines that came at once,
@@ -97,13 +98,14 @@ def _has_no_long_line(block: bytes) -> bool:
     return True
 
 
-def encode_block(block: bytes, stream: str, time_ns: int) -> bytes:
+def encode_block(block: bytes, stream: str, time_ns: int, attrs: str = "") -> bytes:
     """json-file records for a block of whole ones."""
     if not block.isascii():
         block = _text(block)
     for code in sorted(set(block.translate(None, _PLAIN)), reverse=True):  # the backslash first
         block = block.replace(bytes((code,)), _SHORT.get(code) or b"\\u%04x" % code)
-    end = f'","stream":"{stream}","time":"{format_time(time_ns)}"}}\n'.encode()
+    told = f'"stream":"{stream}","attrs":{attrs}' if attrs else f'"stream":"{stream}"'
+    end = f'",{told},"time":"{format_time(time_ns)}"}}\n'.encode()
     if block.endswith(b"\n"):
         end = b"\\n" + end
         return b'{"log":"%b%b' % (block[:-1].replace(b"\n", end + b'{"log":"'), end)

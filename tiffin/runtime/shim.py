@@ -115,6 +115,7 @@ class Shim:
                 given["log"],
                 format=log["kind"],
                 compress=log["compress"],
+                attrs=log.get("attrs", ""),
             )
         streams = Streams(self.loop, stdin_once=bool(self._made["stdin"].get("once")), log=writer)
         streams.on_detached = lambda: self.tell_detached("")

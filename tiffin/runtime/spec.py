@@ -459,6 +459,7 @@ def _ours(workload: Workload, facts: HostFacts, *, mapped: bool) -> Config:
             "max_size_bytes": log.max_size_bytes,
             "max_files": log.max_files,
             "compress": log.compress,
+            "attrs": log.attrs,
             "sink": asdict(log.sink) if log.sink is not None else None,
         },
         "stdin": {"open": config.open_stdin, "once": config.stdin_once},

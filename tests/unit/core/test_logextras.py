@@ -6,7 +6,7 @@ import pytest
 
 from tiffin.core.container import Container, HostConfig, LogConfig
 from tiffin.core.image import ContainerConfig
-from tiffin.core.logextras import check_extras, prefix
+from tiffin.core.logextras import attrs, check_extras, prefix
 from tiffin.errors import InvalidArgument
 
 
@@ -42,3 +42,9 @@ def test_details_are_what_was_asked_for(options: dict[str, str], expected: bytes
 def test_a_tag_that_is_not_understood_is_refused(tag: str) -> None:
     with pytest.raises(InvalidArgument, match="log-tag"):
         check_extras({"tag": tag})
+
+
+def test_a_json_file_says_them_as_go_writes_them() -> None:
+    made = container(labels="tier", env="B", tag="<{{.Name}}>")
+    assert attrs(made) == r'{"B":"2=3","tag":"\u003cweb\u003e","tier":"a b"}'
+    assert attrs(container()) == ""

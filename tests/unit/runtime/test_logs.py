@@ -104,6 +104,14 @@ def test_a_full_file_is_renamed_and_the_oldest_forgotten(tmp_path: Path) -> None
     assert all(os.path.getsize(tmp_path / name) <= 1000 for name in os.listdir(tmp_path))
 
 
+def test_each_record_has_the_attributes_that_were_asked_for(tmp_path: Path) -> None:
+    writer = LogWriter(str(tmp_path / "log"), max_size=0, max_files=1, attrs='{"tag":"web"}')
+    writer.write(b"one\ntwo\n", "stderr", 1_709_208_000_000_000_001)
+    writer.close()
+    head, tail = '{"log":"', '\\n","stream":"stderr","attrs":{"tag":"web"},"time":"' + TIME + '"}\n'
+    assert (tmp_path / "log").read_text() == f"{head}one{tail}{head}two{tail}"
+
+
 def test_a_large_block_is_spread_over_files(tmp_path: Path) -> None:
     writer = LogWriter(str(tmp_path / "log"), max_size=10_000, max_files=2)
     writer.write(b"x\n" * 1000, "stdout", 0)
