@@ -45,8 +45,8 @@ FIELDS = """
 All are obeyed. Accepted and of no consequence, as in Docker: {inert}.
 
 Discarded with Docker's warning: `CpuCount`, `CpuPercent`, `KernelMemory`, and each limit that the
-kernel lacks. Of the local volume driver's options a bind is obeyed (`type`, `o=bind`, `device`);
-its other types, and mounts of type `cluster` and `npipe`, are refused by name.
+kernel lacks. The local volume driver's options (`type`, `o`, `device`, `size`) are obeyed as far as
+the kernel can. Mounts of type `cluster` and `npipe` are refused by name.
 """
 
 ABSENT_HEAD = """

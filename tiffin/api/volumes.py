@@ -91,10 +91,12 @@ class VolumeRoutes:
         everything = filters.boolean("all", default=request.version.before("1.42"))
 
         def matches(volume: Volume) -> bool:
-            return (everything or volume.anonymous) and filters.labels(volume.labels)
+            # What is elsewhere, or limited, has been set up by somebody: Docker leaves it alone.
+            wanted = not volume.options and (everything or volume.anonymous)
+            return wanted and filters.labels(volume.labels)
 
         removed, reclaimed = await self._volumes.prune(matches)
-        return json_response({"VolumesDeleted": removed or None, "SpaceReclaimed": reclaimed})
+        return json_response({"VolumesDeleted": removed, "SpaceReclaimed": reclaimed})
 
 
 def volume_json(volume: Volume) -> dict[str, Any]:

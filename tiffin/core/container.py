@@ -12,6 +12,7 @@ import msgspec
 from tiffin.core.image import ContainerConfig
 from tiffin.core.selinux import Labels
 from tiffin.core.verdict import Asked, Verdict
+from tiffin.core.volumeoptions import FileSystem
 
 
 class Status(StrEnum):
@@ -234,6 +235,8 @@ class Mount(msgspec.Struct, frozen=True, rename="pascal"):
     options: str = ""  # a tmpfs's: "size=65536,mode=700"
     snapshot: str = ""  # an image's: the id of the active snapshot that is mounted
     device: str = ""  # of a volume that is a directory of the host: that one
+    # Of a volume: what is mounted on its directory while it is used.
+    filesystem: FileSystem | None = None
 
     @property
     def host_path(self) -> str:

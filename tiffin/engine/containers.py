@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, closing, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 
 import msgspec
 
@@ -556,8 +556,14 @@ class Containers:
 
     async def stat_path(self, reference: str, path: str) -> PathStat:
         container = self._as_asked(reference)
-        with volumes_mounted(self._events, container):
+        async with self._with_volumes(container):
             return await self._copying.stat_path(container, path)
+
+    @asynccontextmanager
+    async def _with_volumes(self, container: Container) -> AsyncIterator[None]:
+        async with self._supervisor.volume_mounts.used(container.mounts):
+            with volumes_mounted(self._events, container):
+                yield
 
     def _as_asked(self, reference: str) -> Container:
         """Named as the client does: the errors about its files say it so."""
@@ -567,12 +573,13 @@ class Containers:
         self, reference: str, path: str
     ) -> tuple[PathStat, AsyncIterator[bytes]]:
         container = self._as_asked(reference)
-        with ExitStack() as stack:
-            stack.enter_context(volumes_mounted(self._events, container))
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._with_volumes(container))
             found, chunks = await self._copying.read(container, path)
             until_read = stack.pop_all()
         self._emit(self._catalog.get(reference), "archive-path")
-        return found, await begun(chunks, until_read.close)
+        tasks = self._supervisor.tasks
+        return found, await begun(chunks, lambda: tasks.finish(until_read.aclose()))
 
     async def write_archive(
         self,
@@ -585,7 +592,7 @@ class Containers:
     ) -> None:
         """`copy_owner` gives all of it to the container's user, where it has one."""
         container = self._catalog.get(reference)
-        with volumes_mounted(self._events, container):
+        async with self._with_volumes(container):
             await self._copying.write(
                 self._as_asked(reference),
                 path,

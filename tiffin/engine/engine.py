@@ -153,7 +153,9 @@ class Engine:
         )
         self._supervisor = supervisor
         self._closing.push_async_callback(supervisor.close)
-        self.volumes = Volumes(rows, settings.data_root, events, self._volume_users)
+        self.volumes = Volumes(
+            rows, settings.data_root, events, self._volume_users, supervisor.volume_mounts
+        )
         registry = RegistryClient()
         self._registry = registry
         self._closing.push_async_callback(registry.aclose)
@@ -166,7 +168,7 @@ class Engine:
             supervisor,
             self.processes,
             self.images,
-            Mounting(catalog, self.volumes, snapshots, self.images),
+            Mounting(catalog, self.volumes, snapshots, self.images, supervisor.volume_mounts),
             self.networks,
             self.runtime,
             snapshots,

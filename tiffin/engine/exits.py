@@ -22,6 +22,7 @@ from tiffin.engine.ports import ContainerRuntime
 from tiffin.engine.restarts import Restarts
 from tiffin.engine.tasks import Tasks
 from tiffin.engine.useevents import emit_given_back
+from tiffin.engine.volumemounts import VolumeMounts
 from tiffin.engine.waiting import ExitResult
 from tiffin.errors import EngineFailure, NotFound, TiffinError
 from tiffin.kernel import failpoints
@@ -41,6 +42,7 @@ class Exits:
         restarts: Restarts,
         clients: Clients,
         ooms: OOMWatch,
+        volume_mounts: VolumeMounts,
     ) -> None:
         self._catalog = catalog
         self._runtime = runtime
@@ -51,6 +53,7 @@ class Exits:
         self._restarts = restarts
         self._clients = clients
         self._ooms = ooms
+        self._volume_mounts = volume_mounts
         self.restarted_by_hand: set[str] = set()  # to be removed after their exit is not for now
         self.on_container_end: Callable[[str], None] = lambda _: None
         self.remove: Callable[[str], Awaitable[None]] | None = None  # with --rm
@@ -132,12 +135,13 @@ class Exits:
             log.warning("run directory stays container=%s: %s", container.id, error.message)
 
     async def _release_names(self, container: Container) -> None:
-        """Address, ports and ids. What does not go now does at the next check."""
+        """Address, ports, ids and volumes. What does not go now does at the next check."""
         try:
             await self._attachments.release(container.id)
         except TiffinError as error:
             log.warning("link stays container=%s: %s", container.id, error.message)
         self._id_ranges.release(container.id)
+        await self._volume_mounts.give_back(container.id)
 
     async def remove_after(self, container_id: str) -> None:
         if self.remove is not None:

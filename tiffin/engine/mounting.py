@@ -11,10 +11,11 @@ import msgspec
 from tiffin.core.container import Container, HostConfig, Mount, Volume
 from tiffin.core.image import ContainerConfig
 from tiffin.core.mounts import WantedMount, parse_volumes_from, requested_mounts
-from tiffin.core.volumeoptions import bound_directory
+from tiffin.core.volumeoptions import volume_options
 from tiffin.core.workload import Overlay
 from tiffin.engine.catalog import Catalog
 from tiffin.engine.images import Images
+from tiffin.engine.volumemounts import VolumeMounts
 from tiffin.engine.volumes import Volumes
 from tiffin.errors import InvalidArgument, NotFound
 from tiffin.kernel import rootpath
@@ -23,15 +24,23 @@ from tiffin.storage.snapshots import SnapshotStore
 
 Wanted = tuple[WantedMount, ...]
 
+_IN_MEMORY = ("tmpfs", "ramfs")
+
 
 class Mounting:
     def __init__(
-        self, catalog: Catalog, volumes: Volumes, snapshots: SnapshotStore, images: Images
+        self,
+        catalog: Catalog,
+        volumes: Volumes,
+        snapshots: SnapshotStore,
+        images: Images,
+        volume_mounts: VolumeMounts,
     ) -> None:
         self._catalog = catalog
         self._volumes = volumes
         self._snapshots = snapshots
         self._images = images
+        self._volume_mounts = volume_mounts
 
     async def check(
         self, config: ContainerConfig, host: HostConfig, *, shallow_read_only: bool = False
@@ -103,23 +112,32 @@ class Mounting:
         )
         if existing is None:
             undo.push_async_callback(self._forget, volume)
-        device = bound_directory(volume.name, volume.options)
-        if wanted.copy:
-            await asyncio.to_thread(
-                fill_volume,
-                self._snapshots,
-                snapshot,
-                mount.destination,
-                device or volume.mountpoint,
-                mount.subpath,
-            )
-        return msgspec.structs.replace(
+        options = volume_options(volume.name, volume.options)
+        mount = msgspec.structs.replace(
             mount,
             name=volume.name,
             source=volume.mountpoint,
             driver=volume.driver,
-            device=device,
+            device=options.bound,
+            filesystem=options.mounted,
         )
+        if wanted.copy and not self._forgets(mount):
+            in_thread = may_hang if mount.filesystem is not None else asyncio.to_thread
+            async with self._volume_mounts.used([mount]):
+                await in_thread(
+                    fill_volume,
+                    self._snapshots,
+                    snapshot,
+                    mount.destination,
+                    mount.host_path,
+                    mount.subpath,
+                )
+        return mount
+
+    def _forgets(self, mount: Mount) -> bool:
+        """Whether what is written to it now is gone again at once."""
+        kind = mount.filesystem.type if mount.filesystem is not None else ""
+        return kind in _IN_MEMORY and not self._volume_mounts.is_used(mount.source)
 
     async def _forget(self, volume: Volume) -> None:
         await self._volumes.remove(volume.name, force=True)

@@ -21,6 +21,7 @@ from tiffin.engine.exits import Exits
 from tiffin.engine.idranges import IdRanges
 from tiffin.engine.ooms import OOMWatch
 from tiffin.engine.ports import ContainerRuntime
+from tiffin.engine.volumemounts import VolumeMounts
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class Recoveries:
         id_ranges: IdRanges,
         exits: Exits,
         ooms: OOMWatch,
+        volume_mounts: VolumeMounts,
     ) -> None:
         self._catalog = catalog
         self._runtime = runtime
@@ -41,6 +43,7 @@ class Recoveries:
         self._id_ranges = id_ranges
         self._exits = exits
         self._ooms = ooms
+        self._volume_mounts = volume_mounts
         self.on_execs_found: Callable[[str, list[KnownExec]], None] = lambda _, __: None
 
     async def all(self) -> list[tuple[Container, Recovery]]:
@@ -85,6 +88,7 @@ class Recoveries:
             if container.state.id_range is not None:
                 self._id_ranges.keep(container.id, container.state.id_range)
             self._attachments.keep(container)
+            self._volume_mounts.keep(container)
             self._ooms.watch(container)
         elif decision is Recovery.MARK_EXITED:
             container = await self._exits.note(container, self._ended(container, observed))

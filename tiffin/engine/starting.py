@@ -22,6 +22,7 @@ from tiffin.engine.linking import linked, linking
 from tiffin.engine.logtargets import LogTargets
 from tiffin.engine.mounting import mounted_images
 from tiffin.engine.ports import ContainerRuntime
+from tiffin.engine.volumemounts import VolumeMounts
 from tiffin.errors import Conflict
 from tiffin.kernel import failpoints
 from tiffin.storage.snapshots import SnapshotStore
@@ -37,6 +38,7 @@ class Starting:
         id_ranges: IdRanges,
         log_targets: LogTargets,
         clients: Clients,
+        volume_mounts: VolumeMounts,
     ) -> None:
         self._catalog = catalog
         self._runtime = runtime
@@ -45,6 +47,7 @@ class Starting:
         self._id_ranges = id_ranges
         self._log_targets = log_targets
         self._clients = clients
+        self._volume_mounts = volume_mounts
 
     async def bring_up(self, container: Container) -> Container:
         """Under the container's lock. What fails leaves nothing behind but what it raises."""
@@ -59,6 +62,8 @@ class Starting:
             )
             undo.push_async_callback(self._attachments.release, container.id)
             undo.callback(attached.close)
+            await self._volume_mounts.take(container)
+            undo.push_async_callback(self._volume_mounts.give_back, container.id)
             await label_sources(container, attached.etc_files.values())
             failpoints.reach("start-reserved")
             workload = Workload(

@@ -32,6 +32,7 @@ from tiffin.engine.restarts import Restarts
 from tiffin.engine.starting import Starting
 from tiffin.engine.tasks import Tasks
 from tiffin.engine.useevents import emit_taken
+from tiffin.engine.volumemounts import VolumeMounts
 from tiffin.engine.waiting import ExitResult
 from tiffin.errors import (
     CannotStart,
@@ -64,6 +65,7 @@ class Supervisor:
         self.restarts = Restarts(catalog, self.tasks, self._start_again)
         self.clients = Clients(catalog, runtime, self.restarts)
         self.ending = Ending(catalog, runtime, events, self.restarts, self.clients)
+        self.volume_mounts = VolumeMounts()
         self._ooms = OOMWatch(runtime.group, self._on_oom)
         self._starting = Starting(
             catalog,
@@ -73,6 +75,7 @@ class Supervisor:
             id_ranges,
             self.log_targets,
             self.clients,
+            self.volume_mounts,
         )
         self.exits = Exits(
             catalog,
@@ -84,9 +87,10 @@ class Supervisor:
             self.restarts,
             self.clients,
             self._ooms,
+            self.volume_mounts,
         )
         self.recoveries = Recoveries(
-            catalog, runtime, attachments, id_ranges, self.exits, self._ooms
+            catalog, runtime, attachments, id_ranges, self.exits, self._ooms, self.volume_mounts
         )
         self._on_exec_exit: Callable[[Exit], None] = lambda _: None
         runtime.on_exit(self._on_exit)

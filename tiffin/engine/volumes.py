@@ -18,12 +18,14 @@ import msgspec
 from tiffin.core.container import Container, Volume
 from tiffin.core.labels import check_labels
 from tiffin.core.mounts import check_volume_name
-from tiffin.core.volumeoptions import bound_directory
+from tiffin.core.volumeoptions import volume_options
 from tiffin.engine.catalog import Rows
 from tiffin.engine.events import Events
 from tiffin.engine.locks import NamedLock
 from tiffin.engine.naming import new_id
-from tiffin.errors import Conflict, NotFound
+from tiffin.engine.volumemounts import VolumeMounts, is_mounted
+from tiffin.errors import Conflict, InvalidArgument, NotFound
+from tiffin.kernel import mountinfo, quota
 from tiffin.kernel.ownthread import may_hang
 from tiffin.kernel.syscalls import boot_id
 from tiffin.storage.layers import content_bytes
@@ -38,11 +40,13 @@ class Volumes:
         data_root: str,
         events: Events,
         users: Callable[[str], list[Container]],
+        mounts: VolumeMounts,
     ) -> None:
         self._rows = rows
         self._directory = os.path.join(data_root, "volumes")
         self._events = events
         self._users = users  # containers that mount the volume of this name
+        self._mounts = mounts
         self._lock = NamedLock("volumes")
 
     async def list(self) -> list[Volume]:
@@ -81,7 +85,7 @@ class Volumes:
                 f"create {name}: error looking up volume plugin {driver}: "
                 f'plugin "{driver}" not found'
             )
-        bound_directory(name, options or {})
+        limit = volume_options(name, options or {}).limit_bytes
         check_labels(labels)
         async with self._lock:
             existing = await self.find(name)
@@ -89,6 +93,8 @@ class Volumes:
                 return existing
             path = os.path.join(self._directory, name, "_data")
             await asyncio.to_thread(os.makedirs, path, 0o755, True)
+            if limit:
+                await asyncio.to_thread(_limit, name, path, limit)
             volume = Volume(
                 name, time.time_ns(), path, labels or {}, options or {}, "local", anonymous
             )
@@ -109,6 +115,9 @@ class Volumes:
             if users:
                 ids = ", ".join(container.id for container in users)
                 raise Conflict(f"remove {name}: volume is in use - [{ids}]")
+            await self._mounts.unused(volume.mountpoint)
+            if is_mounted(volume.mountpoint):  # its files are no longer ours to remove
+                raise Conflict(f"remove {name}: volume has active mounts")
             await self._rows.run(self._rows.database.delete_volume, name)
             await asyncio.to_thread(
                 shutil.rmtree, os.path.join(self._directory, name), ignore_errors=True
@@ -138,6 +147,20 @@ class Volumes:
         """Names of all that has a directory with data."""
         with os.scandir(self._directory) as entries:
             return {entry.name for entry in entries if os.path.isdir(f"{entry.path}/_data")}
+
+    async def left_mounted(self) -> Names:
+        """Those with something mounted on them that nobody uses."""
+        points = set(await asyncio.to_thread(mountinfo.points_below, [self._directory]))
+        return [
+            volume.name
+            for volume in (await self.list() if points else ())
+            if volume.mountpoint in points
+            and not self._mounts.is_used(volume.mountpoint)
+            and volume_options(volume.name, volume.options).mounted is not None
+        ]
+
+    async def unmount(self, name: str) -> None:
+        await self._mounts.unused((await self.get(name)).mountpoint)
 
     def husks(self) -> set[str]:
         """Of directories that have lost their data: a removal did not come to its end."""
@@ -182,6 +205,24 @@ class Volumes:
             reclaimed += size
         self._events.emit("volume", "prune", "", {"reclaimed": str(reclaimed)})
         return removed, reclaimed
+
+
+def _limit(name: str, path: str, size_bytes: int) -> None:
+    """Raises InvalidArgument where no file system counts."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # A project of its own: no other directory of this file system has the number.
+        project = os.fstat(fd).st_ino & 0xFFFF_FFFF
+        quota.join_project(fd, project)
+        quota.limit_project(fd, project, size_bytes)
+    except OSError as error:
+        shutil.rmtree(os.path.dirname(path), ignore_errors=True)
+        if error.errno not in quota.ABSENT:
+            raise
+        words = f"create {name}: quota size requested but no quota support"
+        raise InvalidArgument(words) from error
+    finally:
+        os.close(fd)
 
 
 async def volume_size(volume: Volume) -> int:

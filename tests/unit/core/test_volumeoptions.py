@@ -1,22 +1,23 @@
-"""A volume that is a directory of the host."""
+"""Options of volumes: directories of the host, file systems that are mounted, limits."""
 
 from __future__ import annotations
 
 import pytest
 
-from tiffin.core.volumeoptions import bound_directory
-from tiffin.errors import InvalidArgument, Unsupported
+from tiffin.core.volumeoptions import FileSystem, VolumeOptions, volume_options
+from tiffin.errors import InvalidArgument
 
 
 @pytest.mark.parametrize("words", ["bind", "rbind", "bind,rw", "defaults,bind"])
 def test_a_bind_is_the_directory_itself(words: str) -> None:
     options = {"type": "none", "o": words, "device": "/srv/../data/"}
-    assert bound_directory("vol", options) == "/data"
+    assert volume_options("vol", options) == VolumeOptions(bound="/data")
 
 
 def test_without_options_a_volume_has_a_directory_of_its_own() -> None:
-    assert bound_directory("vol", {}) == ""
-    assert bound_directory("vol", {"type": "", "device": ""}) == ""
+    assert volume_options("vol", {}) == VolumeOptions()
+    assert volume_options("vol", {"type": "", "device": "", "o": ""}) == VolumeOptions()
+    assert volume_options("vol", {"size": "1g"}) == VolumeOptions(limit_bytes=1 << 30)
 
 
 @pytest.mark.parametrize(
@@ -26,27 +27,34 @@ def test_without_options_a_volume_has_a_directory_of_its_own() -> None:
         ({"type": "none"}, 'create vol: missing required option: "device"'),
         ({"device": "/x"}, 'create vol: missing required option: "type"'),
         ({"o": "bind", "type": "none"}, 'create vol: missing required option: "device"'),
-        ({"size": "1g"}, "create vol: quota size requested but no quota support"),
+        ({"o": ""}, 'create vol: missing required option: "device"'),
+        ({"size": "much"}, "create vol: invalid size: 'much'"),
         (
-            {"type": "none", "o": "bind", "device": "x"},
-            "create vol: invalid mount path: 'x' must be absolute",
+            {"type": "a\0b", "device": "x"},
+            'create vol: invalid option: "type": contains a nul byte',
+        ),
+        (
+            {"type": "cifs", "device": "//host:1/x"},
+            "create vol: port not allowed in CIFS device URL, include 'port' in 'o='",
         ),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, str], message: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
-        bound_directory("vol", options)
+        volume_options("vol", options)
     assert caught.value.message == message
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    "options",
     [
-        ({"type": "nfs", "o": "addr=1.2.3.4", "device": ":/x"}, "a volume of type nfs"),
-        ({"type": "tmpfs", "device": "tmpfs"}, "a volume of type tmpfs"),
-        ({"type": "none", "o": "bind,ro", "device": "/x"}, 'the volume option "o=ro"'),
+        {"type": "nfs", "o": "addr=1.2.3.4", "device": ":/x"},
+        {"type": "tmpfs", "device": "tmpfs", "o": "size=1m,uid=7"},
+        {"type": "none", "o": "bind,ro", "device": "/x"},
+        {"type": "none", "o": "bind", "device": "x"},  # the mount itself refuses that
+        {"type": "btrfs", "device": "/dev/sdz"},
     ],
 )
-def test_what_we_lack_is_named(options: dict[str, str], words: str) -> None:
-    with pytest.raises(Unsupported, match=words):
-        bound_directory("vol", options)
+def test_what_is_no_plain_bind_is_mounted(options: dict[str, str]) -> None:
+    wanted = FileSystem(options["device"], options["type"], options.get("o", ""))
+    assert volume_options("vol", options) == VolumeOptions(mounted=wanted)

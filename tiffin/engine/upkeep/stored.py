@@ -53,6 +53,7 @@ class StoredState:
             self.snapshots,
             self.container_directories,
             self.volume_directories,
+            self.volume_mounts,
             self.abandoned_volumes,
             self.image_records,
             self.garbage,
@@ -147,6 +148,12 @@ class StoredState:
         return found + [
             Leftover("volume", name, "has no record", partial(self._volumes.adopt, name))
             for name in sorted(present - recorded.keys())
+        ]
+
+    async def volume_mounts(self) -> list[Leftover]:
+        return [
+            Leftover("volume", name, "is mounted", partial(self._volumes.unmount, name))
+            for name in await self._volumes.left_mounted()
         ]
 
     async def abandoned_volumes(self) -> list[Leftover]:
