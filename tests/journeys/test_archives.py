@@ -117,6 +117,11 @@ def test_a_read_only_mount_is_told_of_wherever_the_archive_begins(
     assert files(daemon, box, "/bound") == {"bound": b"", "bound/file": b"bound"}
 
 
+def test_what_is_read_only_of_its_own_accord_is_no_volume(daemon: LiveDaemon, box: str) -> None:
+    daemon.docker("start", box)
+    assert put(daemon, box, file("x"), path="/sys") == (400, "/sys: read-only file system")
+
+
 def test_names_of_whiteouts_are_names_both_ways(daemon: LiveDaemon, box: str) -> None:
     put(daemon, box, file(".wh.file", b"w"), file("full/.wh..wh..opq"))
 

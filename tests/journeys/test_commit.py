@@ -73,8 +73,9 @@ def test_every_change_is_in_the_image(daemon: LiveDaemon, client: str, name: str
         "Interval": 3_000_000_000,
         "Retries": 2,
     }
-    comments = run("history", "--format", "{{.Comment}}", name).stdout.splitlines()
-    assert comments[0] == "why so"
+    form = ("--no-trunc", "--format", "{{.CreatedBy}}: {{.Comment}}")
+    history = run("history", *form, name).stdout.splitlines()
+    assert history[0] == "sleep 1: why so"  # the container's command, not the image's
     for line in (
         "FROM busybox",
         "RUN true",
@@ -88,6 +89,10 @@ def test_every_change_is_in_the_image(daemon: LiveDaemon, client: str, name: str
         word = line.partition(" ")[0]
         assert refused.returncode == 1
         assert f"{word} is not a valid change command" in refused.stderr, line
+    refused = run("commit", "--change", "", name, check=False)
+    assert "file with no instructions" in refused.stderr
+    refused = run("commit", name, "sha256:" + "0" * 64, check=False)
+    assert "refusing to create an ambiguous tag using digest algorithm as name" in refused.stderr
 
 
 def test_the_layer_is_the_difference_and_no_volume(

@@ -283,14 +283,16 @@ def test_a_commit_has_one_layer_more_and_the_containers_config(bench: Bench) -> 
     config = ContainerConfig(hostname="c0ffee", tty=True, cmd=("httpd",), env=("A=b",))
 
     made = bench.run(
-        bench.images.commit(BUSYBOX, committed, config, comment="why", reference="made:1")
+        bench.images.commit(
+            BUSYBOX, committed, config, comment="why", created_by="sh -c x", reference="made:1"
+        )
     )
 
     new = bench.run(bench.images.get("made:1"))
     assert new.id == made
     assert new.config.rootfs.diff_ids == (*image.config.rootfs.diff_ids, committed.diff_id)
     assert new.config.config == msgspec.structs.replace(config, hostname="", tty=False)
-    assert (new.config.history[-1].created_by, new.config.comment) == ("httpd", "why")
+    assert (new.config.history[-1].created_by, new.config.comment) == ("sh -c x", "why")
     assert bench.files("made:1")["new"] == b"new"
 
 

@@ -58,6 +58,8 @@ def parse_changes(lines: list[str], given: ContainerConfig | None = None) -> Cha
         if not word.startswith("#") and word.upper() not in _NAMES:
             raise InvalidArgument(f"{word} is not a valid change command")
     instructions = parse_instructions(given_lines)
+    if lines and not instructions:
+        raise InvalidArgument("file with no instructions")
     for instruction in instructions:
         if not isinstance(instruction, _ALLOWED):
             raise InvalidArgument(f"{instruction.name} is not a valid change command")
@@ -69,8 +71,15 @@ def _changed(config: ContainerConfig, instructions: list[Instruction]) -> Contai
     state = StageState(config, variables)
     for instruction in instructions:
         state = evaluate(instruction, state, Scope()).state
-    return state.config
+    # What a build says of its commands, for Windows' sake, Docker does not say here.
+    return msgspec.structs.replace(state.config, args_escaped=config.args_escaped)
 
 
 def _over(changed: ContainerConfig, config: ContainerConfig) -> ContainerConfig:
-    return msgspec.structs.replace(merge(changed, config), on_build=changed.on_build)
+    """As at a create, but for what Docker lets nobody inherit here."""
+    return msgspec.structs.replace(
+        merge(changed, config),
+        on_build=changed.on_build,
+        shell=changed.shell,
+        stop_timeout=changed.stop_timeout,
+    )

@@ -255,7 +255,7 @@ def _(instruction: Maintainer, state: StageState, scope: Scope) -> Outcome:
     return Outcome(replace(state, author=instruction.author), f"MAINTAINER {instruction.author}")
 
 
-_PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp)?)?", re.IGNORECASE | re.ASCII)
+_PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
 
 
 @evaluate.register
@@ -271,13 +271,15 @@ def _(instruction: Expose, state: StageState, scope: Scope) -> Outcome:
 
 def exposed_ports(text: str) -> list[str]:
     """ "8000-8001/udp" as ["8000/udp", "8001/udp"]; a host part before colons means nothing."""
-    container_part = text.rsplit(":", 1)[-1]
-    match = _PORT.fullmatch(container_part)
+    ports, _, protocol = text.rsplit(":", 1)[-1].partition("/")
+    match = _PORT.fullmatch(ports)
     first = int(match[1]) if match else -1
     last = int(match[2] or match[1]) if match else -1
     if not match or not 0 <= first <= last <= 65535:
-        raise InvalidArgument(f"invalid containerPort: {container_part.partition('/')[0]}")
-    protocol = (match[3] or "tcp").lower()
+        raise InvalidArgument(f"invalid containerPort: {ports}")
+    protocol = protocol.lower() or "tcp"
+    if protocol not in ("tcp", "udp", "sctp"):
+        raise InvalidArgument(f"invalid proto: {protocol}")
     return [f"{port}/{protocol}" for port in range(first, last + 1)]
 
 

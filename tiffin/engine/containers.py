@@ -633,16 +633,16 @@ class Containers:
             if pause and running:
                 await self._hold_still(container, stack)
                 failpoints.reach("commit-paused")
+            config = changes(container.config)
             committed = await asyncio.to_thread(self._snapshots.commit_copy, container.snapshot)
             failpoints.reach("commit-layer")
-            config = changes(container.config)
             image_id = await self._images.commit(
                 container.image_id,
                 committed,
                 config,
                 author=author,
                 comment=comment,
-                container_id=container.id,
+                created_by=" ".join(container.config.cmd or ()),
                 reference=name,
             )
             self._emit(container, "commit", comment=comment, imageID=image_id, imageRef=name)

@@ -134,7 +134,7 @@ class Copying:
         """Before the client sends it all."""
         with (
             self._tree(container) as (root, _),
-            _opened_target(container, root, path) as (directory, _),
+            _opened_target(container, root, path) as (directory, place),
         ):
             own = os.fstat(directory).st_dev == os.fstat(root).st_dev
             if own and container.state.status not in LIVE:
@@ -142,8 +142,7 @@ class Copying:
             else:
                 read_only = bool(os.fstatvfs(directory).f_flag & os.ST_RDONLY)
             if read_only:
-                what = "container rootfs" if own else "mounted volume"
-                raise InvalidArgument(f"{what} is marked read-only")
+                raise InvalidArgument(_read_only_words(container, os.fsdecode(place), path))
 
     def _unpack(
         self,
@@ -235,6 +234,15 @@ def _opened_target(container: Container, root: int, path: str) -> Iterator[tuple
         yield directory, place
     finally:
         os.close(directory)
+
+
+def _read_only_words(container: Container, place: str, asked: str) -> str:
+    for mount in container.mounts:
+        if place == mount.destination or place.startswith(mount.destination.rstrip("/") + "/"):
+            return "mounted volume is marked read-only"
+    if container.host_config.readonly_rootfs:
+        return "container rootfs is marked read-only"
+    return f"{asked}: read-only file system"  # as /sys is
 
 
 @contextmanager

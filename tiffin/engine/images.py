@@ -269,7 +269,7 @@ class Images:
 
     async def create_from_layers(self, config: ImageConfig, tags: Sequence[str] = ()) -> ImageID:
         """An image of layers that are committed. Its tags move from other images to it."""
-        references = [parse(tag).tagged() for tag in tags]
+        references = [_nameable(parse(tag).tagged()) for tag in tags]
         documents.check_depth(len(config.rootfs.diff_ids))
         config_bytes = documents.encode(config)
         image_id = ImageID(documents.digest_of(config_bytes))
@@ -293,17 +293,16 @@ class Images:
         *,
         author: str = "",
         comment: str = "",
-        container_id: str = "",
+        created_by: str = "",
         reference: str = "",
     ) -> ImageID:
-        """The image with one layer more and the container's config."""
-        del container_id
+        """The image with one layer more and the config."""
         now = rfc3339(time.time_ns())
         base = await self._base_of(image_id, committed)
         is_empty = committed.diff_id == EMPTY_DIFF_ID
         step = History(
             created=now,
-            created_by=" ".join(config.cmd or ()),
+            created_by=created_by,
             author=author,
             comment=comment,
             empty_layer=is_empty,
@@ -494,7 +493,14 @@ def _new_name(repository: str, tag: str) -> Reference:
         raise InvalidArgument("refusing to create a tag with a digest reference")
     if tag:
         reference = reference.with_tag(tag)
-    return reference.tagged()
+    return _nameable(reference.tagged())
+
+
+def _nameable(reference: Reference) -> Reference:
+    if reference.familiar_name == "sha256":  # what "sha256:..." would be of, nobody could tell
+        words = "refusing to create an ambiguous tag using digest algorithm as name"
+        raise InvalidArgument(words)
+    return reference
 
 
 def _of_an_image(config: ContainerConfig) -> ContainerConfig:

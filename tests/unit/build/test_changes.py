@@ -10,7 +10,8 @@ CONFIG = ContainerConfig(env=("A=1",), cmd=("sh",), working_dir="/w")
 
 
 def test_changes_are_applied_in_order() -> None:
-    change = parse_changes(["ENV A=2 B=$A", 'ENTRYPOINT ["e"]', "WORKDIR x", "EXPOSE 80", ""])
+    lines = ["ENV A=2 B=$A", 'ENTRYPOINT ["e"]', "CMD c", "WORKDIR x", "EXPOSE 80", ""]
+    change = parse_changes(lines)
 
     config = change(CONFIG)
 
@@ -19,6 +20,7 @@ def test_changes_are_applied_in_order() -> None:
     assert config.entrypoint == ("e",)
     assert config.working_dir == "/w/x"
     assert config.exposed_ports == {"80/tcp": {}}
+    assert not config.args_escaped
 
 
 @pytest.mark.parametrize(
@@ -52,6 +54,22 @@ def test_a_document_wins_over_the_container() -> None:
     config = change(CONFIG)
 
     assert (config.cmd, config.env) == (("top",), ("A=3",))
+
+
+def test_a_document_inherits_no_shell_and_no_time_to_stop() -> None:
+    config = ContainerConfig(cmd=("sh",), shell=("/bin/bash", "-c"), stop_timeout=5)
+
+    kept = parse_changes(["ENV A=1"])(config)
+    lost = parse_changes([], ContainerConfig(cmd=("top",)))(config)
+
+    assert (kept.shell, kept.stop_timeout) == (("/bin/bash", "-c"), 5)
+    assert (lost.shell, lost.stop_timeout) == (None, None)
+
+
+@pytest.mark.parametrize("lines", [[""], ["# a comment"], ["", " "]])
+def test_changes_that_change_nothing_are_refused(lines: list[str]) -> None:
+    with pytest.raises(InvalidArgument, match="file with no instructions"):
+        parse_changes(lines)
 
 
 @pytest.mark.parametrize("line", ["RUN x", "COPY a b", "FROM x", "ARG x", "SHELL []", "FOO x"])

@@ -147,10 +147,15 @@ def test_a_port_with_a_host_part_counts_by_its_container_part() -> None:
     assert exposed_ports("127.0.0.1:8080:80/tcp") == ["80/tcp"]
 
 
-@pytest.mark.parametrize("text", ["abc", "70000", "9-1", "1/xyz", "", "-1"])
+@pytest.mark.parametrize("text", ["abc", "70000", "9-1", "x/xyz", "", "-1"])
 def test_a_bad_port_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgument, match="invalid containerPort"):
         exposed_ports(text)
+
+
+def test_a_protocol_that_is_none_is_refused_by_its_name() -> None:
+    with pytest.raises(InvalidArgument, match="invalid proto: xyz"):
+        exposed_ports("80/XYZ")
 
 
 @pytest.mark.parametrize(
