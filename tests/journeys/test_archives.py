@@ -122,6 +122,12 @@ def test_what_is_read_only_of_its_own_accord_is_no_volume(daemon: LiveDaemon, bo
     assert put(daemon, box, file("x"), path="/sys") == (400, "/sys: read-only file system")
 
 
+def test_a_file_of_the_kernel_has_what_is_read_from_it(daemon: LiveDaemon, box: str) -> None:
+    daemon.docker("start", box)
+    found = files(daemon, box, "/sys/devices/virtual/net/lo/mtu")
+    assert found == {"mtu": b"65536\n"}  # of the 4096 bytes that it is said to have
+
+
 def test_names_of_whiteouts_are_names_both_ways(daemon: LiveDaemon, box: str) -> None:
     put(daemon, box, file(".wh.file", b"w"), file("full/.wh..wh..opq"))
 

@@ -7,6 +7,7 @@ Paths here are Go's (filepath.Clean, Split, Base), which differ from Python's at
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 import stat
@@ -102,6 +103,8 @@ def local_source(path: str, *, follow: bool) -> Place:
     except NotADirectoryError as error:
         raise CommandFailed("not a directory") from error
     except OSError as error:
+        if follow and error.errno == errno.ELOOP:
+            raise CommandFailed("EvalSymlinks: too many links") from error
         where = os.path.realpath(path) if follow or asks_for_directory(path) else path
         raise CommandFailed(f"lstat {where}: {(error.strerror or '').lower()}") from error
     if asks_for_directory(path) and not is_directory:

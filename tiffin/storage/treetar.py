@@ -200,16 +200,22 @@ class _Writer:
         try:
             status = os.fstat(fd)
             if stat.S_ISREG(status.st_mode):
-                entry.size = status.st_size
                 entry.xattrs = self._xattrs(fd)
-                self._put(tar.encode_header(entry))
-                self._body(fd, entry.size)
+                self._contents(fd, entry, status.st_size)
         finally:
             os.close(fd)
 
-    def _body(self, fd: int, size: int) -> None:
+    def _contents(self, fd: int, entry: tar.Entry, size: int) -> None:
+        data = os.read(fd, min(size, _READ_BYTES)) if size else b""
+        # What is told of a small one is what is there: a file of /sys is shorter than it says.
+        entry.size = len(data) if size <= _READ_BYTES else size
+        self._put(tar.encode_header(entry))
+        self._body(fd, entry.size, data)
+
+    def _body(self, fd: int, size: int, data: bytes) -> None:
         self.content_bytes += size
-        left = size
+        self._put(data)
+        left = size - len(data)
         while left:
             data = os.read(fd, min(left, _READ_BYTES))
             if not data:  # it became shorter while we read: the header's word stands
