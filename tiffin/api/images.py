@@ -16,14 +16,13 @@ from tiffin.core.filters import Filters, parse_filters
 from tiffin.core.image import check_platform
 from tiffin.core.reference import parse
 from tiffin.core.timestamps import parse_time
-from tiffin.errors import InvalidArgument, NotFound, TiffinError, Unsupported
+from tiffin.errors import InvalidArgument, NotFound, TiffinError
 
 if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
     from tiffin.engine.images import Image
 
 _LIST_FILTERS = ("before", "dangling", "label", "label!", "reference", "since", "until")
-_NO_URL = "no import from an address"
 _PRUNE_FILTERS = ("dangling", "label", "label!", "until")
 
 
@@ -37,7 +36,7 @@ class ImageRoutes:
         return [
             Route("GET", "/images/json", self.listing),
             Route("GET", "/images/get", self.save_many, dies_with_client=True, has_an_end=True),
-            Route("POST", "/images/create", self.create, dies_with_client=True, limits=_NO_URL),
+            Route("POST", "/images/create", self.create, dies_with_client=True),
             Route("POST", "/images/load", self.load, dies_with_client=True),
             Route("POST", "/images/prune", self.prune),
             Route("GET", one + "/json", self.inspect),
@@ -184,12 +183,11 @@ class ImageRoutes:
             )
             return await progress(messages, request.version)
         source = query.get("fromSrc")
-        if source and source != "-":
-            raise Unsupported("importing from an address is not supported by tiffin: send the tar")
         if not source:
             raise InvalidArgument("invalid reference format")
         messages = self._images.import_(
             aiter(request.body),
+            source=source,
             repository=query.get("repo"),
             tag=query.get("tag"),
             message=query.get("message"),

@@ -30,6 +30,7 @@ from tiffin.core.image import (
 )
 from tiffin.core.reference import Reference, parse
 from tiffin.core.timestamps import rfc3339
+from tiffin.engine import imports
 from tiffin.engine.events import Events
 from tiffin.engine.imagecatalog import Image, ImageCatalog, created_ns
 from tiffin.engine.intake import Intake
@@ -42,10 +43,10 @@ from tiffin.engine.pulls import Pulls
 from tiffin.engine.pushes import Pushes
 from tiffin.engine.removals import Record, Removal
 from tiffin.errors import Conflict, InvalidArgument, NotFound
+from tiffin.registry import download
 from tiffin.registry.client import RegistryClient
 from tiffin.registry.credentials import AuthSource, Credentials, credentials_for
 from tiffin.registry.threads import in_thread
-from tiffin.storage.database import LayerBlob
 from tiffin.storage.snapshots import Committed
 from tiffin.storage.store import Storage
 
@@ -62,6 +63,9 @@ class HistoryEntry(msgspec.Struct, frozen=True):
     size: int
     tags: tuple[str, ...] = ()
 
+
+_NO_TAG = "refusing to create a tag with a digest reference"
+_NO_IMPORT = "cannot import digest reference"
 
 # In the body of Images the word `list` is its method.
 ImageList = list[Image]
@@ -440,21 +444,31 @@ class Images:
         self,
         archive: AsyncIterator[bytes],
         *,
+        source: str = "-",
         repository: str = "",
         tag: str = "",
         message: str = "",
         platform: str = "",
         changes: Callable[[ContainerConfig], ContainerConfig] = lambda config: config,
     ) -> AsyncGenerator[Message, None]:
-        """A root file system's tar becomes an image of one layer; says its ID."""
+        """A root file system's tar becomes an image of one layer; says its ID.
+
+        The tar is the `archive`, or what is at the address `source`.
+        """
 
         async def work(report: Reporter) -> None:
-            reference = _new_name(repository, tag) if repository else None
+            reference = _new_name(repository, tag, _NO_IMPORT) if repository else None
             config = changes(ContainerConfig())
             wanted = parse_platform(platform, self.platform)
-            async with self._intake.layer(archive) as blob:
+            if wanted.os != "linux":
+                raise InvalidArgument("operating system is not supported")
+            comment = message or f"Imported from {download.shown(source)}"
+            async with (
+                imports.source(archive, source, self._registry, report) as chunks,
+                self._intake.layer(chunks) as blob,
+            ):
                 now = rfc3339(time.time_ns())
-                document = _imported(blob, config, wanted, message or "Imported from -", now)
+                document = imports.document(blob, config, wanted, comment, now)
                 image_id = await self.create_from_layers(
                     document, [reference.familiar()] if reference else []
                 )
@@ -464,21 +478,6 @@ class Images:
         return stream(work)
 
 
-def _imported(
-    blob: LayerBlob, config: ContainerConfig, platform: Platform, comment: str, now: str
-) -> ImageConfig:
-    return ImageConfig(
-        architecture=platform.architecture,
-        os=platform.os,
-        variant=platform.variant,
-        created=now,
-        comment=comment,
-        config=config,
-        rootfs=RootFS(diff_ids=(blob.diff_id,)),
-        history=(History(created=now, comment=comment),),
-    )
-
-
 def _history_of(config: ImageConfig) -> tuple[History, ...]:
     """The history, with a line for each layer that it does not speak of."""
     told = sum(not item.empty_layer for item in config.history)
@@ -486,11 +485,11 @@ def _history_of(config: ImageConfig) -> tuple[History, ...]:
     return (History(created=config.created),) * missing + config.history
 
 
-def _new_name(repository: str, tag: str) -> Reference:
+def _new_name(repository: str, tag: str, no_digest: str = _NO_TAG) -> Reference:
     """`docker tag`'s target. The repository may carry the tag itself."""
     reference = parse(repository)
     if reference.digest:
-        raise InvalidArgument("refusing to create a tag with a digest reference")
+        raise InvalidArgument(no_digest)
     if tag:
         reference = reference.with_tag(tag)
     return _nameable(reference.tagged())

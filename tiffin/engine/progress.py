@@ -37,23 +37,21 @@ class Reporter:
         self._put({"status": status, "progressDetail": {}, "id": identity})
 
     def amounts(self, identity: str, status: str, total: int) -> Callable[[int], None]:
-        """A function to be called with the bytes done so far."""
+        """A function to be called with the bytes done so far. A `total` of 0 is not known."""
         told = -_STEP_BYTES
 
         def tell(done: int) -> None:
             nonlocal told
-            if done < total and (
+            if (done < total or not total) and (
                 done - told < _STEP_BYTES or self._waiting() > _MAX_WAITING_AMOUNTS
             ):
                 return
             told = done
-            self._put(
-                {
-                    "status": status,
-                    "progressDetail": {"current": done, "total": total},
-                    "id": identity,
-                }
-            )
+            message: Message = {
+                "status": status,
+                "progressDetail": {"current": done, "total": total} if total else {"current": done},
+            }
+            self._put({**message, "id": identity} if identity else message)
 
         return tell
 
