@@ -212,7 +212,9 @@ def test_a_reload_takes_over_what_may_change(doors: Doors) -> None:
         text=True,
     )
     try:
-        doors.config.write_text(json.dumps({"labels": ["c=d"], "debug": True, "init": True}))
+        now = {"labels": ["c=d"], "debug": True, "init": False, "default-shm-size": "2m"}
+        now["runtimes"] = {"other": {"path": "/no/such"}}
+        doors.config.write_text(json.dumps(now))
         os.kill(daemon.pid, signal.SIGHUP)
         assert listening.stdout
         event = json.loads(listening.stdout.readline())
@@ -224,7 +226,12 @@ def test_a_reload_takes_over_what_may_change(doors: Doors) -> None:
     assert event["Actor"]["Attributes"]["labels"] == '["c=d"]'
     assert event["Actor"]["Attributes"]["debug"] == "true"
     assert daemon.docker("info", "-f", "{{.Labels}} {{.Debug}}").stdout == "[c=d] true\n"
-    assert "take effect at the next start only: default-shm-size" in daemon.log()
+    assert event["Actor"]["Attributes"]["default-shm-size"] == str(2 << 20)
+    assert event["Actor"]["Attributes"]["runtimes"] == "other:/no/such"
+    shown = daemon.docker("run", "--rm", "busybox", "df", "-k", "/dev/shm").stdout.split()
+    assert shown[-5] == "2048"
+    assert "other" in daemon.docker("info", "-f", "{{.Runtimes}}").stdout
+    assert "take effect at the next start only: init" in daemon.log()
 
 
 def test_clear_text_is_served_on_loopback_to_who_insists() -> None:

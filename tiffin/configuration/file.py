@@ -25,7 +25,8 @@ def read_file(path: str) -> dict[str, Any]:
     """Its keys and values, groups opened. Raises InvalidArgument, also for what we refuse."""
     try:
         with open(path, encoding="utf-8-sig") as file:
-            document = json.load(file)
+            text = file.read()
+        document = json.loads(text) if text.strip() else {}
     except OSError as error:
         words = (error.strerror or str(error)).lower()
         raise InvalidArgument(f"open {path}: {words}") from error
@@ -72,11 +73,12 @@ def _check(key: str, value: Any) -> None:
 def check_settled(key: str, value: Any) -> None:
     """Raises InvalidArgument unless `value` is how it is anyway."""
     kind, right, why = SETTLED[key]
-    wrong = [item for item in value if item not in right] if kind == "list" else [value]
-    if kind == "list" and not wrong:
-        return
+    parts = value if kind == "list" else [value]
+    if kind == "object":
+        parts = [{name: setting} for name, setting in value.items()]
     # In Python True is 1: types were checked before.
-    if kind != "list" and value in right:
+    wrong = [part for part in parts if part not in right]
+    if not wrong:
         return
     shown = json.dumps(wrong[0])
     raise InvalidArgument(f"{key}: {shown} is not supported: {why}")

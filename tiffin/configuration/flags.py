@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tiffin.cli.options import Arguments, Command, parse
+from tiffin.cli.options import Arguments, Command, parse, to_bool
 from tiffin.cli.quantities import parse_size, parse_ulimit
 from tiffin.configuration.file import check_settled
 from tiffin.configuration.keys import ABSENT, FILE_ONLY, OBEYED, SETTLED, SETTLED_FLAGS, SWITCHES
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _OWN: tuple[Option, ...] = (
     ("config-file", "", "string", 'Daemon configuration file (default "/etc/tiffin/daemon.json")'),
+    ("feature", "", "feature", "Enable feature in the daemon"),
     ("validate", "", "bool", "Validate daemon configuration and exit"),
     ("version", "v", "bool", "Print version information and quit"),
 )
@@ -25,6 +26,13 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals or not name:
         raise ValueError(f"bad attribute format: {text}")
     return name, value
+
+
+def _feature(text: str) -> dict[str, bool]:
+    name, equals, value = text.partition("=")
+    if not name:
+        raise ValueError(f"invalid option name: {text}")
+    return {name: to_bool(value) if equals else True}
 
 
 def _options() -> tuple[Option, ...]:
@@ -68,6 +76,7 @@ COMMAND = Command(
         "label": lambda text: "=".join(_pair(text)),
         "log-opt": _pair,
         "add-runtime": _pair,
+        "feature": _feature,
     },
 )
 
@@ -89,6 +98,8 @@ def parse_flags(words: list[str]) -> dict[str, Any] | None:
         flag = SETTLED_FLAGS.get(key, key)
         if flag in given:
             check_settled(key, given[flag])
+    for feature in given.pop("feature", ()):
+        check_settled("features", feature)
     found = {key.name: _value(key.kind, given[key.flag]) for key in OBEYED if key.flag in given}
     return found | {name: given[name] for name, *_ in _OWN if name in given}
 

@@ -118,7 +118,7 @@ SETTLED: dict[str, tuple[str, tuple[Any, ...], str]] = {
     "init-path": ("string", ("",), "the init of --init is built in"),
     "features": (
         "object",
-        ({}, {"buildkit": False}, {"containerd-snapshotter": False}),
+        ({"buildkit": False}, {"containerd-snapshotter": False}),
         "there is neither BuildKit nor containerd's image store",
     ),
     "swarm-default-advertise-addr": ("string", ("",), "there is no swarm mode"),
@@ -167,6 +167,8 @@ ABSENT: dict[str, str] = {
     "node-generic-resource": "there is no swarm mode",
     "node-generic-resources": "there is no swarm mode",
     "oom-score-adjust": "the service manager sets it (OOMScoreAdjust=)",
+    "swarm-raft-election-tick": "there is no swarm mode",
+    "swarm-raft-heartbeat-tick": "there is no swarm mode",
     "userland-proxy-path": "there is no userland proxy",
 }
 
@@ -179,7 +181,7 @@ SETTLED_FLAGS = {
     "authorization-plugins": "authorization-plugin",
     "default-address-pools": "default-address-pool",
 }
-# These are written in the file only.
+# Its flag says one of them at a time: `--feature name=true`.
 FILE_ONLY = frozenset({"features"})
 
 BY_NAME = {key.name: key for key in OBEYED}
@@ -195,5 +197,10 @@ RELOADED = frozenset(
         "max-concurrent-uploads",
         "max-download-attempts",
         "shutdown-timeout",
+        "default-cgroupns-mode",
+        "default-ipc-mode",
+        "default-runtime",
+        "default-shm-size",
+        "runtimes",
     }
 )

@@ -64,9 +64,11 @@ def attributes(options: DaemonOptions) -> dict[str, str]:
     settings = options.settings
     return {
         "debug": json.dumps(settings.debug),
+        "default-cgroupns-mode": settings.defaults.cgroupns_mode,
         "default-ipc-mode": settings.defaults.ipc_mode,
         "default-runtime": settings.defaults.runtime or "tiffin",
         "default-shm-size": str(settings.defaults.shm_size or 64 * 1024 * 1024),
+        "features": "map[]",
         "insecure-registries": json.dumps(settings.insecure_registries),
         "labels": json.dumps(settings.labels),
         "live-restore": "true",
@@ -74,5 +76,6 @@ def attributes(options: DaemonOptions) -> dict[str, str]:
         "max-concurrent-uploads": str(settings.uploads),
         "max-download-attempts": str(settings.download_attempts),
         "registry-mirrors": json.dumps(settings.registry_mirrors),
+        "runtimes": " ".join(f"{name}:{each.path}" for name, each in settings.runtimes.items()),
         "shutdown-timeout": str(options.shutdown_seconds),
     }

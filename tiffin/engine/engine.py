@@ -57,7 +57,9 @@ _RELOADED = (
     "download_attempts",
     "labels",
     "debug",
+    "runtimes",
 )
+_RELOADED_DEFAULTS = ("cgroupns_mode", "ipc_mode", "runtime", "shm_size")
 
 
 class Engine:
@@ -217,7 +219,13 @@ class Engine:
         `told` is what the event's attributes say besides.
         """
         changed = {field: getattr(settings, field) for field in _RELOADED}
+        changed["defaults"] = msgspec.structs.replace(
+            self.settings.defaults,
+            **{field: getattr(settings.defaults, field) for field in _RELOADED_DEFAULTS},
+        )
         self.settings = msgspec.structs.replace(self.settings, **changed)
+        self.containers.defaults = self.settings.defaults
+        self.runtime.install(self.settings.runtimes)
         self._configure_transfers()
         attributes = {"name": self.host.hostname, **told}
         self.events.emit("daemon", "reload", self.settings.engine_id, attributes)

@@ -72,7 +72,7 @@ class Runtime:
         self._cleanups = Cleanups(self.survivors)
         self._usual_flags = 0  # of what a shim is kept ready for
         self.facts = HostFacts()
-        self.programs = programs.installed(others or {})
+        self.install(others or {})
         self.user_namespaces_refusal = ""  # why there are none, for `info`
 
     # -- opening and closing ---------------------------------------------------------------------
@@ -129,6 +129,10 @@ class Runtime:
         self._shims.close()
         await asyncio.to_thread(self.survivors.remove_cgroup_root)
         await self._zygote.close()
+
+    def install(self, others: Programs) -> None:
+        """`others`: runtimes besides the usual ones, from now on."""
+        self.programs = programs.installed(others)
 
     def knows(self, runtime: str) -> bool:
         return is_own(runtime) or find(runtime, self.programs) is not None

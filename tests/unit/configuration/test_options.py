@@ -141,6 +141,11 @@ def test_defaults_for_containers_come_from_either_place(tmp_path: Path) -> None:
             "no user-defined network",
         ),
         ({"storage-opts": [3]}, "storage-opts: 3 is not supported"),
+        (
+            {"features": {"buildkit": False, "x": True}},
+            'features: {"x": true} is not supported',
+        ),
+        ({"swarm-raft-election-tick": 3}, "there is no swarm mode"),
         ({"features": {"buildkit": True}}, "there is neither BuildKit nor"),
         ({"labels": ["a=b", "a=c"]}, "conflict labels for a=b and a=c"),
         ({"storage-driver": "btrfs"}, 'storage-driver: "btrfs" is not supported'),
@@ -232,6 +237,8 @@ def test_a_configuration_that_is_no_json_or_not_there_is_refused(tmp_path: Path)
         (["--icc=false"], "icc: false is not supported"),
         (["-s", "zfs"], 'storage-driver: "zfs" is not supported'),
         (["--exec-opt", "a=b"], 'exec-opts: "a=b" is not supported'),
+        (["--feature", "buildkit"], 'features: {"buildkit": true} is not supported'),
+        (["--feature", "x=false"], 'features: {"x": false} is not supported'),
         (["--metrics-addr", "x"], "--metrics-addr is not supported: there are no metrics"),
     ],
 )
@@ -246,6 +253,8 @@ def test_wrong_values_are_refused(flags: list[str], words: str) -> None:
         (["--foo"], "unknown flag: --foo"),
         (["--mtu", "x"], 'invalid argument "x" for "--mtu" flag: strconv.ParseInt'),
         (["--label", "x"], 'invalid argument "x" for "--label" flag: bad attribute format: x'),
+        (["--feature", "=true"], '"=true" for "--feature" flag: invalid option name: =true'),
+        (["--feature", "x=y"], 'strconv.ParseBool: parsing "y": invalid syntax'),
         (["extra"], "accepts no arguments"),
     ],
 )
@@ -255,10 +264,19 @@ def test_a_wrong_command_line_is_refused_as_pflag_does(flags: list[str], words: 
 
 
 def test_what_is_so_anyway_may_be_said() -> None:
+    options("--feature buildkit=false --feature containerd-snapshotter=0".split())
     words = "--live-restore --userns-remap default --storage-driver overlay2 --icc --raw-logs"
     options(
         [*words.split(), "--exec-opt", "native.cgroupdriver=cgroupfs", "--userland-proxy=false"]
     )
+
+
+@pytest.mark.parametrize("text", ["", " \n", "{}"])
+def test_an_empty_file_says_nothing(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "daemon.json"
+    path.write_text(text)
+
+    assert options(["--config-file", str(path)]).settings == options([]).settings
 
 
 def test_help_version_and_validate_are_asked_for() -> None:
