@@ -86,7 +86,6 @@ def answer_of(route: Route) -> str:
         return "; ".join(word for word in words if word)
     return {
         "no_plugins": "an empty list",
-        "not_yet": "refused: not yet",
         "no_swarm": "refused: no swarm mode",
     }.get(route.handler.__name__, "refused as by a Docker outside a swarm, without plugins")
 

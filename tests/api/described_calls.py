@@ -177,7 +177,7 @@ IMAGES = [
     _get("/images/{name}/get", "/images/busybox/get"),
     _get("/images/get", "/images/get?names=busybox"),
     _get("/images/{name}/attestations", "/images/busybox/attestations", since="1.55"),
-    _get("/images/search", "/images/search?term=busybox", 501),
+    _get("/images/search", '/images/search?term=busybox&filters={"is-automated":["true"]}'),
     _post("/images/{name}/tag", "/images/busybox/tag?repo=tagged&tag=once", 201),
     _post("/images/{name}/tag", "/images/busybox/tag?repo=NOT%20GOOD", 400),
     _missing("POST", "/images/{name}/tag", "?repo=tagged"),

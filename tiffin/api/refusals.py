@@ -1,4 +1,4 @@
-"""Routes that are refused: swarm and plugins in Docker's words, what is not there yet by name."""
+"""Routes that are refused: swarm and plugins, in Docker's words."""
 
 from __future__ import annotations
 
@@ -49,7 +49,6 @@ def refusals() -> list[Route]:
         Route("POST", "/swarm/join", no_swarm),
         Route("POST", "/swarm/leave", not_in_swarm),
         Route("POST", "/swarm/unlock", not_in_swarm),
-        Route("GET", "/images/search", not_yet),
         Route("GET", "/plugins", no_plugins),
         Route("GET", "/plugins/privileges", no_plugin_support),
         Route("POST", "/plugins/pull", no_plugin_support),
@@ -76,10 +75,6 @@ async def no_swarm(request: Request) -> Answer:
 async def not_in_swarm(request: Request) -> Answer:
     del request
     raise Unavailable("This node is not part of a swarm")
-
-
-async def not_yet(request: Request) -> Answer:
-    raise Unsupported(f"{request.method} {request.path} is not supported by tiffin yet")
 
 
 async def no_plugins(request: Request) -> Answer:

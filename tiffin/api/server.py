@@ -14,6 +14,7 @@ from tiffin.api.listener import GRACE_SECONDS, Listener
 from tiffin.api.networks import NetworkRoutes
 from tiffin.api.refusals import refusals
 from tiffin.api.router import Route, Router
+from tiffin.api.search import SearchRoutes
 from tiffin.api.statistics import StatisticsRoutes
 from tiffin.api.system import SystemRoutes
 from tiffin.api.upkeep import UpkeepRoutes
@@ -36,6 +37,7 @@ def routes(engine: Engine, websockets: WebsocketRoutes | None = None) -> list[Ro
         *websockets.routes(),
         *ExecRoutes(engine).routes(),
         *ImageRoutes(engine).routes(),
+        *SearchRoutes(engine).routes(),
         *BuildRoutes(engine).routes(),
         *NetworkRoutes(engine).routes(),
         *VolumeRoutes(engine).routes(),

@@ -46,6 +46,7 @@ from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.registry import download
 from tiffin.registry.client import RegistryClient
 from tiffin.registry.credentials import AuthSource, Credentials, credentials_for
+from tiffin.registry.search import SearchResult, search, split_term
 from tiffin.registry.threads import in_thread
 from tiffin.storage.snapshots import Committed
 from tiffin.storage.store import Storage
@@ -407,6 +408,13 @@ class Images:
         """Raises Unauthorized if the registry refuses. An identity token, "" for none."""
         await self._registry.login(address, Credentials(username, password))
         return ""
+
+    async def search(
+        self, term: str, limit: int, auth: AuthSource = None
+    ) -> tuple[SearchResult, ...]:
+        """What the registry in the term, or Docker Hub, knows. `limit` 0 is its default."""
+        credentials = credentials_for(auth, split_term(term)[0])
+        return await search(self._registry, term, limit, credentials)
 
     # -- archives ----------------------------------------------------------------------------
 

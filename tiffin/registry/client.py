@@ -142,7 +142,7 @@ class RegistryClient:
         scopes += [f"repository:{path}:pull" for path in mount_from]
         endpoints = [
             Endpoint(self, base, tuple(scopes), credentials)
-            for base in self._bases(_registry_address(reference.domain))
+            for base in self.bases(_registry_address(reference.domain))
         ]
         if reference.domain == DEFAULT_DOMAIN and not to_push:
             # A mirror is another host: it gets no credentials of docker.io.
@@ -155,7 +155,7 @@ class RegistryClient:
         host = _registry_address("docker.io" if host in ("", "index.docker.io") else host)
         if not is_registry(host):
             raise InvalidArgument(f"unable to parse server address: {address!r}")
-        endpoints = [Endpoint(self, base, (), credentials) for base in self._bases(host)]
+        endpoints = [Endpoint(self, base, (), credentials) for base in self.bases(host)]
         repository = Repository(Reference(host, ""), endpoints)
         try:
             await repository.connect()
@@ -167,7 +167,8 @@ class RegistryClient:
         if transport is not None:
             await transport.aclose()
 
-    def _bases(self, address: str) -> list[str]:
+    def bases(self, address: str) -> list[str]:
+        """Where it may be asked, the best first."""
         secure = [f"https://{address}"]
         return [*secure, f"http://{address}"] if self.clear.allows(address) else secure
 

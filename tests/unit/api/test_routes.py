@@ -21,6 +21,7 @@ from tiffin.core.image import RootFS
 from tiffin.engine.events import Event
 from tiffin.engine.waiting import ExitResult
 from tiffin.errors import NotFound
+from tiffin.registry.search import SearchResult
 
 
 def test_no_two_routes_answer_the_same_request() -> None:
@@ -34,6 +35,28 @@ def test_a_ping_says_which_builder_and_that_there_is_no_swarm() -> None:
     assert said.body == b"OK"
     assert said.headers["Builder-Version"] == "1"
     assert said.headers["Swarm"] == "inactive"
+
+
+@pytest.mark.parametrize(
+    ("filters", "names"),
+    [
+        ("{}", ["busybox", "me/app"]),
+        ('{"stars":["3","5"]}', ["busybox"]),
+        ('{"is-official":["false"]}', ["me/app"]),
+        ('{"is-official":["true"],"stars":["9"]}', []),
+        ('{"is-automated":["true"]}', []),
+    ],
+)
+def test_what_a_search_finds_is_filtered(filters: str, names: list[str]) -> None:
+    async def search(*_: object) -> tuple[SearchResult, ...]:
+        official = SearchResult("busybox", star_count=7, is_official=True, is_automated=True)
+        return official, SearchResult("me/app", star_count=4)
+
+    engine = FakeEngine()
+    engine.images.search = search  # type: ignore[attr-defined]
+    found = ask(engine, "GET", f"/images/search?term=x&filters={filters}").json()
+    assert [one["name"] for one in found] == names
+    assert not any(one["is_automated"] for one in found)
 
 
 @pytest.mark.parametrize("path", ["/containers/json", "/nowhere", "/v1.24/info", "/v9.9/x"])
@@ -353,6 +376,10 @@ def test_a_network_knows_who_runs_on_it() -> None:
         ("GET", "/events?until=1.x", 400, 'strconv.ParseInt: parsing "x": invalid syntax'),
         ("GET", f"/events?since={'9' * 20}", 400, "value out of range"),
         ("GET", "/v.1/info", 400, "client version .1 is too old"),
+        ("GET", "/images/search?term=x&limit=x", 400, "invalid limit specified: strconv.Atoi"),
+        ("GET", "/images/search?term=x&limit=-1", 400, "invalid limit specified"),
+        ("GET", '/images/search?term=x&filters={"stars":["x"]}', 400, "invalid filter 'stars=x'"),
+        ("GET", '/images/search?term=x&filters={"odd":["x"]}', 400, "invalid filter 'odd'"),
         ("GET", "/containers/web/archive", 400, "path"),
         ("HEAD", "/containers/web/archive?path=%00", 400, "nul byte"),
         ("POST", "/session", 404, "page not found"),
