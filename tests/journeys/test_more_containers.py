@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.asked import Asked
 from tests.live import LiveDaemon
 from tests.patience import patient
 from tests.websockets import websocket
@@ -181,6 +182,22 @@ def test_a_container_without_limits_is_put_under_some(
     assert len(run_pids) == 2
     for line in run_pids:
         assert Path(f"/proc/{line.split()[1]}/cgroup").read_text() == outside
+
+
+def test_a_limit_may_go_below_the_reservation_that_is_there(daemon: LiveDaemon) -> None:
+    asked = Asked(daemon)
+    container = asked.made({"Memory": 200 << 20, "MemoryReservation": 100 << 20})
+    asked.wire("POST", f"/containers/{container}/start")
+    body = {"Memory": 50 << 20, "MemorySwap": 50 << 20}
+    assert asked.wire("POST", f"/containers/{container}/update", body).status == 200
+    shown = asked.inspect(container)["HostConfig"]
+    assert (shown["Memory"], shown["MemoryReservation"]) == (50 << 20, 100 << 20)
+    both = asked.wire(
+        "POST", f"/containers/{container}/update", body | {"MemoryReservation": 60 << 20}
+    )
+    assert both.status == 400
+    assert "can not be less than memory reservation limit" in both.message
+    asked.remove(container)
 
 
 def test_an_update_of_a_stopped_container_is_kept(daemon: LiveDaemon, client: str) -> None:

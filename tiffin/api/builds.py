@@ -12,6 +12,7 @@ from tiffin.api.router import Route
 from tiffin.api.streams import progress
 from tiffin.core.container import HostConfig, Ulimit
 from tiffin.core.filters import parse_filters
+from tiffin.core.timestamps import parse_time
 from tiffin.engine.buildoptions import BuildOptions
 from tiffin.errors import InvalidArgument, NotFound, Unsupported
 
@@ -43,12 +44,14 @@ class BuildRoutes:
 
     async def prune(self, request: Request) -> Answer:
         """All of the cache: none of it is in use between builds."""
-        parse_filters(request.query.get("filters")).check(*_PRUNE_FILTERS)
+        parse_time(parse_filters(request.query.get("filters")).check(*_PRUNE_FILTERS).until())
         deleted, reclaimed = await self._engine.builds.prune()
         return json_response({"CachesDeleted": deleted or None, "SpaceReclaimed": reclaimed})
 
     async def cancel(self, request: Request) -> Answer:
         """Only BuildKit gives its builds an id; ours end with their client."""
+        if not request.query.get("id"):
+            raise InvalidArgument("build ID not provided")
         raise NotFound(f"no such build: {request.query.get('id')}")
 
 

@@ -34,7 +34,6 @@ from tiffin.api.versions import Version
 from tiffin.core.container import Container
 from tiffin.core.logextras import prefix
 from tiffin.core.loglines import LogBatch
-from tiffin.core.timestamps import parse_time
 from tiffin.core.workload import Attachment, ExitAnswer
 from tiffin.engine.clients import EarlyClient
 from tiffin.engine.containers import LogOptions
@@ -118,9 +117,11 @@ class ContainerStreamRoutes:
             stderr=query.boolean("stderr"),
             follow=query.boolean("follow"),
             tail=_tail(query.get("tail")),
-            since_ns=parse_time(query.get("since"), now_ns),
-            until_ns=parse_time(query.get("until"), now_ns),
+            since_ns=query.moment("since", now_ns),
+            until_ns=query.moment("until", now_ns),
         )
+        if not (options.stdout or options.stderr):
+            raise InvalidArgument("Bad parameters: you must choose at least one stream")
         container = self._containers.get(request.parameters["id"])
         batches = await self._containers.logs(container.id, options)
         chunks = _log_chunks(

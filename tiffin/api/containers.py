@@ -249,7 +249,7 @@ class ContainerRoutes:
 
     async def prune(self, request: Request) -> Answer:
         filters = parse_filters(request.query.get("filters")).check(*_PRUNE_FILTERS)
-        until = parse_time(filters.single("until"), time.time_ns())
+        until = parse_time(filters.until(), time.time_ns())
 
         def matches(container: Container) -> bool:
             old_enough = not until or container.created_ns < until

@@ -45,6 +45,12 @@ def read_endpoints(document: Any) -> dict[str, EndpointSettings]:
     endpoints = find_key(_object(document, "NetworkingConfig"), "EndpointsConfig")
     place = "NetworkingConfig.EndpointsConfig"
     named = _object(endpoints, place, "map[string]*network.EndpointSettings")
+    for name, value in named.items():
+        if value is None:
+            raise InvalidArgument(
+                "invalid endpoint settings:\n"
+                f"invalid config for network {name}: EndpointsConfig is nil"
+            )
     return {name: read_endpoint(value, place) for name, value in named.items()}
 
 

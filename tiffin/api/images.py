@@ -158,7 +158,7 @@ class ImageRoutes:
     async def prune(self, request: Request) -> Answer:
         """Untagged images; with dangling=false all that no container uses."""
         filters = parse_filters(request.query.get("filters")).check(*_PRUNE_FILTERS)
-        until = parse_time(filters.single("until"), time.time_ns())
+        until = parse_time(filters.until(), time.time_ns())
 
         def matches(image: Image) -> bool:
             old_enough = not until or image.created_ns < until

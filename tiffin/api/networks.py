@@ -13,7 +13,7 @@ from tiffin.api.router import Route
 from tiffin.api.versions import Version
 from tiffin.core.filters import Filters, parse_filters
 from tiffin.core.network import PREDEFINED, Network
-from tiffin.core.timestamps import rfc3339
+from tiffin.core.timestamps import parse_time, rfc3339
 from tiffin.errors import Forbidden, InvalidArgument, Unsupported
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class NetworkRoutes:
         return NO_CONTENT
 
     async def prune(self, request: Request) -> Answer:
-        parse_filters(request.query.get("filters")).check(*_PRUNE_FILTERS)
+        parse_time(parse_filters(request.query.get("filters")).check(*_PRUNE_FILTERS).until())
         deleted = list(self._networks.prune())
         self._events.emit("network", "prune", "", {"reclaimed": "0"})
         return json_response({"NetworksDeleted": deleted or None})

@@ -7,20 +7,27 @@ from tiffin.errors import InvalidArgument
 
 DEFAULT_DETACH_KEYS = b"\x10\x11"  # ctrl-p ctrl-q
 
+_MOST_DIGITS = 10
 _CONTROL_KEYS = {"@": 0, "[": 27, "\\": 28, "]": 29, "^": 30, "_": 31}
 
 
 def parse_size(query: Query) -> tuple[int, int]:
     """(rows, columns) of a resize. Raises InvalidArgument."""
-    rows, columns = _dimension(query, "h"), _dimension(query, "w")
-    return rows, columns
+    return _dimension(query, "h", "height"), _dimension(query, "w", "width")
 
 
-def _dimension(query: Query, name: str) -> int:
+def _dimension(query: Query, name: str, what: str) -> int:
+    """Docker's numbers have 32 bits; of those the kernel looks at 16."""
     text = query.get(name)
-    if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) < 65536):
-        raise InvalidArgument(f'strconv.Atoi: parsing "{text}": invalid syntax')
-    return int(text)
+    digits = text.removeprefix("-")
+    why = ""
+    if not (digits.isascii() and digits.isdigit()):
+        why = "invalid syntax"
+    elif text != digits or len(digits.lstrip("0")) > _MOST_DIGITS or int(digits) >= 1 << 32:
+        why = "value out of range"
+    if why:
+        raise InvalidArgument(f'invalid resize {what} "{text}": {why}')
+    return int(digits) & 0xFFFF
 
 
 def parse_detach_keys(text: str) -> bytes:

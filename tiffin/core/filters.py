@@ -102,6 +102,12 @@ class Filters:
             )
         return values[0] if values else ""
 
+    def until(self) -> str:
+        """The one time of a prune; "" if absent."""
+        if len(self.get("until")) > 1:
+            raise InvalidArgument("more than one until filter specified")
+        return self.single("until")
+
     def integers(self, key: str) -> tuple[int, ...]:
         values = self.get(key)
         for value in values:
@@ -118,20 +124,20 @@ def parse_filters(text: str) -> Filters:
     try:
         document: Any = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
-        raise InvalidArgument(f"invalid filter: {error}") from error
+        raise InvalidArgument("invalid filter") from error
     if not isinstance(document, dict):
-        raise InvalidArgument("invalid filter: not a JSON object")
-    return Filters({key: _values(key, value) for key, value in document.items()})
+        raise InvalidArgument("invalid filter")
+    return Filters({key: _values(value) for key, value in document.items()})
 
 
-def _values(key: str, value: Any) -> list[str]:
+def _values(value: Any) -> list[str]:
     if isinstance(value, dict) and all(isinstance(flag, bool) for flag in value.values()):
         return list(value)  # whatever the flags: Docker does not look at them
     if value is None:
         return []
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return value
-    raise InvalidArgument(f"invalid filter '{key}'")
+    raise InvalidArgument("invalid filter")
 
 
 def _has_label(labels: Mapping[str, str], wanted: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tiffin.errors import InvalidArgument
 
 # Linux numbers (signal(7), x86 and arm); spelled out because core asks no operating system.
@@ -17,6 +19,8 @@ NUMBERS = {
 }
 _ALIASES = {"IOT": "ABRT", "CLD": "CHLD", "POLL": "IO"}
 _RTMIN, _RTMAX = 34, 64
+_OFFSET = re.compile(r"[0-9]{1,2}", re.ASCII)
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}", re.ASCII)
 
 
 _NAMES = {number: name for name, number in NUMBERS.items()}
@@ -33,11 +37,20 @@ def signal_name(number: int) -> str:
 
 def parse_signal(text: str) -> int:
     """The number of a signal. Raises InvalidArgument in Docker's words."""
-    word = text.strip().upper().removeprefix("SIG")
-    number = int(word) if word.isdecimal() else _number_of(word)
-    if not 0 < number <= _RTMAX:
+    number = _parsed(text)
+    if not number:
         raise InvalidArgument(f"Invalid signal: {text}")
+    if not 0 < number <= _RTMAX:
+        raise InvalidArgument(f"the linux daemon does not support signal {number}")
     return number
+
+
+def _parsed(text: str) -> int:
+    """0 for what is none."""
+    word = text.strip().upper()
+    if _NUMBER.fullmatch(word):
+        return int(word)
+    return _number_of(word.removeprefix("SIG"))
 
 
 def _number_of(word: str) -> int:
@@ -45,8 +58,8 @@ def _number_of(word: str) -> int:
     if word in NUMBERS:
         return NUMBERS[word]
     base, sign, offset = word.partition("-" if word.startswith("RTMAX") else "+")
-    if base == "RTMIN" and (not sign or offset.isdecimal()):
-        return _RTMIN + int(offset or 0)
-    if base == "RTMAX" and (not sign or offset.isdecimal()):
-        return _RTMAX - int(offset or 0)
-    return 0
+    first, step = {"RTMIN": (_RTMIN, 1), "RTMAX": (_RTMAX, -1)}.get(base, (0, 0))
+    if not first or (sign and not _OFFSET.fullmatch(offset)):
+        return 0
+    number = first + step * int(offset or 0)
+    return number if _RTMIN <= number <= _RTMAX else 0

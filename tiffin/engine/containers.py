@@ -314,7 +314,9 @@ class Containers:
         if publishing:
             container = await self._publisher.change(container, publishing, undo)
         host = updated(container.host_config, wanted)
-        spec.validate(ContainerConfig(), host, self._facts)
+        # A reservation is compared with a limit only where both are asked for, as in Docker.
+        apart = msgspec.structs.replace(host, memory_reservation=0)
+        spec.validate(ContainerConfig(), apart, self._facts)
         spec.validate_merged(container.config, host)
         if container.state.status in lifecycle.LIVE and wanted != Update():
             await self._runtime.limit(container.id, host)

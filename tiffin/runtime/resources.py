@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from tiffin.core.container import HostConfig
 from tiffin.errors import InvalidArgument
 from tiffin.runtime.facts import HostFacts
 
 MIN_MEMORY = 6 * 1024 * 1024
 MIN_KERNEL_MEMORY = 4 * 1024 * 1024
+_RANGE = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?", re.ASCII)
+_MOST_NUMBERS = 8192
 
 
 def check_resources(host: HostConfig, facts: HostFacts) -> None:
@@ -85,9 +89,7 @@ def _check_cpuset(host: HostConfig, facts: HostFacts) -> None:
         try:
             wanted = parse_list(asked)
         except ValueError as error:
-            raise InvalidArgument(
-                f"Invalid value {asked} for cpuset {what}: invalid format: {asked}"
-            ) from error
+            raise InvalidArgument(f"Invalid value {asked} for cpuset {what}: {error}") from error
         if not wanted <= parse_list(offered):
             raise InvalidArgument(
                 f"Requested {label} are not available - requested {asked}, available: {offered}"
@@ -97,11 +99,14 @@ def _check_cpuset(host: HostConfig, facts: HostFacts) -> None:
 def parse_list(text: str) -> frozenset[int]:
     """The numbers of the kernel's list format: "0-3,8". ValueError for anything else."""
     found: set[int] = set()
-    for part in text.strip().split(",") if text.strip() else ():
-        first, dash, last = part.partition("-")
-        start, end = int(first), int(last if dash else first)
-        if not 0 <= start <= end <= 8192:
-            raise ValueError(text)
+    text = text.removesuffix("\n")
+    for part in text.split(",") if text else ():
+        match = _RANGE.fullmatch(part)
+        start, end = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
+        if start > end:
+            raise ValueError(f"invalid format: {text}")
+        if end > _MOST_NUMBERS:
+            raise ValueError(f"value of out range, maximum is {_MOST_NUMBERS}")
         found.update(range(start, end + 1))
     return frozenset(found)
 

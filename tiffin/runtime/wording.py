@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from typing import Any
 
 from tiffin.errors import CannotStart, Conflict, EngineFailure, InvalidArgument, TiffinError
@@ -62,7 +63,8 @@ def cannot_exec(report: dict[str, Any]) -> CannotStart | Conflict:
 
 def cannot_limit(error: OSError) -> TiffinError:
     """What keeps a running container from its new limits."""
-    message = f"failed to write limits: {error}"
+    file = os.path.basename(os.fsdecode(error.filename or "")) or "limits"
+    message = f"failed to write {file}: {os.strerror(error.errno or 0).lower()}"
     if error.errno == errno.EBUSY:
         return Conflict(message)  # it uses more than that by now
     return InvalidArgument(message) if error.errno in _WRONG_VALUE else EngineFailure(message)

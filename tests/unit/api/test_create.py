@@ -128,10 +128,16 @@ def test_an_endpoint_names_the_network_and_its_mac_address() -> None:
 
 
 def test_several_endpoints_are_refused_in_the_words_of_the_version() -> None:
-    document = {"Image": "x", "NetworkingConfig": {"EndpointsConfig": {"a": None, "b": None}}}
+    document = {"Image": "x", "NetworkingConfig": {"EndpointsConfig": {"a": {}, "b": {}}}}
     with pytest.raises(InvalidArgument, match="network endpoints: a, b"):
         read_create(document, Version(1, 43))
     with pytest.raises(Unsupported):
+        read_create(document, NEWEST)
+
+
+def test_an_endpoint_of_nothing_is_refused_with_its_network() -> None:
+    document = {"Image": "x", "NetworkingConfig": {"EndpointsConfig": {"bridge": None}}}
+    with pytest.raises(InvalidArgument, match="network bridge: EndpointsConfig is nil"):
         read_create(document, NEWEST)
 
 

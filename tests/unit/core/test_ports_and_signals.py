@@ -57,7 +57,16 @@ def test_signals_have_several_spellings(text: str, number: int) -> None:
     assert parse_signal(text) == number
 
 
-@pytest.mark.parametrize("text", ["", "0", "65", "NOPE", "RTMIN+99", "-1"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "NOPE", "RTMIN+99", "RTMAX-40", "RTMIN+x", "9" * 5000, "SIG9", "²"]
+)
 def test_bad_signals_are_refused(text: str) -> None:
     with pytest.raises(InvalidArgument, match="Invalid signal"):
+        parse_signal(text)
+
+
+@pytest.mark.parametrize("text", ["65", "-1", "99"])
+def test_signals_that_linux_lacks_are_told_so(text: str) -> None:
+    words = f"the linux daemon does not support signal {text}"
+    with pytest.raises(InvalidArgument, match=words):
         parse_signal(text)

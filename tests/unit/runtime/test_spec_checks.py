@@ -215,3 +215,19 @@ def test_ports_on_the_hosts_network_are_told() -> None:
 
 def test_cpu_lists_are_read_as_the_kernel_writes_them() -> None:
     assert parse_list("0-2,5\n") == {0, 1, 2, 5}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("0 ", "invalid format: 0 "),
+        (" ", "invalid format:  "),
+        ("0,", "invalid format: 0,"),
+        ("3-1", "invalid format: 3-1"),
+        ("0-9999", "value of out range, maximum is 8192"),
+    ],
+)
+def test_a_list_that_is_none_is_refused_in_dockers_words(text: str, words: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        parse_list(text)
+    assert str(caught.value) == words
