@@ -47,6 +47,7 @@ WORDS: dict[tuple[str, str], str] = {
     ("containers", "list with a bad status"): NEWER_WORDS,
     ("containers", "remove a paused one"): NEWER_WORDS,
     ("containers", "remove a running one"): NEWER_WORDS,
+    ("containers", "resize without a size"): NEWER_WORDS,
     ("containers", "resize a stopped one"): "says why: it is stopped",
     ("containers", "start the exec again"): "running or run already: a matter of a moment",
     ("volumes", "create with a bad driver"): "the name of the volume is not told",
