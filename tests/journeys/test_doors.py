@@ -170,7 +170,7 @@ def test_docker_py_speaks_tls(doors: Doors, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_stranger_is_turned_away(doors: Doors, client: str) -> None:
     found = doors.attempt(client, "ps", folder=f"{doors.certificates}/stranger")
     assert found.returncode == 1
-    assert "tls" in found.stderr
+    assert "remote error: tls: unknown certificate authority" in found.stderr
 
 
 def test_a_daemon_must_prove_who_it_is(doors: Doors, client: str, tmp_path: Path) -> None:
@@ -179,12 +179,30 @@ def test_a_daemon_must_prove_who_it_is(doors: Doors, client: str, tmp_path: Path
     shutil.copy(f"{doors.certificates}/stranger/cert.pem", tmp_path / "ca.pem")
     found = doors.attempt(client, "ps", folder=str(tmp_path))
     assert found.returncode == 1
-    assert "certificate" in found.stderr
+    words = "tls: failed to verify certificate: x509: certificate signed by unknown authority"
+    assert words in found.stderr
 
 
-def test_clear_text_gets_no_answer_at_a_tls_door(doors: Doors) -> None:
+def test_clear_text_is_told_at_a_tls_door_that_it_is(doors: Doors, client: str) -> None:
     with socket.create_connection(("127.0.0.1", doors.port), patient(20)) as raw:
         raw.sendall(b"GET /_ping HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        with raw.makefile("rb") as said:
+            assert said.read().startswith(b"HTTP/1.0 400 Bad Request\r\n")
+    host = f"tcp://127.0.0.1:{doors.port}"
+    found = subprocess.run(
+        doors.daemon.argv(client, "-H", host, "ps"),
+        env={"PATH": os.environ["PATH"], "HOME": str(doors.config.parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 1
+    assert found.stderr.endswith("Client sent an HTTP request to an HTTPS server.\n")
+
+
+def test_bytes_of_no_kind_get_no_answer_at_a_tls_door(doors: Doors) -> None:
+    with socket.create_connection(("127.0.0.1", doors.port), patient(20)) as raw:
+        raw.sendall(b"\0\1\2 GET /_ping HTTP/1.1\r\nHost: localhost\r\n\r\n")
         try:
             said = raw.recv(4096)
         except ConnectionResetError:

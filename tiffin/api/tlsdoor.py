@@ -33,6 +33,9 @@ def server_context(certificate: str, key: str, ca: str) -> ssl.SSLContext:
     return context
 
 
+CLEAR_TEXT = b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+
+
 class Channel:
     """The plain text of a TLS connection. One task reads, one writes."""
 
@@ -54,7 +57,10 @@ class Channel:
             except ssl.SSLWantReadError:
                 await self._flush()
                 await self._more()
-            except ssl.SSLError:
+            except ssl.SSLError as error:
+                if error.reason == "HTTP_REQUEST":
+                    self._writer.write(CLEAR_TEXT)  # who speaks in clear text reads no alert
+                    self._outgoing.read()
                 await self._flush()  # the alert that says why
                 raise
         await self._flush()

@@ -54,13 +54,27 @@ def show_list(
 
     `kind` is what Go calls a row of it, for messages about templates.
     """
+    write(STDOUT, list_text(records, fields, columns, form, short=short, kind=kind))
+
+
+def list_text(
+    records: Sequence[Record],
+    fields: dict[str, Field],
+    columns: Sequence[str],
+    form: str = "",
+    *,
+    short: bool = True,
+    kind: str = "",
+) -> bytes:
+    """What `show_list` prints."""
     if form in ("", "table"):
         rows = [[fields[name][0] for name in columns]]
         rows += [[str(fields[name][1](each, short)) for name in columns] for each in records]
         width = terminal_size(STDOUT)[1]
-        say(table(fit(rows, width) if width and short else rows))
+        text = table(fit(rows, width) if width and short else rows) + "\n"
     else:
-        _show_by_template(records, fields, form, short=short, kind=kind)
+        text = _by_template(records, fields, form, short=short, kind=kind)
+    return text.encode("utf-8", "surrogateescape")
 
 
 def show_ids(records: Sequence[Record], read: Callable[[Record, bool], Any], short: bool) -> None:
@@ -68,9 +82,9 @@ def show_ids(records: Sequence[Record], read: Callable[[Record, bool], Any], sho
         say("\n".join(str(read(each, short)) for each in records))
 
 
-def _show_by_template(
+def _by_template(
     records: Sequence[Record], fields: dict[str, Field], form: str, *, short: bool, kind: str
-) -> None:
+) -> str:
     from tiffin.cli.failures import CommandFailed
     from tiffin.cli.gotemplate import HEADER_FUNCTIONS, TemplateError, parse
     from tiffin.cli.rows import Row, Titles
@@ -92,7 +106,7 @@ def _show_by_template(
         except TemplateError as error:  # Docker shows as much of the header as there is
             lines.insert(0, error.partial)
     text = "".join(f"{line}\n" for line in lines)
-    write(STDOUT, (align(text) if is_table else text).encode("utf-8", "surrogateescape"))
+    return align(text) if is_table else text
 
 
 def check_format(form: str, fields: dict[str, Field], kind: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from tiffin.cli.failures import CommandFailed, DaemonAnswered
-from tiffin.cli.listing import FORMAT_HELP, show_list
+from tiffin.cli.listing import FORMAT_HELP, list_text
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import STDOUT, is_terminal, write
 from tiffin.cli.targets import container_path
@@ -140,9 +140,12 @@ def stats(client: Client, arguments: Arguments) -> None:
         readings = _of_listed(client, {"all": "1"} if arguments.flag("all") else None)
     began = time.monotonic()
     for records in readings:
+        kind = "container.statsContext"
+        text = list_text(records, FIELDS, _COLUMNS, form, short=short, kind=kind)
         if again and is_terminal(STDOUT) and form != "json":
-            write(STDOUT, b"\x1b[H\x1b[J")
-        show_list(records, FIELDS, _COLUMNS, form, short=short, kind="container.statsContext")
+            # Written over what is there, and cleared behind: a screen that is cleared first blinks.
+            text = b"\x1b[H" + text.replace(b"\n", b"\x1b[K\n") + b"\x1b[J"
+        write(STDOUT, text)
         if not again:
             return
         time.sleep(max(0.0, began + _LEAST_SECONDS - time.monotonic()))

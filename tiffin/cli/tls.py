@@ -96,7 +96,7 @@ def wrap(raw: _socket.socket, name: str, context: ssl.SSLContext) -> _socket.soc
         channel.handshake()
     except ssl.SSLCertVerificationError as error:
         raise CommandFailed(
-            f"error during connect: tls: failed to verify certificate: {error.verify_message}"
+            f"error during connect: tls: failed to verify certificate: {_mistrust(error, name)}"
         ) from error
     except OSError as error:
         words = getattr(error, "reason", "") or error.strerror or "EOF"
@@ -106,6 +106,44 @@ def wrap(raw: _socket.socket, name: str, context: ssl.SSLContext) -> _socket.soc
     _thread.start_new_thread(channel.inward, (theirs, ours))
     _thread.start_new_thread(channel.outward, (theirs,))
     return ours
+
+
+# OpenSSL's numbers of what is wrong with a certificate -> Go's words.
+_MISTRUSTS = {
+    9: "x509: certificate has expired or is not yet valid",
+    10: "x509: certificate has expired or is not yet valid",
+    18: "x509: certificate signed by unknown authority",
+    19: "x509: certificate signed by unknown authority",
+    20: "x509: certificate signed by unknown authority",
+    21: "x509: certificate signed by unknown authority",
+}
+_OTHER_NAME = (62, 64)
+
+
+def _mistrust(error: ssl.SSLCertVerificationError, name: str) -> str:
+    if error.verify_code in _OTHER_NAME:
+        return f"x509: certificate is not valid for {name}"
+    return _MISTRUSTS.get(error.verify_code, error.verify_message)
+
+
+_ALERTS = {
+    "unknown ca": "unknown certificate authority",
+    "certificate expired": "expired certificate",
+}
+
+
+def _alert(error: ssl.SSLError) -> str:
+    """What the daemon has against our certificate."""
+    _, _, said = (error.reason or "").lower().replace("_", " ").partition("alert ")
+    if not said:
+        return f"tls: {error.reason or error}"
+    words = f"remote error: tls: {_ALERTS.get(said, said)}"
+    if said != "bad certificate":
+        return words
+    return (
+        "the server probably has client authentication (--tlsverify) enabled; "
+        f"check your TLS client certification settings: {words}"
+    )
 
 
 class PlainEnd(socket.socket):
@@ -168,7 +206,7 @@ class _Channel:
                 plain.sendall(data)
         except ssl.SSLError as error:
             # Our certificate is refused after the handshake.
-            end.failure = f"remote error: tls: {(error.reason or '').lower().replace('_', ' ')}"
+            end.failure = _alert(error)
         except OSError:
             pass
         try:
