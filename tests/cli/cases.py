@@ -88,6 +88,7 @@ port one
 commit -a me -m message -c 'CMD ["x"]' -c 'ENV a=b' one repo:tag
 commit -p=false one localhost:5000/x
 commit one
+commit one ''
 images -a -f dangling=true repo
 images --digests
 tag busybox localhost:5000/a/b:c
@@ -240,6 +241,8 @@ port
 port a b c
 commit
 commit one UP
+commit one name@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+commit '' name
 events --since foo
 cp
 cp a b

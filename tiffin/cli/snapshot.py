@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiffin.cli.failures import EmptyName
+from tiffin.cli.failures import CommandFailed, EmptyName
 from tiffin.cli.options import Arguments, Command
 from tiffin.cli.output import say
 from tiffin.cli.targets import container_path
@@ -25,11 +25,15 @@ def diff(client: Client, arguments: Arguments) -> None:
 
 def commit(client: Client, arguments: Arguments) -> None:
     container, *reference = arguments.words
+    if not container:
+        raise EmptyName("container")
     repository, tag = "", ""
-    if reference:
+    if any(reference):
         from tiffin.cli.names import parse_name
 
         name = parse_name(reference[0])
+        if name.digest:
+            raise CommandFailed("refusing to create a tag with a digest reference")
         repository, tag = name.repository, name.tag or "latest"
     query: dict[str, object] = {
         "container": container,
