@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "runtime": {"core", "errors", "kernel"},
     "network": {"core", "errors", "kernel"},
     "registry": {"core", "errors"},
-    "build": {"core", "errors", "kernel.rootpath"},
+    "build": {"core", "errors", "kernel.rootpath", "kernel.treecopy"},
     "engine": {"core", "errors", "kernel", "storage", "runtime", "network", "registry", "build"},
     "api": {"engine", "core", "errors"},
     "cli": {"core", "errors"},

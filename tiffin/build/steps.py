@@ -20,7 +20,7 @@ from tiffin.build.owners import find_owner
 from tiffin.build.selection import SourceTree, kept_xattr
 from tiffin.core.pathmatch import PathMatcher
 from tiffin.errors import InvalidArgument
-from tiffin.kernel import rootpath
+from tiffin.kernel import rootpath, treecopy
 
 IsArchive = Callable[[int], bool]
 Unpack = Callable[[int, int, "tuple[int, int] | None"], None]
@@ -122,7 +122,7 @@ class Copier:
             os.close(target)
 
     def _copy_tree(self, source: int, name: bytes, target: int, target_name: bytes) -> None:
-        rootpath.copy_tree(
+        treecopy.copy_tree(
             source,
             name,
             target,

@@ -10,7 +10,7 @@ import os
 import stat
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from tiffin.core.container import Container
@@ -103,7 +103,8 @@ def _mount(tree: int, bind: Bind) -> None:
         directory = stat.S_ISDIR(os.fstat(source).st_mode)
         target = targets.open_target(tree, bind.target, directory=directory)
         try:
-            mounts.move_mount(source, target)
+            with suppress(FileNotFoundError):  # the source was removed since it was opened
+                mounts.move_mount(source, target)
         finally:
             os.close(target)
     finally:

@@ -18,7 +18,7 @@ from tiffin.engine.images import Images
 from tiffin.engine.volumemounts import VolumeMounts
 from tiffin.engine.volumes import Volumes
 from tiffin.errors import InvalidArgument, NotFound
-from tiffin.kernel import rootpath
+from tiffin.kernel import rootpath, treecopy
 from tiffin.kernel.ownthread import may_hang
 from tiffin.storage.snapshots import SnapshotStore
 
@@ -247,7 +247,7 @@ def fill_volume(
             source = _open_image_path(root, destination)
             if source >= 0:
                 try:
-                    rootpath.copy_tree(source, "", target, "")
+                    treecopy.copy_tree(source, "", target, "")
                 finally:
                     os.close(source)
     finally:

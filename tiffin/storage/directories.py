@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from tiffin.errors import InvalidArgument
-from tiffin.kernel import mounts, quota, rootpath
+from tiffin.kernel import mounts, quota, treecopy
 from tiffin.storage.background import Background
 from tiffin.storage.blobs import no_space_is_named
 from tiffin.storage.trash import Trash
@@ -94,7 +94,7 @@ class Directories:
             self.opened(source) as source_fd,
             self.opened(target) as target_fd,
         ):
-            rootpath.copy_tree(source_fd, "", target_fd, "", keep_xattr=keep_xattr)
+            treecopy.copy_tree(source_fd, "", target_fd, "", keep_xattr=keep_xattr)
 
     def imitate_root(self, source: int, target: int) -> None:
         """Give the root of one fs the mode and owner of another's."""

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tiffin.kernel import rootpath
+from tiffin.kernel import rootpath, treecopy
 
 
 @pytest.fixture
@@ -142,7 +143,7 @@ def fill(top: Path) -> None:
 def test_a_tree_is_copied_as_it_is(root: Path, fd: int) -> None:
     source = root / "source"
     fill(source)
-    rootpath.copy_tree(fd, "source", fd, "target")
+    treecopy.copy_tree(fd, "source", fd, "target")
     (source / "sock").unlink()
     target = root / "target"
     assert listing(target) == listing(source)
@@ -153,7 +154,7 @@ def test_a_tree_is_copied_as_it_is(root: Path, fd: int) -> None:
 
 def test_a_copy_can_have_another_mode_and_leave_things_out(root: Path, fd: int) -> None:
     fill(root / "source")
-    rootpath.copy_tree(
+    treecopy.copy_tree(
         fd, "source", fd, "target", mode=0o750, select=lambda path: path not in (b"d/e", b"holes")
     )
     names = [name for name, *_ in listing(root / "target")]
@@ -161,12 +162,38 @@ def test_a_copy_can_have_another_mode_and_leave_things_out(root: Path, fd: int) 
     assert stat.S_IMODE((root / "target/d/f").stat().st_mode) == 0o750
 
 
+def test_a_copy_leaves_out_what_disappears_or_changes_meanwhile(root: Path, fd: int) -> None:
+    source = root / "source"
+    (source / "dir/in").mkdir(parents=True)
+    (source / "twice").mkdir()
+    for name in ("file", "first", "kept", "twice/file"):
+        (source / name).write_text(name)
+    os.link(source / "first", source / "second")
+    (source / "link").symlink_to("kept")
+
+    def change(path: bytes) -> bool:
+        """Asked just before each is copied."""
+        if path == b"dir":
+            shutil.rmtree(source / "dir")
+        if path in (b"file", b"first", b"link"):
+            os.unlink(source / os.fsdecode(path))
+        if path == b"twice/file":
+            shutil.rmtree(source / "twice")
+            (source / "twice").symlink_to("kept")
+        return True
+
+    treecopy.copy_tree(fd, "source", fd, "target", select=change)
+
+    assert [name for name, *_ in listing(root / "target")] == ["kept", "second", "twice"]
+    assert (root / "target/second").read_text() == "first"
+
+
 def test_a_copy_merges_directories_and_replaces_files(root: Path, fd: int) -> None:
     fill(root / "source")
     (root / "target/d").mkdir(parents=True)
     (root / "target/d/old").write_text("old")
     (root / "target/d/f").symlink_to("/secret")
-    rootpath.copy_tree(fd, "source", fd, "target")
+    treecopy.copy_tree(fd, "source", fd, "target")
     assert (root / "target/d/old").exists()
     assert not (root / "target/d/f").is_symlink()
     assert (root.parent / "secret").read_text() == "outside"
@@ -176,7 +203,7 @@ def test_a_copy_does_not_replace_a_directory_by_a_file(root: Path, fd: int) -> N
     (root / "source").write_text("x")
     (root / "target").mkdir()
     with pytest.raises(OSError, match=r"irectory|permitted"):
-        rootpath.copy_tree(fd, "source", fd, "target")
+        treecopy.copy_tree(fd, "source", fd, "target")
 
 
 def test_a_copy_never_goes_through_a_link_in_the_target(root: Path, fd: int) -> None:
@@ -185,7 +212,7 @@ def test_a_copy_never_goes_through_a_link_in_the_target(root: Path, fd: int) -> 
     (root / "target/d").symlink_to("../../elsewhere")
     (root.parent / "elsewhere").mkdir()
     with pytest.raises(OSError, match=r"exists|ymbolic"):
-        rootpath.copy_tree(fd, "source", fd, "target")
+        treecopy.copy_tree(fd, "source", fd, "target")
     assert list((root.parent / "elsewhere").iterdir()) == []
 
 
