@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.journeys.test_more_containers import ask
+from tests.journeys.test_more_containers import _UnixConnection, ask
 from tests.live import LiveDaemon
 from tests.unit.storage.archives import Item, archive, directory, file, hard_link, symlink
 
@@ -37,7 +37,7 @@ def box(daemon: LiveDaemon, tmp_path: Path, request: pytest.FixtureRequest) -> I
         assert put(daemon, name, file("precious", b"p"), path="/vol/in") == (200, "")
         yield name
     finally:
-        daemon.docker("rm", "-f", "-v", name)
+        daemon.docker("rm", "-f", "-v", name, check=False)
 
 
 def put(
@@ -137,6 +137,24 @@ def test_names_of_whiteouts_are_names_both_ways(daemon: LiveDaemon, box: str) ->
     _, exported = ask(daemon, "GET", f"/containers/{box}/export")
     with tarfile.open(fileobj=io.BytesIO(exported)) as packed:
         assert "w/.wh.file" in packed.getnames()
+
+
+@pytest.mark.parametrize("what", ["archive?path=/many", "export"])
+def test_what_is_removed_while_it_is_read_comes_whole(
+    daemon: LiveDaemon, box: str, what: str
+) -> None:
+    names = [f"many/{number:02}" for number in range(16)]
+    assert put(daemon, box, *(file(name, bytes(1 << 20)) for name in names), path="/") == (200, "")
+    connection = _UnixConnection(daemon.socket)
+    connection.request("GET", f"/containers/{box}/{what}")
+    answer = connection.getresponse()
+    first = answer.read(1000)
+
+    daemon.docker("rm", "-f", "-v", box)
+
+    with tarfile.open(fileobj=io.BytesIO(first + answer.read())) as found:
+        assert set(names) <= set(found.getnames())
+    connection.close()
 
 
 @pytest.mark.parametrize("name", ["", ".", "/", "..", "a/../.."])

@@ -579,6 +579,31 @@ def test_what_something_stands_on_or_looks_at_is_not_removed(snapshots: Snapshot
     assert snapshots.chains() == []
 
 
+def test_what_is_removed_while_it_is_read_is_read_to_its_end(snapshots: SnapshotStore) -> None:
+    base = unpack(snapshots, BASE)
+    active = snapshots.prepare(base.chain_id)
+    with snapshots.mounted(active) as root:
+        write(root, "new", b"new")
+    upper = snapshots.overlay(active).upper
+
+    with snapshots.mounted(active, read_only=True) as root:
+        snapshots.remove(active)
+        assert snapshots.wait_for_trash()
+        with pytest.raises(Conflict):
+            snapshots.remove(base.chain_id)
+        assert sorted(os.listdir(root)) == sorted({*names_in_root(BASE), "new"})
+        with pytest.raises(NotFound), snapshots.kept(active):
+            pass
+
+    assert snapshots.wait_for_trash()
+    assert not os.path.exists(upper)
+    snapshots.remove(base.chain_id)
+
+
+def names_in_root(packed: bytes) -> set[str]:
+    return {name.partition("/")[0] for name in names_in(packed)}
+
+
 def test_a_removed_layer_takes_its_blob_unless_another_chain_has_it(storage: Storage) -> None:
     one = unpack(storage.snapshots, BASE)
     two = unpack(storage.snapshots, busybox_tar())

@@ -9,6 +9,7 @@ import os
 import subprocess
 import tarfile
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -28,7 +29,9 @@ from tiffin.storage.snapshots import SnapshotStore
 
 pytestmark = pytest.mark.root
 
-COPYING = Copying(cast(SnapshotStore, None), "/nonexistent")  # nothing of a running one is there
+# Of a running one nothing is there, and nobody removes it.
+SNAPSHOTS = SimpleNamespace(kept=lambda _: nullcontext())
+COPYING = Copying(cast(SnapshotStore, SNAPSHOTS), "/nonexistent")
 ROUNDS = 10
 
 

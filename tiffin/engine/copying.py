@@ -177,11 +177,12 @@ class Copying:
     ) -> Iterator[tuple[int, IdMap | None]]:
         """The root as a descriptor, and how owners in it are shifted."""
         if container.state.status in LIVE:
-            root, ids = open_live_root(container)
-            try:
-                yield root, ids
-            finally:
-                os.close(root)
+            with self._snapshots.kept(container.snapshot):
+                root, ids = open_live_root(container)
+                try:
+                    yield root, ids
+                finally:
+                    os.close(root)
             return
         binds = binds_of(container, os.path.join(self._directory, container.id))
         if read_only:

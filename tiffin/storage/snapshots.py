@@ -18,6 +18,7 @@ import logging
 import os
 import stat
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
@@ -32,6 +33,7 @@ from tiffin.storage.directories import Directories
 from tiffin.storage.furniture import FurnitureLayers, furnish
 from tiffin.storage.layerbytes import LayerBytes
 from tiffin.storage.layers import Change
+from tiffin.storage.readers import Readers
 from tiffin.storage.treetar import Difference
 
 _log = logging.getLogger(__name__)
@@ -60,7 +62,8 @@ class SnapshotStore:
         self._lock = threading.Lock()
         self._unlocked = threading.Condition(self._lock)
         self._being_unpacked: set[str] = set()
-        self._viewed: dict[str, int] = {}
+        self._viewed: Counter[str] = Counter()
+        self._readers = Readers()
         self._active: dict[str, SnapshotRow] = {}
         self._committed: dict[str, SnapshotRow] = {}
         self._inherited: frozenset[str] = frozenset()
@@ -133,9 +136,26 @@ class SnapshotStore:
         Not to be written to while a container has the snapshot mounted; reading is fine then, and
         shows what is there now.
         """
-        row = self._find_active(active)
-        with self._tree(row, read_only=read_only) as fd:
+        with self.kept(active) as row, self._tree(row, read_only=read_only) as fd:
             yield fd
+
+    @contextlib.contextmanager
+    def kept(self, active: str) -> Iterator[SnapshotRow]:
+        """Meanwhile it may be removed, and loses none of its files."""
+        with self._lock:
+            row = self._active.get(active)
+            if row is None:
+                raise NotFound(f"no such snapshot: {active}")
+            self._readers.begin(row.id)
+            self._look_at(row.parent)
+        try:
+            yield row
+        finally:
+            with self._lock:
+                removed = self._readers.end(row.id)
+                self._look_away(row.parent)
+            if removed:
+                self._directories.throw(row.id)
 
     @contextlib.contextmanager
     def scratch(self, active: str) -> Iterator[int]:
@@ -143,20 +163,20 @@ class SnapshotStore:
 
         Where there is no overlay it is written to the snapshot itself.
         """
-        row = self._find_active(active)
-        if not self._overlay:
-            with self._directories.opened(row.id) as fd:
-                yield fd
-            return
-        number = self._directories.take()
-        try:
-            self._directories.imitate_root(row.id, number)
-            upper, work = self._directories.fs(number), self._directories.work(number)
-            lower = [self._directories.fs(row.id), *self._beneath(row)]
-            with overlay.merged(lower, upper, work) as fd:
-                yield fd
-        finally:
-            self._directories.throw(number)
+        with self.kept(active) as row:
+            if not self._overlay:
+                with self._directories.opened(row.id) as fd:
+                    yield fd
+                return
+            number = self._directories.take()
+            try:
+                self._directories.imitate_root(row.id, number)
+                upper, work = self._directories.fs(number), self._directories.work(number)
+                lower = [self._directories.fs(row.id), *self._beneath(row)]
+                with overlay.merged(lower, upper, work) as fd:
+                    yield fd
+            finally:
+                self._directories.throw(number)
 
     def commit(self, active: str, *, latest_ns: int | None = None) -> Committed:
         """Make the active snapshot a committed one, without copying; the active id is gone after.
@@ -175,22 +195,25 @@ class SnapshotStore:
 
         Mount points that the container's start has made are no part of it, here and in `changes`.
         """
-        row = self._find_active(active)
-        number = self._directories.take()
-        try:
-            with layers.path_limit():
-                self._directories.copy(row.id, number, keep_xattr=_is_kept_in_copy)
-                with self._beside_lower(number, row.parent) as (fd, lower_fd):
-                    layers.remove_mount_points(fd, lower_fd, drop_copied_up=self._overlay)
-                return self._commit_directory(number, row.parent, None)
-        except BaseException:
-            self._directories.throw(number)
-            raise
+        with self.kept(active) as row:
+            number = self._directories.take()
+            try:
+                with layers.path_limit():
+                    self._directories.copy(row.id, number, keep_xattr=_is_kept_in_copy)
+                    with self._beside_lower(number, row.parent) as (fd, lower_fd):
+                        layers.remove_mount_points(fd, lower_fd, drop_copied_up=self._overlay)
+                    return self._commit_directory(number, row.parent, None)
+            except BaseException:
+                self._directories.throw(number)
+                raise
 
     def changes(self, active: str) -> list[Change]:
         """As `docker diff` shows them."""
-        row = self._find_active(active)
-        with layers.path_limit(), self._beside_lower(row.id, row.parent) as (fd, lower_fd):
+        with (
+            self.kept(active) as row,
+            layers.path_limit(),
+            self._beside_lower(row.id, row.parent) as (fd, lower_fd),
+        ):
             found = layers.without_mount_points(self._differences(fd, lower_fd), fd, lower_fd)
             return layers.changes(found, lower_fd)
 
@@ -220,15 +243,23 @@ class SnapshotStore:
         """A read-only directory descriptor of a chain's merged tree, which stays while viewed."""
         with self._lock:
             row = self._chain(chain)
-            self._viewed[chain] = self._viewed.get(chain, 0) + 1
+            self._look_at(chain)
         try:
             with self._tree(row, read_only=True) as fd:
                 yield fd
         finally:
             with self._lock:
-                self._viewed[chain] -= 1
-                if not self._viewed[chain]:
-                    del self._viewed[chain]
+                self._look_away(chain)
+
+    def _look_at(self, chain: str | None) -> None:
+        if chain is not None:
+            self._viewed[chain] += 1
+
+    def _look_away(self, chain: str | None) -> None:
+        if chain is not None:
+            self._viewed[chain] -= 1
+            if not self._viewed[chain]:
+                del self._viewed[chain]
 
     def unpack(
         self,
@@ -314,7 +345,9 @@ class SnapshotStore:
                 del self._committed[snapshot]
                 self._forget_layer(row)
                 self._furniture.forget(row.id)
-        self._directories.throw(row.id)
+            may_go = self._readers.remove(row.id)
+        if may_go:
+            self._directories.throw(row.id)
         self._directories.background.do(self._database.checkpoint_beside)
 
     def prune(self, keep: Iterable[str]) -> list[str]:
