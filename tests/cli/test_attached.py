@@ -270,3 +270,41 @@ def test_save_leaves_nothing_half_made(daemon: FakeDaemon, tmp_path: Path) -> No
 
     assert done.returncode == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [("run", "--rm", "busybox"), ("start", "-a", "one")])
+def test_over_a_way_that_is_not_local_a_container_starts_when_its_end_is_waited_for(
+    daemon: FakeDaemon, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """Each connection of an ssh takes its own time: a quick container would be gone before."""
+    started, too_early = threading.Event(), []
+
+    def start(_: Request) -> Answer:
+        started.set()
+        return Answer(204)
+
+    def wait(_: Request) -> Answer:
+        too_early.append(started.wait(1))
+        return Answer(document={"StatusCode": 3})
+
+    daemon.routes["GET /containers/one/json"] = Answer(document=RUNNING)
+    daemon.routes[f"POST /containers/{CONTAINER_ID}/start"] = start
+    daemon.routes[f"POST /containers/{CONTAINER_ID}/wait"] = wait
+    ssh = tmp_path / "ssh"
+    ssh.write_text(f"#!/bin/sh\nexec {' '.join(TIFFIN)} -H {daemon.host} system dial-stdio\n")
+    ssh.chmod(0o755)
+
+    done = subprocess.run(
+        [*TIFFIN, *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        env={
+            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+            "HOME": str(tmp_path),
+            "DOCKER_HOST": "ssh://there",
+        },
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr, too_early) == (3, b"", [False])

@@ -74,12 +74,24 @@ class Waiting:
         self.client = client
         query = {"condition": condition} if condition else None
         self.connection = client.ask("POST", f"/containers/{container}/wait", query)
+        self.answer: Response | None = None
+
+    def heard(self) -> None:
+        """Returns when the daemon has heard of it, which it says at once.
+
+        Over a unix socket that is so before a request that is sent later; over any other way, each
+        connection of which takes its own time, a container may be gone before one waits for it.
+        """
+        try:
+            self.answer = self.client.answer(self.connection, "POST")
+        except CommandFailed as error:
+            raise CommandFailed(f"error waiting for container: {error.message}", 125) from error
 
     def exit_code(self) -> int:
         """Blocks until the container has ended. 125 when the daemon could not tell."""
         try:
             wait_for_answer(self.connection)
-            answer: Response = self.client.answer(self.connection, "POST")
+            answer = self.answer or self.client.answer(self.connection, "POST")
             document = answer.document()
         except CommandFailed as error:
             complain(f"error waiting for container: {error.message}")

@@ -8,6 +8,7 @@ block, comments, trimming. What is wrong is said as Go says it, with the place:
 from __future__ import annotations
 
 from tiffin.cli.failures import CommandFailed
+from tiffin.cli.gojson import to_document
 from tiffin.cli.gomethods import method_of
 from tiffin.cli.goprint import sprint, to_text
 from tiffin.cli.gotypes import ANY, RAW, STRING, STRINGS, Type, alike, type_of
@@ -486,12 +487,13 @@ def print_one(
 
     `json` stands for all of it. `arrange` lays out what comes of it.
     """
+    value = Value(type_of(kind) if kind else RAW, document)
     if source == "json":
-        say(show(document))
+        say(show(to_document(value)))
         return
     template = parse(source, strict=not kind, name=name)
     try:
-        say(arrange(template.render(Value(type_of(kind) if kind else RAW, document))))
+        say(arrange(template.render(value)))
     except TemplateError as error:
         say(arrange(error.partial))
         raise CommandFailed(str(error)) from error

@@ -96,6 +96,8 @@ def _run_attached(
     query = attach_query(keys, stdin=stdin, stdout=stdout, stderr=stderr)
     stream = client.hijack(f"/containers/{container}/attach", query)
     waiting = Waiting(client, container, "removed" if arguments.flag("rm") else "next-exit")
+    if not (stdout or stderr) or not client.is_local:
+        waiting.heard()
 
     def start() -> None:
         try:

@@ -47,6 +47,8 @@ def _start_attached(client: Client, arguments: Arguments) -> int:
     query = attach_query(keys, stdin=stdin, stdout=True, stderr=True)
     stream = client.hijack(container_path(identity, "attach"), query)
     waiting = Waiting(client, identity, "removed" if removed else "next-exit")
+    if not client.is_local:
+        waiting.heard()
 
     def begin() -> None:
         try:

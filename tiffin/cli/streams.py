@@ -137,6 +137,8 @@ def copy_streams(
     Where there is no `output` the answer that comes on `until` ends it. Detached when the keys
     were typed.
     """
+    if until is not None and until.received and output is None:
+        return
     copy = _Copy(connection, output, take_input, escape, until)
     try:
         copy.run()

@@ -30,7 +30,6 @@ def info(client: Client, arguments: Arguments) -> int:
         found = client.get("/info")
     except CommandFailed as error:
         failure = error
-    ours = {"Debug": client.debug, "Version": __version__, "Context": client.context, "Plugins": []}
     form = arguments.text("format")
     if form:
         from tiffin.cli.gotemplate import print_one
@@ -38,7 +37,7 @@ def info(client: Client, arguments: Arguments) -> int:
         if failure is not None:
             found["ServerErrors"] = [failure.message]
         try:
-            print_one(form, {**found, "ClientInfo": ours}, kind="system.dockerInfo")
+            print_one(form, {**found, "ClientInfo": _client(client)}, kind="system.dockerInfo")
         except CommandFailed as error:
             if error.code == 1 and failure is not None:  # no document to fit: that is why
                 raise failure from error
@@ -46,7 +45,7 @@ def info(client: Client, arguments: Arguments) -> int:
     else:
         say(f"Client:\n Version:    {__version__}\n Context:    {client.context}")
         say(f" Debug Mode: {_yes(client.debug)}\n")
-        say("\n".join(["Server:", *(_server(found) if found else ())]))
+        say("\n".join(["Server:", *(_server(found, client.debug) if found else ())]))
         for warning in found.get("Warnings") or ():
             complain(warning)
     if failure is not None:
@@ -58,7 +57,14 @@ def _yes(value: object) -> str:
     return str(bool(value)).lower()
 
 
-def _server(found: dict[str, Any]) -> Iterator[str]:
+def _client(client: Client) -> dict[str, Any]:
+    from tiffin.cli.version import describe_client
+
+    ours = {**describe_client(client, client.version), "ApiVersion": ""}
+    return {"Debug": client.debug, **ours, "Plugins": []}
+
+
+def _server(found: dict[str, Any], debug: bool) -> Iterator[str]:
     yield from (
         f" Containers: {found.get('Containers', 0)}",
         f"  Running: {found.get('ContainersRunning', 0)}",
@@ -85,7 +91,7 @@ def _server(found: dict[str, Any]) -> Iterator[str]:
         yield f" Runtimes: {' '.join(sorted(found['Runtimes']))}"
         yield f" Default Runtime: {found.get('DefaultRuntime', '')}"
     yield from _linux(found)
-    yield from _machine(found)
+    yield from _machine(found, debug)
     yield from _settings(found)
 
 
@@ -112,7 +118,8 @@ def _linux(found: dict[str, Any]) -> Iterator[str]:
             yield f"   Profile: {settings['profile']}"
 
 
-def _machine(found: dict[str, Any]) -> Iterator[str]:
+def _machine(found: dict[str, Any], debug: bool) -> Iterator[str]:
+    """`debug`: the client is to tell more."""
     yield from _present(
         found,
         ("Kernel Version", "KernelVersion"),
@@ -125,7 +132,7 @@ def _machine(found: dict[str, Any]) -> Iterator[str]:
     yield from _present(found, ("Name", "Name"), ("ID", "ID"))
     yield f" Docker Root Dir: {found.get('DockerRootDir', '')}"
     yield f" Debug Mode: {_yes(found.get('Debug'))}"
-    if found.get("Debug"):
+    if debug or found.get("Debug"):
         yield f"  File Descriptors: {found.get('NFd', 0)}"
         yield f"  Goroutines: {found.get('NGoroutines', 0)}"
         yield f"  System Time: {found.get('SystemTime', '')}"
