@@ -27,9 +27,12 @@ def event_json(event: Event, version: Version) -> dict[str, Any]:
     """Up to 1.51 containers' and images' events repeat themselves at the top level."""
     value: dict[str, Any] = {}
     if version.before("1.52") and event.type in _HAVE_STATUS:
-        value = {"status": event.action, "id": event.actor_id}
-        if "image" in event.attributes:
-            value["from"] = event.attributes["image"]
+        repeated = {
+            "status": event.action,
+            "id": event.actor_id,
+            "from": event.attributes.get("image", ""),
+        }
+        value = {name: text for name, text in repeated.items() if text}
     return value | {
         "Type": event.type,
         "Action": event.action,

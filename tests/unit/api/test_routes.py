@@ -462,6 +462,8 @@ def test_events_repeat_themselves_for_clients_before_1_52() -> None:
     new = event_json(event, Version(1, 52))
     assert not {"status", "id", "from"} & new.keys()
     assert (new["time"], new["timeNano"]) == (NOW // 10**9, NOW)
+    pruned = event_json(Event("container", "prune", "", {"reclaimed": "0"}, NOW), Version(1, 51))
+    assert not {"id", "from"} & pruned.keys()
 
 
 @pytest.mark.parametrize(
