@@ -51,6 +51,7 @@ FORKED = [
     "labels",
     "users",
     "streams",
+    "streamclients",
     "control",
     "execs",
     "waits",

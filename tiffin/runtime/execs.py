@@ -25,7 +25,8 @@ from tiffin.runtime.loop import READ
 from tiffin.runtime.maker import REQUEST_FILE
 from tiffin.runtime.messages import Message
 from tiffin.runtime.operations import Config
-from tiffin.runtime.streams import Streams, client_of, make_pipes
+from tiffin.runtime.streamclients import client_of
+from tiffin.runtime.streams import Streams, make_pipes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

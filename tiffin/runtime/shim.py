@@ -37,7 +37,8 @@ from tiffin.runtime.logfile import LogWriter
 from tiffin.runtime.loop import READ, Loop
 from tiffin.runtime.maker import CONTROL_SOCKET, EXIT_FILE, REQUEST_FILE, STATE_FILE
 from tiffin.runtime.messages import Message
-from tiffin.runtime.streams import Streams, client_of
+from tiffin.runtime.streamclients import client_of
+from tiffin.runtime.streams import Streams
 from tiffin.runtime.waits import Waits
 
 TYPE_CHECKING = False
@@ -117,7 +118,12 @@ class Shim:
                 compress=log["compress"],
                 attrs=log.get("attrs", ""),
             )
-        streams = Streams(self.loop, stdin_once=bool(self._made["stdin"].get("once")), log=writer)
+        streams = Streams(
+            self.loop,
+            stdin_once=bool(self._made["stdin"].get("once")),
+            log=writer,
+            spool_directory=os.path.dirname(log.get("path") or ""),
+        )
         streams.on_detached = lambda: self.tell_detached("")
         if log.get("sink"):
             sink = logsinks.Sink(self.loop, log["sink"], streams.regulate)

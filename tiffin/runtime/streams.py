@@ -4,9 +4,10 @@ Output goes to the log and to each client that asked for it, with Docker's 8-byt
 there is a terminal. Input of all clients goes to the process.
 
 Slow clients: a client may be MAX_BEHIND bytes behind. The process is then made to wait, as Docker
-does it (`docker run … | less` must not lose a byte). Where others are attached as well, one that
-stays behind for PATIENCE_SECONDS is dropped, so that it stops neither them nor the process for
-long.
+does it (`docker run … | less` must not lose a byte). A container is not kept waiting by one that
+does not read: what one that took nothing for PATIENCE_SECONDS, or that kept others waiting for as
+long, has not taken lies in a file from then on (Spool). When that is full the process does wait;
+where others are attached, such a client is dropped.
 Nobody is waited for once the process has ended: what is left goes to the log at once, and to the
 clients as fast as they take it.
 
@@ -18,13 +19,11 @@ the log is not too slow.
 
 from __future__ import annotations
 
-import binascii
 import errno
 import fcntl
 import os
-import struct
 import time
-from _socket import MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, socket
+from _socket import MSG_DONTWAIT
 
 from tiffin.kernel import syscalls
 from tiffin.runtime.init import Failure
@@ -32,6 +31,7 @@ from tiffin.runtime.logfile import LogWriter
 from tiffin.runtime.logs import Lines
 from tiffin.runtime.loop import GONE, READ, WRITE, Loop
 from tiffin.runtime.messages import Message
+from tiffin.runtime.streamclients import CHUNK, STDERR, STDOUT, Client, Spool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,16 +39,12 @@ if TYPE_CHECKING:
 
     from tiffin.runtime.logsinks import Log
 
-STDOUT, STDERR = 1, 2
 _NAMES = {STDOUT: "stdout", STDERR: "stderr"}
-_CHUNK = 65536
-_LAST_LOOKS = 64  # at what a client has still sent
 MAX_BEHIND = 1_000_000  # Docker's bound for an attached client
 MAX_INPUT = 65536
 PATIENCE_SECONDS = 5.0
 _F_SETPIPE_SZ = 1031
 _WIDE_PIPE = 256 * 1024
-_frame = struct.Struct(">BxxxL")
 
 
 def make_pipes(*, stdin: bool, owner: int) -> tuple[list[int], list[int]]:
@@ -80,104 +76,24 @@ def _widen(pipe: int) -> None:
         return  # a terminal, or too many pipes
 
 
-class Keys:
-    """Finds the detach sequence in typed input; what may be its beginning is held back."""
-
-    __slots__ = ("_held", "_keys")
-
-    def __init__(self, keys: bytes) -> None:
-        self._keys = keys
-        self._held = b""
-
-    def feed(self, data: bytes) -> tuple[bytes, bool]:
-        """What to pass on, and whether the sequence was typed (nothing after it counts)."""
-        if not self._keys:
-            return data, False
-        data = self._held + data
-        position = data.find(self._keys)
-        if position >= 0:
-            return data[:position], True
-        for length in range(min(len(self._keys) - 1, len(data)), 0, -1):
-            if self._keys.startswith(data[-length:]):
-                self._held = data[-length:]
-                return data[:-length], False
-        self._held = b""
-        return data, False
-
-
-class Client:
-    """One attached connection."""
-
-    def __init__(self, fd: int, attachment: dict[str, bool], keys: bytes, *, framed: bool) -> None:
-        self.connection = socket(fileno=fd)
-        self.fd = fd
-        self.reads = attachment.get("stdin", False)
-        self.wants = {STDOUT: attachment.get("stdout"), STDERR: attachment.get("stderr")}
-        self.framed = framed
-        self.keys = Keys(keys)
-        self.queue = bytearray()
-        self.behind_since = 0.0  # monotonic; 0: not too far behind
-        self.waiting = True  # whether its input is read at present
-        self.ending = False  # close when the queue is empty
-        self.holder: object = None  # the daemon that writes to it in our stead
-
-    def send(self, stream: int, data: bytes) -> bool:
-        """False when the other side is gone."""
-        if self.framed:
-            data = _frame.pack(stream, len(data)) + data
-        if not self.queue and self.holder is None:
-            try:
-                data = data[self.connection.send(data, MSG_DONTWAIT | MSG_NOSIGNAL) :]
-            except BlockingIOError:
-                pass
-            except OSError:
-                return False
-        self.queue += data
-        return True
-
-    def flush(self) -> bool:
-        """False when the other side is gone."""
-        while self.queue and self.holder is None:
-            try:
-                sent = self.connection.send(self.queue, MSG_DONTWAIT | MSG_NOSIGNAL)
-            except BlockingIOError:
-                return True
-            except OSError:
-                return False
-            del self.queue[:sent]
-        return True
-
-    def part(self) -> None:
-        """Close, so that the other side sees the end, not that it was not listened to."""
-        # Whoever else still holds a copy of the descriptor: the other side shall see the end.
-        try:
-            self.connection.shutdown(SHUT_WR)
-            for _ in range(_LAST_LOOKS):  # a close with something unread is a reset to them
-                if not self.connection.recv(_CHUNK, MSG_DONTWAIT):
-                    break
-        except OSError:
-            pass  # it has gone, or there is nothing
-        self.connection.close()
-
-
 def _nobody() -> None:
     """Wants to know."""
-
-
-def client_of(message: Message, descriptors: list[int]) -> Client:
-    """Takes the first descriptor. Raises Failure."""
-    if not descriptors:
-        raise Failure("attach without a connection", "attach", errno.EBADF)
-    keys = binascii.a2b_base64(message.get("detach_keys") or "")
-    fd = descriptors.pop(0)
-    return Client(fd, message["attachment"], keys, framed=bool(message.get("framed")))
 
 
 class Streams:
     """Of one process: a container's init, or an exec."""
 
-    def __init__(self, loop: Loop, *, stdin_once: bool, log: LogWriter | Log | None = None) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        *,
+        stdin_once: bool,
+        log: LogWriter | Log | None = None,
+        spool_directory: str = "",
+    ) -> None:
+        """`spool_directory`: where to keep what clients do not take, "" for nowhere."""
         self._loop = loop
+        self._spool_directory = spool_directory
         self._log: LogWriter | Log | None = log
         self._stdin_once = stdin_once
         self._terminal = -1
@@ -190,6 +106,7 @@ class Streams:
         self._close_input = False
         self._clients: list[Client] = []
         self._stopped = False  # outputs are not read: somebody is too far behind
+        self._judging = False  # a look at who is too far behind is due
         self._ended = False
         self._held: dict[int, Client] = {}  # by the number that the daemon knows them by
         self._held_count = 0
@@ -274,7 +191,7 @@ class Streams:
         """Let go of the connections without a word on them."""
         for client in self._clients:
             self._loop.remove(client.fd)
-            client.connection.close()
+            client.close()
         self._clients.clear()
 
     def child_ended(self, pid: int, status: int) -> None:
@@ -297,14 +214,14 @@ class Streams:
         return bool(self._clients)
 
     def _on_output(self, fd: int) -> None:
-        if self._read(fd) == _CHUNK and fd not in self._widened:
+        if self._read(fd) == CHUNK and fd not in self._widened:
             self._widened.add(fd)
             _widen(fd)
 
     def _read(self, fd: int) -> int:
         """One piece of output: its length, 0 when there is none at present, or ever again."""
         try:
-            data = os.read(fd, _CHUNK)
+            data = os.read(fd, CHUNK)
         except BlockingIOError:
             return 0
         except OSError:  # EIO: the terminal's last user has gone
@@ -405,7 +322,7 @@ class Streams:
 
     def _events(self, client: Client) -> int:
         reads = READ if client.reads and client.waiting else 0
-        return reads | (WRITE if client.queue and client.holder is None else 0)
+        return reads | (WRITE if client.owed and client.holder is None else 0)
 
     def _on_client(self, client: Client, events: int) -> None:
         if events & READ and client.reads and client.waiting:
@@ -421,14 +338,13 @@ class Streams:
 
     def _settle(self, client: Client) -> None:
         """Look at a client's queue after it has changed."""
-        if client.ending and not client.queue and client.holder is None:
+        if client.ending and not client.owed and client.holder is None:
             self._drop(client)
             return
-        behind = len(client.queue) > MAX_BEHIND
-        if behind and not client.behind_since:
+        if client.is_behind(MAX_BEHIND) and not client.behind_since:
             client.behind_since = time.monotonic()
-            self._loop.later(PATIENCE_SECONDS, self._judge)
-        elif len(client.queue) < MAX_BEHIND // 2:
+            self._judge_in(PATIENCE_SECONDS)
+        elif not client.is_behind(MAX_BEHIND // 2):
             client.behind_since = 0.0
         self._loop.change(client.fd, self._events(client))
         self.regulate()
@@ -443,19 +359,41 @@ class Streams:
             for fd in self._outputs:
                 self._loop.change(fd, 0 if stopped else READ)
 
+    def _judge_in(self, seconds: float) -> None:
+        if not self._judging:
+            self._judging = True
+            self._loop.later(seconds, self._judge)
+
     def _judge(self) -> None:
-        """Drop those that keep others waiting."""
+        """What those are owed who keep the process waiting goes to files, or they are dropped."""
+        self._judging = False
         if self._ended:
             return
         limit = time.monotonic() - PATIENCE_SECONDS
+        left = PATIENCE_SECONDS
         for client in list(self._clients):
-            if client.behind_since and len(self._clients) > 1:
-                if client.behind_since <= limit:
-                    self._drop(client)
-                else:
-                    self._loop.later(client.behind_since - limit, self._judge)
-            elif client.behind_since:
-                self._loop.later(PATIENCE_SECONDS, self._judge)
+            if not client.behind_since:
+                continue
+            alone = len(self._clients) == 1
+            since = max(client.behind_since, client.taken_at) if alone else client.behind_since
+            if since > limit:
+                left = min(left, since - limit)
+            elif self._spool(client):
+                self._settle(client)
+            elif not alone:
+                self._drop(client)
+        if any(client.behind_since for client in self._clients):
+            self._judge_in(left)
+
+    def _spool(self, client: Client) -> bool:
+        """Whether what comes from now on is kept for it in a file."""
+        if client.spool is not None or not self._spool_directory:
+            return False
+        try:
+            client.spool = Spool(self._spool_directory)
+        except OSError:
+            return False
+        return True
 
     def _drop(self, client: Client) -> None:
         if client not in self._clients:
@@ -471,7 +409,7 @@ class Streams:
 
     def _read_client(self, client: Client) -> None:
         try:
-            data = client.connection.recv(_CHUNK, MSG_DONTWAIT)
+            data = client.connection.recv(CHUNK, MSG_DONTWAIT)
         except BlockingIOError:
             return
         except OSError:

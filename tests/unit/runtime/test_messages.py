@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tiffin.runtime import messages
 from tiffin.runtime.messages import ConnectionEnded
-from tiffin.runtime.streams import Keys
+from tiffin.runtime.streamclients import Keys
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiffin.runtime.streams import Keys
+from tiffin.runtime.streamclients import Keys
 
 BYTES = st.binary(max_size=40).map(lambda data: bytes(byte % 3 for byte in data))  # many repeats
 
