@@ -157,5 +157,10 @@ def _inside(text: str) -> tuple[int, str]:
 
 
 def _spoken(removal: Removal) -> str:
-    host = ":".join(part for part in (removal.host_ip, removal.host_port) if part) or "any port"
-    return f"port {host}" + (f" for {removal.container_port}" if removal.container_port else "")
+    inside, _, protocol = removal.container_port.partition("/")
+    if removal.host_port:
+        port = "port " + ":".join(part for part in (removal.host_ip, removal.host_port) if part)
+    else:
+        port = f"any port of {removal.host_ip}" if removal.host_ip else "any port"
+    kind = f"/{protocol}" if protocol else ""
+    return f"{port} for {inside}{kind}" if inside else port + kind

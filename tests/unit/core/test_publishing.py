@@ -82,6 +82,8 @@ def test_of_a_container_that_does_not_run_the_wish_is_removed() -> None:
         (Removal("8081"), "container web does not publish port 8081"),
         (Removal("8080", "81"), "container web does not publish port 8080 for 81"),
         (Removal("8080", "80/udp"), "does not publish port 8080 for 80/udp"),
+        (Removal("80", "/tcp"), "does not publish port 80/tcp"),
+        (Removal("", "81", "127.0.0.1"), "does not publish any port of 127.0.0.1 for 81"),
         (Removal("8080", "80/sctp"), "invalid proto: sctp"),
         (Removal("many"), "invalid port specification"),
         (Removal(), "names no port"),
