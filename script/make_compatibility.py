@@ -46,7 +46,8 @@ All are obeyed. Accepted and of no consequence, as in Docker: {inert}.
 
 Discarded with Docker's warning: `CpuCount`, `CpuPercent`, `KernelMemory`, and each limit that the
 kernel lacks. The local volume driver's options (`type`, `o`, `device`, `size`) are obeyed as far as
-the kernel can. Mounts of type `cluster` and `npipe` are refused by name.
+the kernel can: before Linux 6.3 a tmpfs of the host maps no ids, and its owners are nobody inside.
+Mounts of type `cluster` and `npipe` are refused by name.
 """
 
 ABSENT_HEAD = """
