@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
 import re
 import socket
+import ssl
 import stat
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from tests.certificates import make_certificates
 from tests.live import LiveDaemon
 from tests.patience import patient
 
@@ -117,6 +121,88 @@ def test_syslog_is_told_and_logs_reads_what_was_kept(daemon: LiveDaemon) -> None
     os.unlink(path)
     refused = daemon.docker("start", "told", check=False)
     assert f"failed to initialize logging driver: dial unix {path}" in refused.stderr
+    daemon.docker("rm", "told")
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> str:
+    directory = str(tmp_path_factory.mktemp("certificates"))
+    make_certificates(directory)
+    return directory
+
+
+def _secured(certificates: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(f"{certificates}/server-cert.pem", f"{certificates}/server-key.pem")
+    context.load_verify_locations(f"{certificates}/ca.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def _receive(server: socket.socket, context: ssl.SSLContext, said: list[bytes]) -> None:
+    """What the first connection says that says anything: the daemon only knocks."""
+    while not said:
+        try:
+            connection, _ = server.accept()
+        except OSError:  # shut down
+            return
+        connection.settimeout(SECONDS)
+        with (
+            contextlib.suppress(OSError),
+            context.wrap_socket(connection, server_side=True) as secured,
+        ):
+            while data := secured.recv(4096):
+                said.append(data)
+        connection.close()
+
+
+def test_syslog_is_told_by_tls(daemon: LiveDaemon, certificates: str) -> None:
+    said: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(SECONDS)
+        receiving = threading.Thread(target=_receive, args=(server, _secured(certificates), said))
+        receiving.start()
+        options = (
+            f"syslog-address=tcp+tls://localhost:{server.getsockname()[1]}",
+            "syslog-format=rfc5424",
+            f"syslog-tls-ca-cert={certificates}/ca.pem",
+            f"syslog-tls-cert={certificates}/cert.pem",
+            f"syslog-tls-key={certificates}/key.pem",
+        )
+        flags = [word for option in options for word in ("--log-opt", option)]
+        script = "i=0; while [ $i -lt 200 ]; do echo line $i; i=$((i+1)); done"
+        run = ("run", "--rm", "--log-driver", "syslog", *flags, "busybox", "sh", "-c", script)
+        daemon.docker(*run)
+        receiving.join(SECONDS)
+    text = b"".join(said)
+    assert re.match(rb"\d+ <30>1 ", text)
+    assert re.findall(rb"- line (\d+)\n", text) == [b"%d" % number for number in range(200)]
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("syslog-tls-ca-cert=/nope", "could not read /nope: no such file or directory"),
+        ("syslog-facility=daemon", "tls: failed to verify certificate: x509: "),
+    ],
+)
+def test_a_syslog_server_that_cannot_be_trusted_is_told_nothing(
+    daemon: LiveDaemon, certificates: str, option: str, words: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(SECONDS)
+        said: list[bytes] = []
+        context = _secured(certificates)
+        receiving = threading.Thread(target=_receive, args=(server, context, said), daemon=True)
+        receiving.start()
+        address = f"syslog-address=tcp+tls://localhost:{server.getsockname()[1]}"
+        flags = ("--log-driver", "syslog", "--log-opt", address, "--log-opt", option)
+        refused = daemon.docker("run", "--name", "told", *flags, "busybox", "true", check=False)
+        assert refused.returncode
+        assert f"failed to initialize logging driver: {words}" in refused.stderr
+        server.shutdown(socket.SHUT_RDWR)
+        receiving.join(SECONDS)
+    assert said == []
     daemon.docker("rm", "told")
 
 

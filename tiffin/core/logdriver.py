@@ -19,7 +19,12 @@ MAX_BUFFER_BYTES = 1 << 20  # of mode=non-blocking
 
 _FILE = frozenset({"max-size", "max-file", "compress"})
 _CACHE = frozenset({"cache-disabled", "cache-max-size", "cache-max-file", "cache-compress"})
-_SYSLOG = frozenset({"syslog-address", "syslog-facility", "syslog-format"})
+_SYSLOG = frozenset(
+    (
+        *("syslog-address", "syslog-facility", "syslog-format", "syslog-tls-ca-cert"),
+        *("syslog-tls-cert", "syslog-tls-key", "syslog-tls-skip-verify"),
+    )
+)
 _OPTIONS = {
     "json-file": _FILE | logextras.OPTIONS,
     "local": _FILE | logextras.OPTIONS,
@@ -45,7 +50,7 @@ class FileSettings(NamedTuple):
 
 
 class Address(NamedTuple):
-    """Where a syslog daemon listens. `network`: unix (datagrams), udp, tcp."""
+    """Where a syslog daemon listens. `network`: unix (datagrams), udp, tcp, tcp+tls."""
 
     network: str
     host: str  # a path for unix; "" is the first of SYSLOG_SOCKETS that is there
@@ -65,10 +70,6 @@ def check(config: LogConfig) -> None:
     if driver not in _OPTIONS:
         raise InvalidArgument(f"logger: no log driver named '{driver}' is registered")
     for key in options:
-        if key.startswith("syslog-tls-") and driver == "syslog":
-            raise InvalidArgument(
-                f"log opt '{key}' is not supported: TLS to a syslog server is not"
-            )
         if key not in _OPTIONS[driver] | {"mode", "max-buffer-size"}:
             link = "log driver local" if driver == "local" else f"{driver} log driver"
             raise InvalidArgument(f"unknown log opt '{key}' for {link}")
@@ -174,16 +175,32 @@ def syslog_address(options: dict[str, str]) -> Address:
         return Address("unix", "")
     url = urlsplit(text)
     network = url.scheme
-    if network == "tcp+tls":
-        raise InvalidArgument(f"syslog-address {text}: TLS to a syslog server is not supported")
     if network in ("unix", "unixgram") and url.path.startswith("/"):
         return Address("unix", url.path)
-    if network not in ("tcp", "udp") or not url.hostname:
+    if network not in ("tcp", "tcp+tls", "udp") or not url.hostname:
         raise InvalidArgument(f"syslog-address should be in form proto://address, got {text}")
     try:
         return Address(network, url.hostname, url.port or 514)
     except ValueError as error:
         raise InvalidArgument(f"syslog-address {text}: {error}") from error
+
+
+class TLSFiles(NamedTuple):
+    """Of a client; "" where none is given."""
+
+    ca: str
+    cert: str
+    key: str
+    verify: bool
+
+
+def syslog_tls(options: dict[str, str]) -> TLSFiles:
+    return TLSFiles(
+        options.get("syslog-tls-ca-cert", ""),
+        options.get("syslog-tls-cert", ""),
+        options.get("syslog-tls-key", ""),
+        verify="syslog-tls-skip-verify" not in options,  # whatever it says, as in Docker
+    )
 
 
 def syslog_facility(options: dict[str, str]) -> int:

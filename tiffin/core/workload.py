@@ -28,7 +28,7 @@ class LogSink(msgspec.Struct):
     """A daemon that is given a container's output, line by line."""
 
     kind: str  # syslog or journald
-    network: str = ""  # unix (datagrams), udp, tcp
+    network: str = ""  # unix (datagrams), udp, tcp, tcp+tls
     host: str = ""  # a number, or a path
     port: int = 0
     facility: int = 0
@@ -37,6 +37,11 @@ class LogSink(msgspec.Struct):
     fields: tuple[tuple[str, str], ...] = ()  # of each entry of a journal
     blocks: bool = True  # the container waits for it
     max_buffer_bytes: int = 1 << 20
+    tls_ca: str = ""  # files
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_name: str = ""  # that the certificate is for
+    tls_verify: bool = True
 
 
 class LogTarget(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ import socket
 
 from tiffin.core import logdriver, logextras
 from tiffin.core.container import Container
-from tiffin.core.logdriver import Address
+from tiffin.core.logdriver import Address, TLSFiles
 from tiffin.core.workload import LogSink, LogTarget
 from tiffin.errors import CannotStart
 
@@ -60,13 +60,20 @@ class LogTargets:
             return _sink_of(container, address, LogSink("journald", fields=fields))
         if driver == "syslog":
             options = config.config
-            address = await _dial(logdriver.syslog_address(options))
+            wanted = logdriver.syslog_address(options)
+            address = await _dial(wanted)
             described = LogSink(
                 "syslog",
                 facility=logdriver.syslog_facility(options),
                 format=logdriver.syslog_format(options),
                 tag=logextras.tag_of(container, "{{.ID}}"),
             )
+            if wanted.network == "tcp+tls":
+                files = logdriver.syslog_tls(options)
+                await _dial_tls(address, wanted.host, files)
+                described.tls_ca, described.tls_cert = files.ca, files.cert
+                described.tls_key, described.tls_verify = files.key, files.verify
+                described.tls_name = wanted.host
             return _sink_of(container, address, described)
         return None
 
@@ -85,7 +92,7 @@ async def _dial(address: Address) -> Address:
     if address.network == "unix":
         return _dial_unix(address.host)
     loop = asyncio.get_running_loop()
-    kind = socket.SOCK_STREAM if address.network == "tcp" else socket.SOCK_DGRAM
+    kind = socket.SOCK_DGRAM if address.network == "udp" else socket.SOCK_STREAM
     name = f"{address.network} {address.host}:{address.port}"
     try:
         async with asyncio.timeout(_DIAL_SECONDS):
@@ -101,6 +108,34 @@ async def _dial(address: Address) -> Address:
     except OSError as error:
         raise _not_initialized(f"dial {name}: connect: {_words(error)}") from error
     return Address(address.network, str(numbers[0]), int(numbers[1]))
+
+
+async def _dial_tls(address: Address, name: str, files: TLSFiles) -> None:
+    """Whether the server and we accept each other's certificates. Raises CannotStart."""
+    import ssl  # noqa: PLC0415 - who has no log there does without
+
+    from tiffin.runtime.tlssink import client_context  # noqa: PLC0415
+
+    try:
+        context = await asyncio.to_thread(
+            client_context, files.ca, files.cert, files.key, verify=files.verify
+        )
+        async with asyncio.timeout(_DIAL_SECONDS):
+            _, writer = await asyncio.open_connection(
+                address.host, address.port, ssl=context, server_hostname=name
+            )
+        writer.close()
+    except TimeoutError as error:
+        raise _not_initialized(f"dial tcp {name}:{address.port}: i/o timeout") from error
+    except ssl.SSLCertVerificationError as error:
+        words = f"tls: failed to verify certificate: x509: {error.verify_message}"
+        raise _not_initialized(words) from error
+    except ssl.SSLError as error:
+        raise _not_initialized(f"tls: {error.reason or error}") from error
+    except FileNotFoundError as error:
+        named = next((path for path in files[:3] if path and not os.path.exists(path)), "")
+        words = f"could not read {named}: no such file or directory"
+        raise _not_initialized(words, asked_wrong=True) from error
 
 
 def _dial_unix(path: str) -> Address:
@@ -127,8 +162,9 @@ def _words(error: OSError) -> str:
     return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
-def _not_initialized(why: str) -> CannotStart:
+def _not_initialized(why: str, *, asked_wrong: bool = False) -> CannotStart:
     return CannotStart(
         f"failed to create task for container: failed to initialize logging driver: {why}",
         operation="open the log",
+        asked_wrong=asked_wrong,
     )

@@ -24,12 +24,15 @@ def renderer(target: dict[str, Any]) -> Render:
         return _Journal(target["fields"]).entry
     facility, tag = target["facility"], target["tag"].encode("utf-8", "replace")
     head = _HEADS[target["format"]]
+    # As RFC 5425 frames messages, which Docker heeds by TLS alone.
+    counted = target["network"] == "tcp+tls" and target["format"].startswith("rfc5424")
 
     def render(line: bytes, stream: str, time_ns: int, _whole: bool) -> bytes:
         if not line:
             return b""  # as Docker
         priority = facility << 3 | _severity(stream)
-        return b"<%d>%b%b\n" % (priority, head(time_ns, tag), line)
+        message = b"<%d>%b%b\n" % (priority, head(time_ns, tag), line)
+        return b"%d %b" % (len(message), message) if counted else message
 
     return render
 

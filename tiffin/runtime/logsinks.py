@@ -20,6 +20,7 @@ from _socket import (
     socket,
 )
 
+from tiffin.runtime import latecode
 from tiffin.runtime.logfile import LogWriter
 from tiffin.runtime.logmessages import renderer
 from tiffin.runtime.loop import WRITE, Loop
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable
     from typing import Any
+
+    from tiffin.runtime.tlssink import TLSConnection
 else:
     from _collections import deque
 
@@ -80,6 +83,7 @@ class Sink:
         self._loop = loop
         self._on_room = on_room
         self._network: str = target["network"]
+        self._tls = _tls_of(target) if self._network == "tcp+tls" else None
         self._address: tuple[str, int] | str = (
             target["host"] if self._network == "unix" else (target["host"], target["port"])
         )
@@ -88,14 +92,18 @@ class Sink:
         self._limit: int = target["max_buffer_bytes"]
         self._queue: deque[bytes] = deque()
         self._queued_bytes = 0
-        self._socket: socket | None = None
-        self._watched = False
+        self._socket: socket | TLSConnection | None = None
+        self._watched = 0  # for what
         self._not_before = 0.0
         self._connect()
 
     @property
     def full(self) -> bool:
         return self._blocks and self._queued_bytes > self._limit
+
+    @property
+    def _is_stream(self) -> bool:
+        return self._network in ("tcp", "tcp+tls")
 
     def send(self, line: bytes, stream: str, time_ns: int, *, whole: bool = True) -> None:
         """`whole`: the line ends here."""
@@ -115,7 +123,7 @@ class Sink:
         if now < self._not_before:
             return False
         self._not_before = now + _RETRY_SECONDS
-        kind = SOCK_STREAM if self._network == "tcp" else SOCK_DGRAM
+        kind = SOCK_STREAM if self._is_stream else SOCK_DGRAM
         family = AF_UNIX
         if self._network != "unix":
             family = AF_INET6 if ":" in self._address[0] else AF_INET
@@ -127,7 +135,7 @@ class Sink:
         except OSError:
             connection.close()
             return False
-        self._socket = connection
+        self._socket = self._tls(connection) if self._tls is not None else connection
         return True
 
     def _flush(self) -> None:
@@ -147,7 +155,7 @@ class Sink:
     def _taken(self, sent: int) -> None:
         message = self._queue.popleft()
         self._queued_bytes -= len(message)
-        if self._network == "tcp" and sent < len(message):
+        if self._is_stream and sent < len(message):
             self._queue.appendleft(message[sent:])
             self._queued_bytes += len(message) - sent
 
@@ -163,14 +171,18 @@ class Sink:
     def _watch(self) -> None:
         if self._socket is None or not self._queue:
             self._unwatch()
-        elif not self._watched:
-            self._watched = True
-            self._loop.add(self._socket.fileno(), WRITE, lambda _events: self._flush())
+            return
+        events = getattr(self._socket, "events", WRITE)
+        if not self._watched:
+            self._loop.add(self._socket.fileno(), events, lambda _events: self._flush())
+        elif self._watched != events:
+            self._loop.change(self._socket.fileno(), events)
+        self._watched = events
 
     def _unwatch(self) -> None:
         if self._watched and self._socket is not None:
             self._loop.remove(self._socket.fileno())
-        self._watched = False
+        self._watched = 0
 
     def close(self) -> None:
         """Waits for a receiver that takes what is left, but not for long."""
@@ -185,3 +197,14 @@ class Sink:
         except OSError:
             pass
         self._lost()
+
+
+def _tls_of(target: dict[str, Any]) -> Callable[[socket], TLSConnection]:
+    """Its files are read now: they may be gone when the receiver comes back."""
+    with latecode.Opened():
+        from tiffin.runtime import tlssink  # noqa: PLC0415 - takes more memory than a shim
+
+    context = tlssink.client_context(
+        target["tls_ca"], target["tls_cert"], target["tls_key"], verify=target["tls_verify"]
+    )
+    return lambda connection: tlssink.TLSConnection(connection, context, target["tls_name"])

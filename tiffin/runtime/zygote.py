@@ -20,7 +20,7 @@ import time
 from _socket import socket
 
 from tiffin.kernel import allocator, cgroup, mounts, syscalls
-from tiffin.runtime import messages, rehearsal, shimbirth, standing
+from tiffin.runtime import latecode, messages, rehearsal, shimbirth, standing
 from tiffin.runtime.birth import Host
 from tiffin.runtime.messages import Message
 
@@ -59,7 +59,7 @@ def main(descriptor: int) -> None:
     os.chdir("/")
     host = _host()
     _warm_up()
-    sys.path.clear()
+    latecode.close()
     gc.collect()
     gc.freeze()
     gc.disable()

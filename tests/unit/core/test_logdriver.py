@@ -12,6 +12,7 @@ from tiffin.core.container import LogConfig
 from tiffin.core.logdriver import (
     Address,
     FileSettings,
+    TLSFiles,
     blocks,
     check,
     file_settings,
@@ -19,6 +20,7 @@ from tiffin.core.logdriver import (
     parse_size,
     syslog_address,
     syslog_facility,
+    syslog_tls,
 )
 from tiffin.errors import InvalidArgument
 
@@ -61,16 +63,6 @@ MB = 1 << 20
             "syslog",
             {"syslog-address": "localhost"},
             "syslog-address should be in form proto://address, got localhost",
-        ),
-        (
-            "syslog",
-            {"syslog-address": "tcp+tls://localhost"},
-            "syslog-address tcp+tls://localhost: TLS to a syslog server is not supported",
-        ),
-        (
-            "syslog",
-            {"syslog-tls-key": "x"},
-            "log opt 'syslog-tls-key' is not supported: TLS to a syslog server is not",
         ),
         ("json-file", {"env-regex": "("}, "log opt env-regex: error parsing regexp"),
     ],
@@ -127,6 +119,7 @@ def test_addresses_and_facilities_of_syslog() -> None:
     assert syslog_address({"syslog-address": "unix:///dev/log"}) == Address("unix", "/dev/log")
     assert syslog_address({"syslog-address": "udp://[::1]"}) == Address("udp", "::1", 514)
     assert syslog_address({"syslog-address": "tcp://a:5"}) == Address("tcp", "a", 5)
+    assert syslog_address({"syslog-address": "tcp+tls://a"}) == Address("tcp+tls", "a", 514)
     assert syslog_facility({}) == 3
     assert syslog_facility({"syslog-facility": "local7"}) == 23
     assert syslog_facility({"syslog-facility": "10"}) == 10
@@ -137,3 +130,10 @@ def test_who_waits_for_a_slow_driver() -> None:
     config = LogConfig("syslog", {"mode": "non-blocking", "max-buffer-size": "3m"})
     assert not blocks(config)
     assert max_buffer_bytes(config) == 3 * MB
+
+
+def test_files_for_tls_to_a_syslog_server() -> None:
+    options = {"syslog-tls-ca-cert": "/ca", "syslog-tls-skip-verify": "false"}
+    check(LogConfig("syslog", {"syslog-address": "tcp+tls://a", **options}))
+    assert syslog_tls(options) == TLSFiles("/ca", "", "", verify=False)
+    assert syslog_tls({"syslog-tls-cert": "/c", "syslog-tls-key": "/k"}).verify

@@ -45,6 +45,14 @@ def test_the_formats_of_syslog(form: str, pattern: str) -> None:
     assert re.fullmatch(pattern, message.decode())
 
 
+def test_by_tls_a_message_of_rfc5424_tells_its_length() -> None:
+    target = {**SYSLOG, "network": "tcp+tls", "format": "rfc5424"}
+    length, _, message = renderer(target)(b"said", "stdout", TIME_NS, True).partition(b" ")
+    assert int(length) == len(message)
+    plain = renderer({**target, "format": "rfc3164"})(b"said", "stdout", TIME_NS, True)
+    assert plain.startswith(b"<30>")
+
+
 def test_stderr_is_an_error_of_the_facility() -> None:
     assert renderer({**SYSLOG, "facility": 23})(b"no", "stderr", TIME_NS, True).startswith(b"<187>")
 
