@@ -206,10 +206,18 @@ class CommandLine:
             yield f"--cpus={_cpus(host['NanoCpus'])}"
         if host.get("Init") is not None:
             yield f"--init={str(host['Init']).lower()}"
+        yield from self._addresses()
         yield from self._restart_and_log()
         yield from self._security()
         yield from self._mounts()
         yield from self._devices()
+
+    def _addresses(self) -> Iterator[str]:
+        """Those that were asked for, which are in no other place than the network's own record."""
+        networks = (self._container.get("NetworkSettings") or {}).get("Networks") or {}
+        for endpoint in networks.values():
+            asked = endpoint.get("IPAMConfig") or {}
+            yield from (f"--link-local-ip={each}" for each in asked.get("LinkLocalIPs") or ())
 
     def _restart_and_log(self) -> Iterator[str]:
         policy = self._host.get("RestartPolicy") or {}

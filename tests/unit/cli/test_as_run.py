@@ -188,6 +188,17 @@ def test_a_command_reads_as_one_would_write_it(words: list[str], expected: str) 
     assert command_of(inspected(words)).text() == expected
 
 
+def test_addresses_that_were_asked_for_are_said() -> None:
+    made = inspected(["--name", "w", "img"])
+    asked = {"LinkLocalIPs": ["169.254.7.7", "169.254.7.8"]}
+    made["NetworkSettings"]["Networks"] = {"bridge": {"IPAMConfig": asked}}
+
+    line = command_of(made)
+
+    said = "--link-local-ip=169.254.7.7 --link-local-ip=169.254.7.8"
+    assert line.text() == f"tiffin run --name=w {said} img"
+
+
 def test_what_no_flag_says_is_named() -> None:
     made = inspected(["--name", "w", "img"])
     made["HostConfig"]["SecurityOpt"] = ['seccomp={"defaultAction":"SCMP_ACT_ALLOW"}']
