@@ -244,9 +244,22 @@ _OF_POINTERS: dict[str, dict[str, Method]] = {
 
 def method_of(value: Value, name: str, *, to_print: bool = False) -> Method | None:
     """`to_print`: of just this type, not of a pointer to it."""
-    kind: Type = value.type
     if isinstance(value.data, Fields):
         return None if to_print else _of_row(value.data, name)
+    known = (value.type.name, name, to_print)
+    if known in _absent:
+        return None
+    method = _look_up(value, name, to_print=to_print)
+    if method is None and not value.is_nil():  # a nil has none, whatever its type has
+        _absent.add(known)
+    return method
+
+
+_absent: set[tuple[str, str, bool]] = set()
+
+
+def _look_up(value: Value, name: str, *, to_print: bool) -> Method | None:
+    kind: Type = value.type
     if kind.kind != "pointer":
         found = _METHODS.get(kind.name, {}).get(name)
         if found is None and not to_print:

@@ -43,7 +43,7 @@ class Field:
 class Type:
     """`kind` is what it is made of; `elem` and `key` of what its parts are."""
 
-    __slots__ = ("_fields", "_wanted", "elem", "key", "kind", "name", "of_json")
+    __slots__ = ("_fields", "_wanted", "elem", "found", "key", "kind", "name", "of_json")
 
     def __init__(
         self,
@@ -60,6 +60,7 @@ class Type:
         self._wanted = body
         self._fields: list[Field] | None = None
         self.of_json = False  # numbers in it are json.Number
+        self.found: dict[str, tuple[Field, ...]] = {}  # ways to fields, once they were looked for
 
     @property
     def fields(self) -> list[Field]:

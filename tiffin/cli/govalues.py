@@ -221,10 +221,11 @@ def pick(owner: dict[str, Any] | None, key: str) -> Any:
 
 def find_field(kind: Type, name: str) -> tuple[Field, ...]:
     """The way to a field of the struct, through what is embedded in it; empty: there is none."""
-    for path in kind.paths():
-        if path[-1].name == name:
-            return path
-    return ()
+    found = kind.found.get(name)
+    if found is None:
+        paths = (path for path in kind.paths() if path[-1].name == name)
+        found = kind.found[name] = next(paths, ())
+    return found
 
 
 def follow(value: Value, path: tuple[Field, ...]) -> Value:
