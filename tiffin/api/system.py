@@ -298,7 +298,7 @@ def _registry_config(insecure: tuple[str, ...], mirrors: tuple[str, ...]) -> dic
     return {
         "InsecureRegistryCIDRs": [*networks, "127.0.0.0/8"],
         "IndexConfigs": {"docker.io": hub, **others},
-        "Mirrors": list(mirrors) or None,
+        "Mirrors": list(mirrors),
     }
 
 

@@ -104,15 +104,17 @@ def _lines(data: bytes) -> list[str]:
 
 
 def _field(fields: list[str], index: int) -> int | None:
-    return _number(fields[index]) if len(fields) > index else None
+    text = fields[index] if len(fields) > index else ""
+    return None if text.startswith("-") else _number(text)
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+    digits = text.removeprefix("-")
+    return int(text) if digits.isascii() and digits.isdigit() and len(digits) < 20 else None
 
 
 def _in_range(number: int) -> int:
-    if number > MAX_ID:
+    if not 0 <= number <= MAX_ID:
         raise UnknownUser("uids and gids must be in range 0-2147483647")
     return number
 

@@ -130,6 +130,13 @@ def test_relative_paths_are_the_bundles(tmp_path: Any) -> None:
     assert made["mounts"] == [{"destination": "/x", "source": f"{tmp_path}/y", "options": ["bind"]}]
 
 
+def test_a_profile_that_does_not_compile_is_refused_by_name(tmp_path: Any) -> None:
+    (tmp_path / "rootfs").mkdir()
+    config = changed("linux.seccomp", {"defaultAction": "/"})
+    with pytest.raises(InvalidBundle, match=r"linux\.seccomp: seccomp action / is not supported"):
+        bundle.ours(config, str(tmp_path), "box", V2, bundle.Wishes())
+
+
 @pytest.mark.parametrize(
     ("asked", "path"),
     [("", "/tiffin-runtime/box"), ("/a/b", "/a/b"), ("a/b", "/a/b"), ("/../../a", "/a")],

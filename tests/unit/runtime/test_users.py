@@ -57,8 +57,10 @@ def test_added_groups_come_with_their_own() -> None:
         ("web:foo", [], "unable to find group foo: no matching entries in group file"),
         ("web", ["foo"], "unable to find group foo: no matching entries in group file"),
         ("2147483648", [], "uids and gids must be in range 0-2147483647"),
+        ("-1", [], "uids and gids must be in range 0-2147483647"),
+        ("0:-5", [], "uids and gids must be in range 0-2147483647"),
+        ("--1", [], "unable to find user --1: no matching entries in passwd file"),
         ("0:4294967296", [], "uids and gids must be in range 0-2147483647"),
-        ("-1", [], "unable to find user -1: no matching entries in passwd file"),
     ],
 )
 def test_what_is_not_there_is_told_in_dockers_words(

@@ -331,7 +331,10 @@ def _named(layout: Layout) -> list[str]:
 def _compile(profile: Config) -> tuple[str, int]:
     from tiffin.kernel import seccomp  # noqa: PLC0415 (three milliseconds that many need not pay)
 
-    program = seccomp.compile_filter(profile)
+    try:
+        program = seccomp.compile_filter(profile)
+    except seccomp.SeccompError as error:
+        raise InvalidBundle(f"linux.seccomp: {error.strerror}") from error
     flags = 0
     for flag in profile.get("flags") or []:
         flags |= _SECCOMP_FLAGS[flag]
