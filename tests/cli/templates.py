@@ -317,6 +317,15 @@ _LINES = r"""
 {{call .Name}}
 {{call nil}}
 {{call 3 4}}
+{{call (.Name)}}
+{{.Name | call}}
+{{len .Args | call}}
+{{printf "%s" .Extra.List}} {{printf "%5v|%d" .Extra.List .Extra}}
+{{slice .Name $}} {{.Extra.Nope}}
+{{--}}
+{{1-}}
+{{slice .Name .Extra}} {{.Extra}}
+{{slice .Extra.List .Extra.Number}}
 {{eq .Name "/one"}} {{eq .State.Pid 42}} {{eq .HostConfig.BlkioWeight 300}} {{eq .HostConfig.NetworkMode "bridge"}} {{eq .State.Running true}} {{eq 1 1.0}}
 {{eq .Name 1}}
 {{eq .Name}}

@@ -114,8 +114,8 @@ class _Lines(_Printed):
             raise CommandFailed(f"template parsing error: {error}") from error
 
     def render(self, document: Document) -> str:
-        from tiffin.cli.gotypes import RAW, type_of
-        from tiffin.cli.govalues import Value
+        from tiffin.cli.gotypes import type_of
+        from tiffin.cli.govalues import Value, of
 
         content = decode(document.text)
         if document.kind:
@@ -125,7 +125,7 @@ class _Lines(_Printed):
                 if not document.has_raw:
                     raise
         self.template.strict = True  # from here on, also for the documents that follow
-        return self.template.render(Value(RAW, content))
+        return self.template.render(of(content, raw=True))
 
     def end(self) -> None:
         if self.empty:

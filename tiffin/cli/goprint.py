@@ -83,8 +83,8 @@ def type_name(value: Value | None) -> str:
 def show(value: Value | None, verb: str, style: Style, depth: int = 0) -> str:
     value = concrete(value)
     if value is None:
-        if verb in "Tv":
-            return style.pad_text("<nil>")
+        if verb in "Tv" or depth:
+            return style.pad_text("<nil>") if depth == 0 else "<nil>"
         return f"%!{verb}(<nil>)"
     if verb == "T":
         return show_text(value.type.name, "s", style)

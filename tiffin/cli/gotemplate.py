@@ -11,7 +11,7 @@ from tiffin.cli.failures import CommandFailed
 from tiffin.cli.gojson import to_document
 from tiffin.cli.gomethods import method_of
 from tiffin.cli.goprint import sprint, to_text
-from tiffin.cli.gotypes import ANY, RAW, STRING, STRINGS, Type, alike, type_of
+from tiffin.cli.gotypes import ANY, STRING, STRINGS, Type, alike, type_of
 from tiffin.cli.govalues import (
     Fields,
     Value,
@@ -111,8 +111,7 @@ class _Run:
     def wrong(self, problem: str, context: str = "") -> TemplateError:
         source, name = self.template.source, self.template.name
         column = len(source[: self.place].rpartition("\n")[2].encode())
-        if not context:
-            context = show_pipe(self.node) if self.node[0] == "pipe" else show_node(self.node)
+        context = context or _written(self.node)
         return TemplateError(
             f"template: {name}:{line_of(source, self.place)}:{column}: "
             f"executing {go_quote(self.executing)} at <{context}>: {problem}"
@@ -248,8 +247,7 @@ class _Run:
         if first[0] != "pipe":
             self.at(first)
         if len(operands) > 1 or not isinstance(last, _Absent):
-            shown = show_pipe(first) if first[0] == "pipe" else show_node(first)
-            raise self.wrong(f"can't give argument to non-function {shown}")
+            raise self.wrong(f"can't give argument to non-function {_written(first)}")
         if first[0] == "word" and first[1] == "nil":
             raise self.wrong("nil is not a command")
         return self.operand(first, dot)
@@ -379,7 +377,7 @@ class _Run:
         if not isinstance(last, _Absent):
             given.append(self.fitting(last, kinds[-1]))
         if name == "call":
-            given.insert(0, text(show_node(operands[0]) if operands else ""))
+            given.insert(0, text(_written(operands[0]) if operands else _reflected(given[0])))
         try:
             return function.call(*given)
         except TemplateError:
@@ -451,6 +449,18 @@ class _Run:
         raise self.wrong(f"wrong type for value; expected {kind}; got {value.type.name}")
 
 
+def _reflected(value: Value | None) -> str:
+    """A reflect.Value as a string."""
+    if value is None:
+        return "<invalid Value>"
+    return value.data if value.kind == "string" else f"<{value.type.name} Value>"
+
+
+def _written(node: Node) -> str:
+    """A pipeline without its parentheses."""
+    return show_pipe(node) if node[0] == "pipe" else show_node(node)
+
+
 _MAY_TAKE_ALL = ("", ANY.name)
 _MAY_BE_NIL = ("", ANY.name, STRINGS.name)
 # Of constants: what Go calls it, and the node that it takes.
@@ -487,7 +497,7 @@ def print_one(
 
     `json` stands for all of it. `arrange` lays out what comes of it.
     """
-    value = Value(type_of(kind) if kind else RAW, document)
+    value = Value(type_of(kind), document) if kind else of(document, raw=True)
     if source == "json":
         say(show(to_document(value)))
         return

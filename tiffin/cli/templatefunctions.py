@@ -125,12 +125,13 @@ def _slice(item: Value | None, *keys: Value | None) -> Value:
         raise ValueError(f"can't slice item of type {item.type.name}")
     places = [0, _size(item), _size(item)]
     for number_of, key in enumerate(keys):
-        places[number_of] = _place(concrete(key), _size(item))
+        places[number_of] = _place(key, _size(item))
     for one, other in ((0, 1), (1, 2)):
         if places[one] > places[other] and (one == 0 or len(keys) == 3):
             raise ValueError(f"invalid slice index: {places[one]} > {places[other]}")
     if item.kind == "string":
-        return text(_bytes(item)[places[0] : places[1]].decode("utf-8", "surrogateescape"))
+        part_of = _bytes(item)[places[0] : places[1]]
+        return Value(item.type, part_of.decode("utf-8", "surrogateescape"))
     return Value(item.type, item.listed()[places[0] : places[1]])
 
 

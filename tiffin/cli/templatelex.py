@@ -222,7 +222,11 @@ class Lexer:
         return char in _SPACES or char in ".,|:()" or self.source.startswith("}}", self.at)
 
     def number(self) -> Token:
-        if not self.scan():
+        right = self.scan()
+        if right and self.peek() in ("+", "-"):
+            self.scan()  # the other half of a complex number, which nothing here is
+            right = False
+        if not right:
             raise _Mistake(f"bad number syntax: {go_quote(self.source[self.start : self.at])}")
         return self.emit("number")
 
@@ -242,6 +246,7 @@ class Lexer:
         if self.accept({_DIGITS: "eE", _HEXADECIMAL: "pP"}.get(digits, "")):
             self.accept("+-")
             self.run(_DIGITS)
+        self.accept("i")
         if _is_letter(self.peek()):
             self.at += 1
             return False
