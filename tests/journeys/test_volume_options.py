@@ -11,7 +11,7 @@ import pytest
 
 from tests.asked import Asked
 from tests.live import LiveDaemon
-from tiffin.kernel import mountinfo, mounttext
+from tiffin.kernel import mountinfo, mounts, mounttext
 
 pytestmark = pytest.mark.root
 
@@ -151,3 +151,20 @@ def test_a_prune_leaves_what_has_options(daemon: LiveDaemon, volume: str) -> Non
     pruned = Asked(daemon).wire("POST", '/volumes/prune?filters={"all":["true"]}').json()
     assert pruned["VolumesDeleted"] == ["plain"]
     assert daemon.docker("volume", "ls", "-q").stdout == f"{volume}\n"
+
+
+def test_what_somebody_else_has_mounted_on_a_volume_is_not_removed(
+    daemon: LiveDaemon, volume: str
+) -> None:
+    made(daemon, volume)
+    path = f"{daemon.data_root}/volumes/{volume}/_data"
+    mounttext.mount("tmpfs", path, "tmpfs", "")
+    try:
+        Path(path, "x").touch()
+        refused = daemon.docker("volume", "rm", volume, check=False)
+        assert f"remove {volume}: volume has active mounts" in refused.stderr
+        pruned = Asked(daemon).wire("POST", '/volumes/prune?filters={"all":["true"]}')
+        assert (pruned.status, pruned.json()["VolumesDeleted"]) == (200, [])
+        assert os.listdir(path) == ["x"]
+    finally:
+        mounts.umount(path)

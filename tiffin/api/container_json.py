@@ -168,7 +168,7 @@ def summary_json(
 
     `given_names` are from those that link it.
     """
-    host: dict[str, Any] = {"NetworkMode": container.host_config.network_mode}
+    host: dict[str, Any] = {"NetworkMode": _network_mode(container.host_config.network_mode)}
     if container.host_config.annotations and not version.before("1.46"):
         host["Annotations"] = container.host_config.annotations
     value: dict[str, Any] = {
@@ -320,7 +320,7 @@ def _fill_host_defaults(value: dict[str, Any]) -> None:
     value["ShmSize"] = value["ShmSize"] or DEFAULT_SHM_BYTES
     value["IpcMode"] = value["IpcMode"] or "private"
     value["CgroupnsMode"] = value["CgroupnsMode"] or "private"
-    value["NetworkMode"] = value["NetworkMode"] or "default"
+    value["NetworkMode"] = _network_mode(value["NetworkMode"])
     value["RestartPolicy"]["Name"] = value["RestartPolicy"]["Name"] or "no"
     value["LogConfig"]["Type"] = value["LogConfig"]["Type"] or "json-file"
     if value["MaskedPaths"] is None:
@@ -342,6 +342,11 @@ def mount_json(mount: Mount) -> dict[str, Any]:
 # Networks.
 
 _BARE_NETWORKS = {"": "bridge", "default": "bridge"}
+
+
+def _network_mode(mode: str) -> str:
+    """What it stands for, as Docker tells it since 26."""
+    return _BARE_NETWORKS.get(mode, mode)
 
 
 def network_settings_json(container: Container, version: Version) -> dict[str, Any]:
@@ -389,7 +394,7 @@ def _networks(container: Container, version: Version) -> dict[str, Any]:
 def _planned_endpoints(mode: str) -> tuple[Endpoint, ...]:
     if mode.startswith("container:"):
         return ()
-    return (Endpoint("", _BARE_NETWORKS.get(mode, mode)),)
+    return (Endpoint("", _network_mode(mode)),)
 
 
 def endpoint_json(endpoint: Endpoint, container: Container, version: Version) -> dict[str, Any]:

@@ -21,7 +21,7 @@ _UNITS = ((3600 * 10**9, "h"), (60 * 10**9, "m"), (10**9, "s"), (10**6, "ms"), (
 
 # Fields of HostConfig that a flag gives one word for, and the values that mean "not asked".
 _TEXTS: tuple[tuple[str, str, tuple[object, ...]], ...] = (
-    ("network", "NetworkMode", ("", "default")),
+    ("network", "NetworkMode", ("", "default", "bridge")),
     ("pid", "PidMode", ("",)),
     ("ipc", "IpcMode", ("", "private")),
     ("uts", "UTSMode", ("",)),

@@ -17,7 +17,7 @@ from tiffin.engine.catalog import Catalog
 from tiffin.engine.images import Images
 from tiffin.engine.volumemounts import VolumeMounts
 from tiffin.engine.volumes import Volumes
-from tiffin.errors import InvalidArgument, NotFound
+from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.kernel import rootpath, treecopy
 from tiffin.kernel.ownthread import may_hang
 from tiffin.storage.snapshots import SnapshotStore
@@ -176,7 +176,8 @@ class Mounting:
                 and volume.anonymous
                 and not self._volumes.references(volume.name)
             ):
-                await self._volumes.remove(volume.name, force=True)
+                with suppress(Conflict):  # somebody has begun to use it
+                    await self._volumes.remove(volume.name, force=True)
 
 
 def mounted_images(container: Container, snapshots: SnapshotStore) -> dict[str, Overlay]:

@@ -57,10 +57,9 @@ class VolumeMounts:
         """Idempotent. What cannot be unmounted now is when it is next given back."""
         for path in [path for path, users in self._users.items() if user in users]:
             async with self._lock(path):
-                users = self._users[path]
+                users = self._users.get(path, set())
                 users.discard(user)
-                if not users:
-                    del self._users[path]
+                if not users and self._users.pop(path, None) is not None:
                     await self._unmount(path)
 
     @asynccontextmanager

@@ -7,6 +7,7 @@ its destination on first use, as in Docker.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import time
@@ -29,6 +30,8 @@ from tiffin.kernel import mountinfo, quota
 from tiffin.kernel.ownthread import may_hang
 from tiffin.kernel.syscalls import boot_id
 from tiffin.storage.layers import content_bytes
+
+log = logging.getLogger(__name__)
 
 Names = list[str]  # in the body of Volumes the word `list` is its method
 
@@ -105,6 +108,8 @@ class Volumes:
         return volume
 
     async def remove(self, name: str, *, force: bool = False) -> None:
+        # A file system that does not answer keeps nobody from other volumes.
+        await self._unmount_unused(name)
         async with self._lock:
             volume = await self.find(name)
             if volume is None:
@@ -115,7 +120,6 @@ class Volumes:
             if users:
                 ids = ", ".join(container.id for container in users)
                 raise Conflict(f"remove {name}: volume is in use - [{ids}]")
-            await self._mounts.unused(volume.mountpoint)
             if is_mounted(volume.mountpoint):  # its files are no longer ours to remove
                 raise Conflict(f"remove {name}: volume has active mounts")
             await self._rows.run(self._rows.database.delete_volume, name)
@@ -144,9 +148,16 @@ class Volumes:
         ]
 
     def directories(self) -> set[str]:
-        """Names of all that has a directory with data."""
+        """Names of all that has a directory with data.
+
+        Nothing is asked of that itself: what is mounted on it may not answer.
+        """
         with os.scandir(self._directory) as entries:
-            return {entry.name for entry in entries if os.path.isdir(f"{entry.path}/_data")}
+            return {
+                entry.name
+                for entry in entries
+                if entry.is_dir(follow_symlinks=False) and "_data" in os.listdir(entry.path)
+            }
 
     async def left_mounted(self) -> Names:
         """Those with something mounted on them that nobody uses."""
@@ -160,7 +171,12 @@ class Volumes:
         ]
 
     async def unmount(self, name: str) -> None:
-        await self._mounts.unused((await self.get(name)).mountpoint)
+        await self._unmount_unused((await self.get(name)).name)
+
+    async def _unmount_unused(self, name: str) -> None:
+        volume = await self.find(name)
+        if volume is not None and volume_options(name, volume.options).mounted is not None:
+            await self._mounts.unused(volume.mountpoint)
 
     def husks(self) -> set[str]:
         """Of directories that have lost their data: a removal did not come to its end."""
@@ -200,7 +216,11 @@ class Volumes:
             if self._users(volume.name) or not matches(volume):
                 continue
             size = await volume_size(volume)
-            await self.remove(volume.name, force=True)
+            try:
+                await self.remove(volume.name, force=True)
+            except Conflict as error:  # used since, or with something mounted on it
+                log.warning("volume not pruned name=%s: %s", volume.name, error.message)
+                continue
             removed.append(volume.name)
             reclaimed += size
         self._events.emit("volume", "prune", "", {"reclaimed": str(reclaimed)})

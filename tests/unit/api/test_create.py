@@ -76,6 +76,11 @@ def test_who_shares_with_the_host_is_shown_without_a_label(
     assert (found and list(found)) == shown
 
 
+def test_the_default_network_is_told_by_its_name() -> None:
+    assert host_config_json(read_host_config({}))["NetworkMode"] == "bridge"
+    assert host_config_json(read_host_config({"NetworkMode": "host"}))["NetworkMode"] == "host"
+
+
 def test_an_endpoint_on_the_default_network_leaves_the_mode_as_it_is() -> None:
     document = {"Image": "x", "NetworkingConfig": {"EndpointsConfig": {"bridge": {}}}}
     assert read_create(document, NEWEST).host_config.network_mode == "default"
