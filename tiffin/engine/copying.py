@@ -6,7 +6,6 @@ see, volumes and all, with owners shifted; of one that does not run it is what t
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import posixpath
@@ -27,6 +26,7 @@ from tiffin.kernel.ownthread import may_hang
 from tiffin.kernel.realpath import real_path_in
 from tiffin.runtime import targets, users
 from tiffin.storage import jail, layers, treetar, unpack
+from tiffin.storage.blobs import no_space_is_named
 from tiffin.storage.idmap import IdMap
 from tiffin.storage.snapshots import SnapshotStore
 from tiffin.storage.treetar import Difference
@@ -47,6 +47,8 @@ _GO_BITS = {stat.S_ISUID: 1 << 23, stat.S_ISGID: 1 << 22, stat.S_ISVTX: 1 << 20}
 
 # What a running container has mounted there is no file of its own.
 _MACHINERY = frozenset((b"dev", b"proc", b"sys"))
+
+_SPLICE_BYTES = 1 << 20
 
 # An archive of files grows with what is sent; a compressed one must not grow without end.
 MAX_COPY_BYTES = 1 << 42
@@ -124,8 +126,7 @@ class Copying:
             return
         # Its lock must not wait for a client: all that is to come is here before it is taken.
         with tempfile.TemporaryFile(dir=self._directory) as spool:
-            async for chunk in archive:
-                await asyncio.to_thread(spool.write, chunk)
+            await consumed(archive, lambda file: _keep(file, spool))
             spool.seek(0)
             async with still(container) as now:
                 await may_hang(unpack_from, spool, now)
@@ -193,6 +194,13 @@ class Copying:
             return
         with self._snapshots.mounted(container.snapshot) as root, assembled(root, binds):
             yield root, None
+
+
+def _keep(archive: BinaryIO, spool: BinaryIO) -> None:
+    """What comes through a pipe, in a file; it never passes through this process again."""
+    with no_space_is_named("spool archive"):
+        while os.splice(archive.fileno(), spool.fileno(), _SPLICE_BYTES):
+            pass
 
 
 def _make_etc(root: int, binds: list[Bind]) -> None:
