@@ -117,6 +117,18 @@ def test_a_read_only_mount_is_told_of_wherever_the_archive_begins(
     assert files(daemon, box, "/bound") == {"bound": b"", "bound/file": b"bound"}
 
 
+def test_a_file_where_mounts_belong_is_no_reason_to_tell_nothing(daemon: LiveDaemon) -> None:
+    name = daemon.docker("create", "-v", "/data", "busybox", "true").stdout.strip()
+    try:
+        assert put(daemon, name, file("etc", b"no directory"), path="/") == (200, "")
+
+        assert files(daemon, name, "/etc") == {"etc": b"no directory"}
+        assert put(daemon, name, file("x", b"x"), path="/data") == (200, "")
+        assert files(daemon, name, "/data/x") == {"x": b"x"}
+    finally:
+        daemon.docker("rm", "-v", name)
+
+
 def test_what_is_read_only_of_its_own_accord_is_no_volume(daemon: LiveDaemon, box: str) -> None:
     daemon.docker("start", box)
     assert put(daemon, box, file("x"), path="/sys") == (400, "/sys: read-only file system")

@@ -6,16 +6,19 @@ they are gone with the descriptor that holds it.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from tiffin.core.container import Container
 from tiffin.kernel import mounts, rootpath
 from tiffin.runtime import targets
+
+_ITSELF = mounts.OPEN_TREE_CLONE | mounts.AT_EMPTY_PATH
 
 ETC_FILES = ("hosts", "hostname", "resolv.conf")
 
@@ -50,16 +53,23 @@ def binds_of(container: Container, directory: str) -> list[Bind]:
 
 
 @contextmanager
-def assembled(tree: int, binds: Sequence[Bind]) -> Iterator[None]:
-    """Mount on `tree`, which is attached nowhere; missing targets are made, as a start makes them.
+def assembled(tree: int, binds: Sequence[Bind], *, is_mount: bool) -> Iterator[int]:
+    """Mount on `tree`: the descriptor of its root. Missing targets are made, as a start makes them.
 
-    A source that is no longer there is left out: what else the container has is told all the same.
+    `is_mount`: it is one that is attached nowhere; of another directory one is made. A source that
+    is no longer there is left out: what else the container has is told all the same.
     """
-    namespace = _in_thread(tree, binds)
+    # Before the mount namespace is left: of one that is elsewhere nobody may make another.
+    root = os.dup(tree) if is_mount else mounts.open_tree(tree, "", _ITSELF)
     try:
-        yield
+        mounts.mount_setattr(root, propagation=mounts.MS_PRIVATE)
+        namespace = _in_thread(root, binds)
+        try:
+            yield root
+        finally:
+            os.close(namespace)
     finally:
-        os.close(namespace)
+        os.close(root)
 
 
 def _in_thread(tree: int, binds: Sequence[Bind]) -> int:
@@ -100,15 +110,27 @@ def _mount(tree: int, bind: Bind) -> None:
     if source is None:
         return
     try:
-        directory = stat.S_ISDIR(os.fstat(source).st_mode)
-        target = targets.open_target(tree, bind.target, directory=directory)
-        try:
-            with suppress(FileNotFoundError):  # the source was removed since it was opened
+        with possible_places():
+            directory = stat.S_ISDIR(os.fstat(source).st_mode)
+            target = targets.open_target(tree, bind.target, directory=directory)
+            try:
                 mounts.move_mount(source, target)
-        finally:
-            os.close(target)
+            finally:
+                os.close(target)
     finally:
         os.close(source)
+
+
+@contextmanager
+def possible_places() -> Iterator[None]:
+    """What cannot be where it belongs is left out: there is a file in the way, links go round, or
+    the source was removed just now. A start would fail; the rest can be told all the same.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENOENT):
+            raise
 
 
 def _open_source(bind: Bind) -> int | None:
@@ -121,10 +143,13 @@ def _open_source(bind: Bind) -> int | None:
             source = mounts.open_tree(mounts.AT_FDCWD, bind.source, flags)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    if not bind.writable:
-        mounts.mount_setattr(
-            source, set_attributes=mounts.MOUNT_ATTR_RDONLY, recursive=bind.recursive
-        )
+    # Private, or what is mounted on it here would be mounted on the host's as well.
+    mounts.mount_setattr(
+        source,
+        set_attributes=0 if bind.writable else mounts.MOUNT_ATTR_RDONLY,
+        propagation=mounts.MS_PRIVATE,
+        recursive=bind.recursive,
+    )
     return source
 
 

@@ -18,7 +18,7 @@ from typing import BinaryIO, NamedTuple
 from tiffin.core.container import Container
 from tiffin.core.lifecycle import LIVE
 from tiffin.core.timestamps import rfc3339
-from tiffin.engine.assembly import Bind, assembled, binds_of
+from tiffin.engine.assembly import Bind, assembled, binds_of, possible_places
 from tiffin.engine.pipes import consumed, produced
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.kernel import rootpath, syscalls
@@ -137,13 +137,17 @@ class Copying:
             self._tree(container) as (root, _),
             _opened_target(container, root, path) as (directory, place),
         ):
-            own = os.fstat(directory).st_dev == os.fstat(root).st_dev
-            if own and container.state.status not in LIVE:
-                read_only = container.host_config.readonly_rootfs
-            else:
+            mounted = _is_mounted(container, os.fsdecode(place))
+            if mounted or container.state.status in LIVE:
                 read_only = bool(os.fstatvfs(directory).f_flag & os.ST_RDONLY)
-            if read_only:
-                raise InvalidArgument(_read_only_words(container, os.fsdecode(place), path))
+            else:
+                read_only = container.host_config.readonly_rootfs
+            if read_only and mounted:
+                raise InvalidArgument("mounted volume is marked read-only")
+            if read_only and container.host_config.readonly_rootfs:
+                raise InvalidArgument("container rootfs is marked read-only")
+            if read_only:  # as /sys is
+                raise InvalidArgument(f"{path}: read-only file system")
 
     def _unpack(
         self,
@@ -187,13 +191,14 @@ class Copying:
             return
         binds = binds_of(container, os.path.join(self._directory, container.id))
         if read_only:
-            with self._snapshots.scratch(container.snapshot) as root:
-                _make_etc(root, binds)
-                with assembled(root, binds):
-                    yield root, None
-            return
-        with self._snapshots.mounted(container.snapshot) as root, assembled(root, binds):
-            yield root, None
+            snapshot = self._snapshots.scratch(container.snapshot)
+        else:
+            snapshot = self._snapshots.mounted(container.snapshot)
+        with snapshot as tree:
+            if read_only:
+                _make_etc(tree, binds)
+            with assembled(tree, binds, is_mount=self._snapshots.uses_overlay) as root:
+                yield root, None
 
 
 def _keep(archive: BinaryIO, spool: BinaryIO) -> None:
@@ -207,7 +212,8 @@ def _make_etc(root: int, binds: list[Bind]) -> None:
     """A container that never ran has empty ones of these, as in Docker."""
     for bind in binds:
         if bind.target.startswith("/etc/") and not os.path.lexists(bind.source):
-            os.close(targets.open_target(root, bind.target, directory=False))
+            with possible_places():
+                os.close(targets.open_target(root, bind.target, directory=False))
 
 
 def open_live_root(container: Container) -> tuple[int, IdMap | None]:
@@ -245,13 +251,10 @@ def _opened_target(container: Container, root: int, path: str) -> Iterator[tuple
         os.close(directory)
 
 
-def _read_only_words(container: Container, place: str, asked: str) -> str:
-    for mount in container.mounts:
-        if place == mount.destination or place.startswith(mount.destination.rstrip("/") + "/"):
-            return "mounted volume is marked read-only"
-    if container.host_config.readonly_rootfs:
-        return "container rootfs is marked read-only"
-    return f"{asked}: read-only file system"  # as /sys is
+def _is_mounted(container: Container, place: str) -> bool:
+    """Whether it is in a volume or a bind of the container's, running or not."""
+    targets = [mount.destination for mount in container.mounts if mount.type in ("bind", "volume")]
+    return any(place == each or place.startswith(each.rstrip("/") + "/") for each in targets)
 
 
 @contextmanager

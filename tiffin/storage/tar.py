@@ -204,7 +204,8 @@ class Reader:
     ) -> Entry:
         kind = _KINDS.get(fields[7])
         if kind is None:
-            raise InvalidArgument(f"invalid archive: unknown entry type {fields[7]!r}")
+            letter = fields[7].decode("latin-1")
+            raise InvalidArgument(f"invalid archive: unknown entry type {letter!r}")
         name = long_name or _plain_name(fields)
         size = _number(fields[4])
         if kind == REGULAR and fields[7] == b"\0" and name.endswith(b"/"):
