@@ -39,7 +39,9 @@ def running(created: Created) -> Container:
     state = SimpleNamespace(status=Status.RUNNING, pid=created.pid, start_ticks=created.start_ticks)
     return cast(
         Container,
-        SimpleNamespace(id="box", name="box", state=state, host_config=HostConfig(), snapshot=""),
+        SimpleNamespace(
+            id="box", name="box", state=state, host_config=HostConfig(), snapshot="", mounts=()
+        ),
     )
 
 
