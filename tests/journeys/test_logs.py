@@ -131,6 +131,9 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> str:
     return directory
 
 
+LAST = b"line 199\n"
+
+
 def _secured(certificates: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(f"{certificates}/server-cert.pem", f"{certificates}/server-key.pem")
@@ -151,7 +154,7 @@ def _receive(server: socket.socket, context: ssl.SSLContext, said: list[bytes]) 
             contextlib.suppress(OSError),
             context.wrap_socket(connection, server_side=True) as secured,
         ):
-            while data := secured.recv(4096):
+            while not (said and said[-1].endswith(LAST)) and (data := secured.recv(4096)):
                 said.append(data)
         connection.close()
 
@@ -163,17 +166,18 @@ def test_syslog_is_told_by_tls(daemon: LiveDaemon, certificates: str) -> None:
         receiving = threading.Thread(target=_receive, args=(server, _secured(certificates), said))
         receiving.start()
         options = (
-            f"syslog-address=tcp+tls://localhost:{server.getsockname()[1]}",
+            f"syslog-address=tcp+tls://127.0.0.1:{server.getsockname()[1]}",
             "syslog-format=rfc5424",
             f"syslog-tls-ca-cert={certificates}/ca.pem",
             f"syslog-tls-cert={certificates}/cert.pem",
             f"syslog-tls-key={certificates}/key.pem",
         )
         flags = [word for option in options for word in ("--log-opt", option)]
-        script = "i=0; while [ $i -lt 200 ]; do echo line $i; i=$((i+1)); done"
-        run = ("run", "--rm", "--log-driver", "syslog", *flags, "busybox", "sh", "-c", script)
-        daemon.docker(*run)
+        script = "i=0; while [ $i -lt 200 ]; do echo line $i; i=$((i+1)); done; sleep 1000"
+        run = ("run", "-d", "--name", "told", "--log-driver", "syslog", *flags)
+        daemon.docker(*run, "busybox", "sh", "-c", script)
         receiving.join(SECONDS)
+        daemon.docker("rm", "-f", "told")
     text = b"".join(said)
     assert re.match(rb"\d+ <30>1 ", text)
     assert re.findall(rb"- line (\d+)\n", text) == [b"%d" % number for number in range(200)]
@@ -195,7 +199,7 @@ def test_a_syslog_server_that_cannot_be_trusted_is_told_nothing(
         context = _secured(certificates)
         receiving = threading.Thread(target=_receive, args=(server, context, said), daemon=True)
         receiving.start()
-        address = f"syslog-address=tcp+tls://localhost:{server.getsockname()[1]}"
+        address = f"syslog-address=tcp+tls://127.0.0.1:{server.getsockname()[1]}"
         flags = ("--log-driver", "syslog", "--log-opt", address, "--log-opt", option)
         refused = daemon.docker("run", "--name", "told", *flags, "busybox", "true", check=False)
         assert refused.returncode

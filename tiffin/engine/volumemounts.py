@@ -144,7 +144,10 @@ def _resolved(wanted: FileSystem) -> FileSystem:
 
 
 def _address_of(host: str) -> str:
-    return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+    try:
+        return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+    except UnicodeError as error:  # no name of a host can look so
+        raise socket.gaierror(socket.EAI_NONAME, f"lookup {host}: no such host") from error
 
 
 def _is_address(text: str) -> bool:
