@@ -90,6 +90,9 @@ class _Printing:
         """A number, or `*` for the next argument; and whether that was none."""
         if not self.form.startswith("*", self.at):
             digits = self.run_of(_DIGITS)
+            if len(digits) > len(str(_WIDEST)) or int(digits or 0) > _WIDEST:
+                self.at = len(self.form)  # Go reads no further
+                return None, False
             return (int(digits) if digits else None), False
         self.at += 1
         value = concrete(self.values[self.next]) if self.next < len(self.values) else None

@@ -45,7 +45,7 @@ from tiffin.cli.wording import go_quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     from tiffin.cli.templateparse import Node
@@ -54,6 +54,7 @@ __all__ = ["HEADER_FUNCTIONS", "Fields", "Template", "TemplateError", "parse", "
 
 # Go allows 100,000, which no stack of ours holds.
 _MOST_NESTED = 100
+_TOO_DEEP = "max expression depth exceeded"
 
 
 class _Break(Exception):
@@ -80,7 +81,10 @@ class Template:
         self.name = name
         self.strict = strict
         self.functions: dict[str, Function] = FUNCTIONS
-        self.nodes, self.defined = parse_source(source, FUNCTIONS, name)
+        try:
+            self.nodes, self.defined = parse_source(source, FUNCTIONS, name)
+        except RecursionError:
+            raise TemplateError(f"template: {name}:1: {_TOO_DEEP}") from None
 
     def render(self, data: Any) -> str:
         """`data`: a Value, or what has no type of its own. TemplateError has what came before."""
@@ -90,6 +94,8 @@ class Template:
         except TemplateError as error:
             error.partial = "".join(run.out)
             raise
+        except RecursionError:
+            raise TemplateError(f"template: {self.name}:1: {_TOO_DEEP}") from None
         return "".join(run.out)
 
 
@@ -174,10 +180,11 @@ class _Run:
         if len(names) > 1 and value is not None and value.kind in ("int", "uint"):
             shown = to_text(value)
             raise self.wrong(f"can't use {shown} to iterate over more than one variable")
-        pairs = self.pairs(value)
+        empty = True
         inside = len(self.variables)
         try:
-            for key, item in pairs:
+            for key, item in self.pairs(value):
+                empty = False
                 if names:
                     self.variables[inside - 1] = (names[-1], item)
                 if len(names) > 1:
@@ -189,21 +196,20 @@ class _Run:
                 del self.variables[inside:]
         except _Break:
             pass
-        if not pairs:
+        if empty:
             self.walk(otherwise, dot)
         del self.variables[depth:]
 
-    def pairs(self, value: Value | None) -> list[tuple[Value, Value]]:
+    def pairs(self, value: Value | None) -> Iterable[tuple[Value, Value]]:
         if value is None:
-            return []
+            return ()
         if value.kind == "map":
             return value.items()
         if value.kind in ("slice", "array"):
-            return [(number(place), each) for place, each in enumerate(value.elements())]
+            return ((number(place), each) for place, each in enumerate(value.elements()))
         if value.kind in ("int", "uint"):
-            return [
-                (Value(value.type, place), Value(value.type, place)) for place in range(value.data)
-            ]
+            kind = value.type
+            return ((Value(kind, place), Value(kind, place)) for place in range(value.data))
         raise self.wrong(f"range can't iterate over {to_text(value)}")
 
     # -- pipelines --------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.cli.templates import DOCUMENTS, shown, templates
 from tiffin.cli.documents import Document, show_documents
@@ -99,3 +101,50 @@ def test_a_command_line_may_be_a_word_where_go_reads_it_so() -> None:
     value = Value(type_of("container.Config"), {"Cmd": "sh"})
 
     assert parse("{{.Cmd}}").render(value) == "[sh]"
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["{{" + "(" * 5000 + "1" + ")" * 5000 + "}}", "{{if 1}}" * 5000 + "{{end}}" * 5000],
+)
+def test_a_template_that_is_too_deep_is_refused(template: str) -> None:
+    with pytest.raises(CommandFailed, match="max expression depth exceeded"):
+        parse(template)
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ('{{printf "%99999999999d" 1}}', "%!(NOVERB)%!(EXTRA int=1)"),
+        ('{{printf "%.99999999999f" 1.5}}', "%!(NOVERB)%!(EXTRA float64=1.5)"),
+    ],
+)
+def test_a_width_too_large_ends_the_format(template: str, expected: str) -> None:
+    assert parse(template).render(None) == expected
+
+
+def test_a_range_over_a_large_number_ends_where_it_is_broken_off() -> None:
+    template = "{{range $i := 9223372036854775807}}{{if eq $i 2}}{{break}}{{end}}{{$i}}{{end}}"
+
+    assert parse(template).render(None) == "01"
+
+
+WORDS = st.sampled_from(
+    "{{ }} {{- -}} ( ) | . , := = $x $ .Name .State .Mounts .Config.Labels 1 -2 1.5 x if else end "
+    "range with define template block break nil true print len index eq and json \" ` ' /* */ "
+    '"a" printf'.split()
+)
+
+
+@given(st.lists(st.one_of(WORDS, st.just(" "), st.text(max_size=3)), max_size=12).map(" ".join))
+def test_any_text_is_a_template_or_refused(text: str) -> None:
+    """It renders, or says why not."""
+    said = "template: "
+    try:
+        parse(text).render(Value(type_of("container.InspectResponse"), DOCUMENTS["container"]))
+    except CommandFailed as error:
+        said = error.message.removeprefix("template parsing error: ")
+    except TemplateError as error:
+        said = str(error)
+
+    assert said.startswith("template: ")
