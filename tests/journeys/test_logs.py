@@ -122,6 +122,8 @@ def test_syslog_is_told_and_logs_reads_what_was_kept(daemon: LiveDaemon) -> None
     refused = daemon.docker("start", "told", check=False)
     assert f"failed to initialize logging driver: dial unix {path}" in refused.stderr
     daemon.docker("rm", "told")
+    refused = daemon.docker(*run, "busybox", "true", check=False)
+    assert f"stat {path}: no such file or directory" in refused.stderr
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,7 @@ from tiffin.engine.events import Events
 from tiffin.engine.images import Images
 from tiffin.engine.labelling import Labelling
 from tiffin.engine.linking import given_names, resolve_links, shown_links, without_link
+from tiffin.engine.logtargets import check_log
 from tiffin.engine.mounting import Mounting
 from tiffin.engine.naming import new_id, new_name
 from tiffin.engine.networks import Networks
@@ -233,7 +234,7 @@ class Containers:
     def _check(self, config: ContainerConfig, host: HostConfig) -> None:
         if not config.image:
             raise InvalidArgument("no image specified")
-        logdriver.check(host.log_config)
+        check_log(host.log_config)
         requested_ports(config, host)
         if not self._runtime.knows(host.runtime):
             raise InvalidArgument(f"unknown or invalid runtime name: {host.runtime}")

@@ -7,12 +7,21 @@ import os
 import socket
 
 from tiffin.core import logdriver, logextras
-from tiffin.core.container import Container
+from tiffin.core.container import Container, LogConfig
 from tiffin.core.logdriver import Address, TLSFiles
 from tiffin.core.workload import LogSink, LogTarget
-from tiffin.errors import CannotStart
+from tiffin.errors import CannotStart, InvalidArgument
 
 _DIAL_SECONDS = 5.0
+
+
+def check_log(config: LogConfig) -> None:
+    """For a container to be. Raises InvalidArgument."""
+    logdriver.check(config)
+    if logdriver.driver_of(config) == "syslog":
+        network, path, _ = logdriver.syslog_address(config.config)
+        if network == "unix" and path and not os.path.lexists(path):
+            raise InvalidArgument(f"stat {path}: no such file or directory")
 
 
 class LogTargets:
