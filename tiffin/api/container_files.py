@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from tiffin.engine.engine import Engine
 
 
+_CUT = "what fails on the way ends the connection, so that no part is taken for the whole"
+_NO_ID = "an owner that a running container has no id for becomes its root"
+
+
 class ContainerFileRoutes:
     def __init__(self, engine: Engine) -> None:
         self._containers = engine.containers
@@ -27,12 +31,20 @@ class ContainerFileRoutes:
         one = "/containers/{id}"
         return [
             Route("GET", one + "/changes", self.changes),
-            Route("GET", one + "/export", self.export, dies_with_client=True, has_an_end=True),
             Route(
-                "GET", one + "/archive", self.read_archive, dies_with_client=True, has_an_end=True
+                *("GET", one + "/export", self.export),
+                dies_with_client=True,
+                has_an_end=True,
+                limits=_CUT,
+            ),
+            Route(
+                *("GET", one + "/archive", self.read_archive),
+                dies_with_client=True,
+                has_an_end=True,
+                limits=_CUT,
             ),
             Route("HEAD", one + "/archive", self.stat_archive),
-            Route("PUT", one + "/archive", self.write_archive),
+            Route("PUT", one + "/archive", self.write_archive, limits=_NO_ID),
             Route("POST", "/commit", self.commit),
         ]
 
