@@ -137,6 +137,17 @@ DOCKER_CONTEXT=nope -H tcp://127.0.0.1:1 ps
 --context= -H tcp://127.0.0.1:1 ps
 -H tcp://127.0.0.1:1 -H tcp://127.0.0.1:2 ps
 -H tcp://127.0.0.1:1/path ps
+DOCKER_TLS_VERIFY=1 DOCKER_HOST=tcp://127.0.0.1:1 context ls
+DOCKER_TLS_VERIFY=1 DOCKER_HOST=tcp://127.0.0.1:1 context show
+DOCKER_TLS_VERIFY=1 DOCKER_CERT_PATH={tmp} DOCKER_HOST=tcp://127.0.0.1:1 context inspect
+DOCKER_TLS=1 DOCKER_CERT_PATH={tmp} DOCKER_HOST=tcp://127.0.0.1:1 context inspect -f '{{.Endpoints.docker}} {{.TLSMaterial}} {{.Storage}} {{.Metadata}}'
+DOCKER_HOST=foo://x context ls
+-H tcp://1.2.3.4 context inspect -f '{{.Endpoints.docker.Host}}'
+DOCKER_HOST=tcp://127.0.0.1:1 info -f '{{.ClientInfo.Context}}'
+DOCKER_HOST=tcp://127.0.0.1:1 info -f '{{json .ClientErrors}} {{.ServerErrors}}'
+DOCKER_HOST=tcp://127.0.0.1:1 info -f '{{.Nope}}'
+DOCKER_HOST=tcp://127.0.0.1:1 info -f '{{.ID}}|'
+DOCKER_HOST=tcp://127.0.0.1:1 version -f '{{if .Server}}x{{else}}none{{end}}'
 -H ssh:// ps
 -H ssh://u:p@h ps
 -H ssh://h:x ps

@@ -353,6 +353,8 @@ system.clientInfo
 system.dockerInfo
   +*system.Info, ServerErrors []string?, UserName:- string, ClientInfo *system.clientInfo?,
   ClientErrors []string?
+system.sparseInfo
+  ClientInfo *system.clientInfo?, ClientErrors []string?
 manager.Plugin
   +manager.Metadata, Name string?, Path string?, ShadowedPaths []string?
 manager.Metadata

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from tiffin.cli.client import Client
+    from tiffin.cli.hosts import Target
     from tiffin.cli.rows import Field, Record
 
     Document = dict[str, Any]
@@ -102,12 +103,31 @@ def _copied(store: ContextStore, client: Client, name: str) -> tuple[Document, d
 
 
 def _default(client: Client) -> Document:
-    host = default_target({"host": client.host} if client.host else {}).host
+    target = _default_target(client)
+    skip = target.tls is not None and not target.tls.verify
     return {
         "Name": DEFAULT_CONTEXT,
         "Metadata": {},
-        "Endpoints": {"docker": {"Host": host, "SkipTLSVerify": False}},
+        "Endpoints": {"docker": {"Host": target.host, "SkipTLSVerify": skip}},
     }
+
+
+def _default_target(client: Client) -> Target:
+    try:
+        return default_target({"host": client.host} if client.host else {})
+    except CommandFailed as error:
+        words = error.message.removeprefix("Failed to initialize: ")
+        words = words.removeprefix("unable to resolve docker endpoint: ")
+        raise CommandFailed(words) from error
+
+
+def _default_files(client: Client) -> list[str]:
+    """Names of the TLS files that the environment says."""
+    tls = _default_target(client).tls
+    if tls is None:
+        return []
+    known = (("ca.pem", tls.ca), ("cert.pem", tls.certificate), ("key.pem", tls.key))
+    return [name for name, path in known if path]
 
 
 # -- commands -------------------------------------------------------------------------------------
@@ -291,7 +311,7 @@ def inspect(client: Client, arguments: Arguments) -> None:
 
 def _inspected(store: ContextStore, client: Client, name: str) -> Document:
     document = _named(store, client, name)
-    files = store.tls_files(name) if name != DEFAULT_CONTEXT else []
+    files = store.tls_files(name) if name != DEFAULT_CONTEXT else _default_files(client)
     memory = "<IN MEMORY>"
     places = (
         (memory, memory)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiffin import __version__
-from tiffin.cli.failures import CommandFailed
+from tiffin.cli.failures import CommandFailed, DaemonAnswered
 from tiffin.cli.jsontext import show
 from tiffin.cli.listing import filters_query, parse_filter
 from tiffin.cli.options import Arguments, Command
@@ -26,21 +26,22 @@ def ping(client: Client, _: Arguments) -> None:
 def info(client: Client, arguments: Arguments) -> int:
     found: dict[str, Any] = {}
     failure: CommandFailed | None = None
-    try:
-        found = client.get("/info")
-    except CommandFailed as error:
-        failure = error
     form = arguments.text("format")
+    if not form or _needs_daemon(form, client):
+        try:
+            found = client.get("/info")
+        except CommandFailed as error:
+            failure = error
     if form:
         from tiffin.cli.gotemplate import print_one
 
-        if failure is not None:
+        if isinstance(failure, DaemonAnswered):
             found["ServerErrors"] = [failure.message]
         try:
             print_one(form, {**found, "ClientInfo": _client(client)}, kind="system.dockerInfo")
         except CommandFailed as error:
-            if error.code == 1 and failure is not None:  # no document to fit: that is why
-                raise failure from error
+            if error.code == 1 and failure is not None:
+                raise CommandFailed(f"{failure.message}\n{error.message}") from error
             raise
     else:
         say(f"Client:\n Version:    {__version__}\n Context:    {client.context}")
@@ -51,6 +52,24 @@ def info(client: Client, arguments: Arguments) -> int:
     if failure is not None:
         raise failure
     return 0
+
+
+def _needs_daemon(form: str, client: Client) -> bool:
+    """A template that is content with what the client knows of itself asks no daemon."""
+    from tiffin.cli.gotemplate import parse
+    from tiffin.cli.gotypes import type_of
+    from tiffin.cli.govalues import Value
+
+    if form in ("json", "{{json .}}"):
+        return True
+    if not any(rest[:1].isascii() and rest[:1].isalpha() for rest in form.split(".")[1:]):
+        return True
+    try:
+        ours = {"ClientInfo": _client(client)}
+        parse(form).render(Value(type_of("system.sparseInfo"), ours))
+    except (CommandFailed, ValueError):
+        return True
+    return False
 
 
 def _yes(value: object) -> str:
