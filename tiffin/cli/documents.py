@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tiffin.cli.gotemplate import Template
+    from tiffin.cli.template.engine import Template
 
 _GATHERED = 65536
 
@@ -103,7 +103,7 @@ class _Array(_Printed):
 class _Lines(_Printed):
     def __init__(self, form: str):
         super().__init__()
-        from tiffin.cli.gotemplate import parse
+        from tiffin.cli.template.engine import parse
 
         self.template: Template = parse(form)
 
@@ -114,8 +114,8 @@ class _Lines(_Printed):
             raise CommandFailed(f"template parsing error: {error}") from error
 
     def render(self, document: Document) -> str:
-        from tiffin.cli.gotypes import type_of
-        from tiffin.cli.govalues import Value, of
+        from tiffin.cli.template.gotypes import type_of
+        from tiffin.cli.template.govalues import Value, of
 
         content = decode(document.text)
         if document.kind:

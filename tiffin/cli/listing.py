@@ -86,8 +86,8 @@ def _by_template(
     records: Sequence[Record], fields: dict[str, Field], form: str, *, short: bool, kind: str
 ) -> str:
     from tiffin.cli.failures import CommandFailed
-    from tiffin.cli.gotemplate import HEADER_FUNCTIONS, TemplateError, parse
     from tiffin.cli.rows import Row, Titles
+    from tiffin.cli.template.engine import HEADER_FUNCTIONS, TemplateError, parse
 
     if form == "raw" and kind in RAW:
         form = RAW[kind]
@@ -112,8 +112,8 @@ def _by_template(
 def check_format(form: str, fields: dict[str, Field], kind: str) -> None:
     """CommandFailed for a template that could not even run over an empty row."""
     from tiffin.cli.failures import CommandFailed
-    from tiffin.cli.gotemplate import TemplateError, parse
     from tiffin.cli.rows import Blank
+    from tiffin.cli.template.engine import TemplateError, parse
 
     template = parse(form, code=1, blame="failed to parse template")
     try:

@@ -132,8 +132,8 @@ def networks(record: Record, _: bool) -> str:
 
 def platform(record: Record, _: bool) -> object:
     """A thing of its own, which a template may look into."""
-    from tiffin.cli.gotypes import type_of
-    from tiffin.cli.govalues import Value
+    from tiffin.cli.template.gotypes import type_of
+    from tiffin.cli.template.govalues import Value
 
     found = (record.get("ImageManifestDescriptor") or {}).get("platform")
     return Value(type_of("*formatter.Platform"), found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiffin.cli.govalues import Fields
+from tiffin.cli.template.govalues import Fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ def info(client: Client, arguments: Arguments) -> int:
         except CommandFailed as error:
             failure = error
     if form:
-        from tiffin.cli.gotemplate import print_one
+        from tiffin.cli.template.engine import print_one
 
         if isinstance(failure, DaemonAnswered):
             found["ServerErrors"] = [failure.message]
@@ -56,9 +56,9 @@ def info(client: Client, arguments: Arguments) -> int:
 
 def _needs_daemon(form: str, client: Client) -> bool:
     """A template that is content with what the client knows of itself asks no daemon."""
-    from tiffin.cli.gotemplate import parse
-    from tiffin.cli.gotypes import type_of
-    from tiffin.cli.govalues import Value
+    from tiffin.cli.template.engine import parse
+    from tiffin.cli.template.gotypes import type_of
+    from tiffin.cli.template.govalues import Value
 
     if form in ("json", "{{json .}}"):
         return True
@@ -206,9 +206,9 @@ def _event_printer(form: str) -> Callable[[dict[str, Any]], None]:
     """Prints an event by a template, which is read once. CommandFailed for one that is wrong."""
     if form == "json":
         return lambda event: say(show(event))
-    from tiffin.cli.gotemplate import TemplateError, parse
-    from tiffin.cli.gotypes import type_of
-    from tiffin.cli.govalues import Value
+    from tiffin.cli.template.engine import TemplateError, parse
+    from tiffin.cli.template.gotypes import type_of
+    from tiffin.cli.template.govalues import Value
 
     template = parse(form, blame="Error parsing format")
     try:

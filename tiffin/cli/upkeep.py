@@ -24,7 +24,7 @@ def check(client: Client, arguments: Arguments) -> int:
     left = [found for found in findings if not found["Mended"]]
     form = arguments.text("format")
     if form:
-        from tiffin.cli.gotemplate import print_one
+        from tiffin.cli.template.engine import print_one
 
         print_one(form, answer)
         return 1 if left else 0

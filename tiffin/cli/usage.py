@@ -95,9 +95,9 @@ def df(client: Client, arguments: Arguments) -> None:
 
 def _verbose_by_template(found: dict[str, Any], form: str) -> None:
     """The lists of rows, whole. As Docker: without an end of line."""
-    from tiffin.cli.gotemplate import TemplateError, parse
-    from tiffin.cli.gotypes import type_of
-    from tiffin.cli.govalues import Value
+    from tiffin.cli.template.engine import TemplateError, parse
+    from tiffin.cli.template.gotypes import type_of
+    from tiffin.cli.template.govalues import Value
 
     source = "{{json .}}" if form == "json" else form.strip(" ")
     template = parse(source.replace("\\t", "\t").replace("\\n", "\n"), code=1)

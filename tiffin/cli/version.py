@@ -73,7 +73,7 @@ def version(client: Client, arguments: Arguments) -> int:
             component["Details"]["BuildTime"] = calendar_date(component["Details"]["BuildTime"])
     template = arguments.text("format")
     if template:
-        from tiffin.cli.gotemplate import print_one
+        from tiffin.cli.template.engine import print_one
 
         document = {"Client": ours, "Server": server}
         try:

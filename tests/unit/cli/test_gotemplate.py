@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from tests.cli.templates import DOCUMENTS, shown, templates
 from tiffin.cli.documents import Document, show_documents
 from tiffin.cli.failures import CommandFailed
-from tiffin.cli.gotemplate import TemplateError, parse
-from tiffin.cli.gotypes import type_of
-from tiffin.cli.govalues import Value
 from tiffin.cli.inspect import STRUCTS
 from tiffin.cli.rows import Row
+from tiffin.cli.template.engine import TemplateError, parse
+from tiffin.cli.template.gotypes import type_of
+from tiffin.cli.template.govalues import Value
 
 with open(Path(__file__).parents[2] / "cli" / "golden_templates.json", encoding="utf-8") as file:
     GOLDEN = json.load(file)["lines"]

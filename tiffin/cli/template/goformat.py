@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tiffin.cli.goprint import Style, show, to_text, type_name
-from tiffin.cli.govalues import Value, concrete
+from tiffin.cli.template.goprint import Style, show, to_text, type_name
+from tiffin.cli.template.govalues import Value, concrete
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

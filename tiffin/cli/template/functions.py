@@ -5,12 +5,13 @@ They raise ValueError with Go's words; whoever calls them says where.
 
 from __future__ import annotations
 
-from tiffin.cli.goformat import printf
-from tiffin.cli.gojson import to_document
-from tiffin.cli.gomethods import method_of
-from tiffin.cli.goprint import sprint, sprintln, to_text
-from tiffin.cli.gotypes import INT
-from tiffin.cli.govalues import (
+from tiffin.cli.jsontext import show
+from tiffin.cli.template.goformat import printf
+from tiffin.cli.template.gojson import to_document
+from tiffin.cli.template.gomethods import method_of
+from tiffin.cli.template.goprint import sprint, sprintln, to_text
+from tiffin.cli.template.gotypes import INT
+from tiffin.cli.template.govalues import (
     Fields,
     Value,
     boolean,
@@ -23,7 +24,6 @@ from tiffin.cli.govalues import (
     truth,
     zero_of,
 )
-from tiffin.cli.jsontext import show
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _of_list(item: Value, key: Value | None) -> Value:
         kind = {"slice": "slice", "array": "array", "string": "string"}[item.kind]
         raise ValueError(f"reflect: {kind} index out of range")
     if item.kind == "string":
-        from tiffin.cli.gotypes import type_of
+        from tiffin.cli.template.gotypes import type_of
 
         return Value(type_of("uint8"), _bytes(item)[place])
     return part(item.type.elem, item.listed()[place])

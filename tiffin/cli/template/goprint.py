@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tiffin.cli.gomethods import method_of
-from tiffin.cli.gotypes import Type
-from tiffin.cli.govalues import Fields, Value, concrete, fields_of, of, pointed
+from tiffin.cli.template.gomethods import method_of
+from tiffin.cli.template.gotypes import Type
+from tiffin.cli.template.govalues import Fields, Value, concrete, fields_of, of, pointed
 from tiffin.cli.wording import go_quote
 
 TYPE_CHECKING = False
@@ -281,7 +281,7 @@ def _struct(value: Value, verb: str, style: Style, depth: int) -> str:
 
 
 def _moment(value: Value, verb: str, style: Style) -> str:
-    from tiffin.cli.gotimes import Moment
+    from tiffin.cli.template.gotimes import Moment
 
     moment = Moment(value.data)
     if verb == "v":  # only %#v comes here: GoString

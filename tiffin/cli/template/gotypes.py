@@ -128,7 +128,7 @@ def _made(name: str) -> Type:  # noqa: PLR0911 - a case for each kind
 
 
 def _named(name: str) -> Type:
-    from tiffin.cli.apitypes import NAMED, STRUCTS
+    from tiffin.cli.template.apitypes import NAMED, STRUCTS
 
     if name in NAMED:
         under = type_of(NAMED[name])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiffin.cli.govalues import Fields, Value, concrete, get_field, pointed
+from tiffin.cli.template.govalues import Fields, Value, concrete, get_field, pointed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def to_document(value: Value | None) -> Any:  # noqa: PLR0911 - a case for each 
 
 
 def _of(data: Any) -> Value | None:
-    from tiffin.cli.govalues import of
+    from tiffin.cli.template.govalues import of
 
     return of(data)
 
@@ -51,7 +51,7 @@ def _number(text: str) -> int | float:
 
 def _struct(value: Value) -> Any:
     if value.type.name == "time.Time":
-        from tiffin.cli.gotimes import Moment
+        from tiffin.cli.template.gotimes import Moment
 
         return Moment(value.data).rfc3339()
     if value.type.name == "registry.ServiceConfig":

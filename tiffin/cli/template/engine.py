@@ -8,11 +8,14 @@ block, comments, trimming. What is wrong is said as Go says it, with the place:
 from __future__ import annotations
 
 from tiffin.cli.failures import CommandFailed
-from tiffin.cli.gojson import to_document
-from tiffin.cli.gomethods import method_of
-from tiffin.cli.goprint import sprint, to_text
-from tiffin.cli.gotypes import ANY, STRING, STRINGS, Type, alike, type_of
-from tiffin.cli.govalues import (
+from tiffin.cli.jsontext import show
+from tiffin.cli.output import say
+from tiffin.cli.template.functions import FUNCTIONS, HEADER_FUNCTIONS, Function, printable
+from tiffin.cli.template.gojson import to_document
+from tiffin.cli.template.gomethods import method_of
+from tiffin.cli.template.goprint import sprint, to_text
+from tiffin.cli.template.gotypes import ANY, STRING, STRINGS, Type, alike, type_of
+from tiffin.cli.template.govalues import (
     Fields,
     Value,
     boolean,
@@ -28,10 +31,7 @@ from tiffin.cli.govalues import (
     truth,
     zero_of,
 )
-from tiffin.cli.jsontext import show
-from tiffin.cli.output import say
-from tiffin.cli.templatefunctions import FUNCTIONS, HEADER_FUNCTIONS, Function, printable
-from tiffin.cli.templateparse import (
+from tiffin.cli.template.parser import (
     TemplateError,
     line_of,
     parse_source,
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
-    from tiffin.cli.templateparse import Node
+    from tiffin.cli.template.parser import Node
 
 __all__ = ["HEADER_FUNCTIONS", "Fields", "Template", "TemplateError", "parse", "print_one"]
 

@@ -7,8 +7,8 @@ parentheses. A pipeline: ("pipe", variables, assigns, commands, at), a command (
 
 from __future__ import annotations
 
-from tiffin.cli.templatelex import Lexer, show_token
-from tiffin.cli.templatenumbers import parse_number, unquote
+from tiffin.cli.template.lexer import Lexer, show_token
+from tiffin.cli.template.literals import parse_number, unquote
 from tiffin.cli.wording import go_quote
 
 TYPE_CHECKING = False
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Container
     from typing import Any, NoReturn
 
-    from tiffin.cli.templatelex import Token
+    from tiffin.cli.template.lexer import Token
 
     Node = tuple[Any, ...]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tiffin.cli.gotimes import Moment, show_duration
-from tiffin.cli.gotypes import Type, type_of
-from tiffin.cli.govalues import (
+from tiffin.cli.template.gotimes import Moment, show_duration
+from tiffin.cli.template.gotypes import Type, type_of
+from tiffin.cli.template.govalues import (
     Fields,
     Value,
     boolean,
@@ -301,6 +301,6 @@ def _of_row(row: Fields, name: str) -> Method | None:
 
 
 def _plain(found: Any) -> Value | None:
-    from tiffin.cli.govalues import of
+    from tiffin.cli.template.govalues import of
 
     return of(found)

@@ -6,7 +6,7 @@ value that Go would not have at all (reflect's zero Value) is None.
 
 from __future__ import annotations
 
-from tiffin.cli.gotypes import (
+from tiffin.cli.template.gotypes import (
     ANY_LIST,
     ANY_MAP,
     BOOL,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from tiffin.cli.gotypes import Field
+    from tiffin.cli.template.gotypes import Field
 
 _WORDS = {
     str: "string",
