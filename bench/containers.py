@@ -22,6 +22,7 @@ from bench.measure import Row, Unix, call, command, paired
 from bench.report import report
 
 NAME = "bench"
+STOPPED = "bench-stopped"
 BIG_BYTES = 1 << 30
 PIECE = 1 << 20
 CRUN_ALLOWANCE_MS = 10  # for the way there and back that a bare runtime does not have
@@ -151,8 +152,22 @@ def big(ours: Engine, theirs: Engine, runs: int) -> Iterator[Row]:
         yield paired("`tiffin cp` of 1 GB out", mine, peer, 1, runs=rounds)
         yield paired("`docker cp` of 1 GB out, our daemon", by_docker, peer, 1, runs=rounds)
         Path(work, "out").unlink()
+        yield from into_a_stopped_one(ours, theirs, source, rounds)
         yield from commits(ours, theirs, rounds)
         both(ours, theirs, remove)
+
+
+def into_a_stopped_one(ours: Engine, theirs: Engine, source: Path, rounds: int) -> Iterator[Row]:
+    for engine in (ours, theirs):
+        quiet(engine.docker("create", "--name", STOPPED, "busybox", "true"))
+    words = ("cp", "-q", str(source), f"{STOPPED}:/big")
+    peer = command(theirs, theirs.docker(*words))
+    what = "cp` of 1 GB into one that does not run"
+    yield paired(f"`tiffin {what}", command(ours, ours.tiffin(*words)), peer, 1, runs=rounds)
+    by_docker = command(ours, ours.docker(*words))
+    yield paired(f"`docker {what}, our daemon", by_docker, peer, 1, runs=rounds)
+    for engine in (ours, theirs):
+        quiet(engine.docker("rm", STOPPED))
 
 
 def commits(ours: Engine, theirs: Engine, rounds: int) -> Iterator[Row]:
