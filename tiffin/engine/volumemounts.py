@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from tiffin.core.container import Container, Mount
 from tiffin.core.volumeoptions import FileSystem
-from tiffin.engine.locks import NamedLock
+from tiffin.engine.locks import Locks
 from tiffin.engine.naming import new_id
 from tiffin.errors import InvalidArgument
 from tiffin.kernel import mountinfo, mounts, mounttext
@@ -35,7 +35,7 @@ class VolumeMounts:
 
     def __init__(self) -> None:
         self._users: dict[str, set[str]] = {}  # by the path that something is mounted on
-        self._locks: dict[str, NamedLock] = {}
+        self._locks = Locks("mount of")
 
     async def take(self, container: Container) -> None:
         """Before it starts. Raises InvalidArgument, and gives back what it has taken already."""
@@ -56,7 +56,7 @@ class VolumeMounts:
     async def give_back(self, user: str) -> None:
         """Idempotent. What cannot be unmounted now is when it is next given back."""
         for path in [path for path, users in self._users.items() if user in users]:
-            async with self._lock(path):
+            async with self._locks.of(path):
                 users = self._users.get(path, set())
                 users.discard(user)
                 if not users and self._users.pop(path, None) is not None:
@@ -76,7 +76,7 @@ class VolumeMounts:
 
     async def unused(self, path: str) -> None:
         """Unmount what nobody uses, and an earlier daemon may have left behind."""
-        async with self._lock(path):
+        async with self._locks.of(path):
             if path not in self._users:
                 await self._unmount(path)
 
@@ -84,7 +84,7 @@ class VolumeMounts:
         return path in self._users
 
     async def _take(self, path: str, wanted: FileSystem, user: str) -> None:
-        async with self._lock(path):
+        async with self._locks.of(path):
             if path not in self._users and not is_mounted(path):
                 await _mount(path, wanted)
             self._users.setdefault(path, set()).add(user)
@@ -96,9 +96,6 @@ class VolumeMounts:
             await may_hang(mounts.umount, path, mounts.UMOUNT_NOFOLLOW)
         except OSError as error:
             log.warning("volume stays mounted path=%s: %s", path, error)
-
-    def _lock(self, path: str) -> NamedLock:
-        return self._locks.setdefault(path, NamedLock(f"mount of {path}"))
 
 
 def is_mounted(path: str) -> bool:
