@@ -58,8 +58,13 @@ def test_run_shows_both_streams_and_ends_with_the_containers_code(daemon: FakeDa
     assert (done.stdout, done.stderr, done.returncode) == (b"out\n", b"err\n", 42)
 
 
-def test_run_attaches_and_waits_before_it_starts(daemon: FakeDaemon) -> None:
-    tiffin(daemon, "run", "busybox")
+@pytest.mark.parametrize("words", [("run", "busybox"), ("start", "-a", CONTAINER_ID)], ids=" ".join)
+def test_a_start_comes_after_the_attach_and_the_wait(
+    daemon: FakeDaemon, words: tuple[str, ...]
+) -> None:
+    daemon.routes[f"GET /containers/{CONTAINER_ID}/json"] = Answer(document=RUNNING)
+
+    tiffin(daemon, *words)
 
     order = [each.path.rpartition("/")[2] for each in daemon.requests]
     assert order.index("attach") < order.index("start")

@@ -68,7 +68,10 @@ def converse(
 
 
 class Waiting:
-    """A wait on its own connection, asked for before the container starts: no exit is lost."""
+    """A wait on its own connection, asked for before the container starts: no exit is lost.
+
+    Asked for before the attach, it is answered meanwhile: heard() then costs nothing.
+    """
 
     def __init__(self, client: Client, container: str, condition: str = ""):
         self.client = client
@@ -79,8 +82,8 @@ class Waiting:
     def heard(self) -> None:
         """Returns when the daemon has heard of it, which it says at once.
 
-        Over a unix socket that is so before a request that is sent later; over any other way, each
-        connection of which takes its own time, a container may be gone before one waits for it.
+        Each connection takes its own time: a container that starts on another one may be gone
+        before one waits for it.
         """
         try:
             self.answer = self.client.answer(self.connection, "POST")

@@ -235,11 +235,6 @@ class Client:
         other.may_downgrade = self.may_downgrade
         return other
 
-    @property
-    def is_local(self) -> bool:
-        """Requests on several connections are heard in the order in which they are sent."""
-        return self.host.startswith("unix://")
-
     def ask(
         self,
         method: str,

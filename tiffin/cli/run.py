@@ -94,10 +94,9 @@ def _run_attached(
     tty, keys = body["Tty"], arguments.text("detach-keys")
     stdin, stdout, stderr = (body[f"Attach{name}"] for name in ("Stdin", "Stdout", "Stderr"))
     query = attach_query(keys, stdin=stdin, stdout=stdout, stderr=stderr)
-    stream = client.hijack(f"/containers/{container}/attach", query)
     waiting = Waiting(client, container, "removed" if arguments.flag("rm") else "next-exit")
-    if not (stdout or stderr) or not client.is_local:
-        waiting.heard()
+    stream = client.hijack(f"/containers/{container}/attach", query)
+    waiting.heard()
 
     def start() -> None:
         try:

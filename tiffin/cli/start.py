@@ -45,10 +45,9 @@ def _start_attached(client: Client, arguments: Arguments) -> int:
     keys = arguments.text("detach-keys")
     stdin = arguments.flag("interactive") and bool(container["Config"].get("OpenStdin"))
     query = attach_query(keys, stdin=stdin, stdout=True, stderr=True)
-    stream = client.hijack(container_path(identity, "attach"), query)
     waiting = Waiting(client, identity, "removed" if removed else "next-exit")
-    if not client.is_local:
-        waiting.heard()
+    stream = client.hijack(container_path(identity, "attach"), query)
+    waiting.heard()
 
     def begin() -> None:
         try:
