@@ -38,14 +38,17 @@ def paired(
     target: float,
     *,
     runs: int = 15,
+    settle: Callable[[], object] = lambda: None,
 ) -> Row:
     """Wall time of two actions, in turn, after one uncounted round of each.
 
-    With a pause before each: what the other engine still does after its answer is not in its time.
+    With a pause before each, and what `settle` does: what the other engine still does after its
+    answer is not in its time.
     """
     samples: tuple[list[float], list[float]] = ([], [])
     for number in range(runs + 1):
         for action, times in zip((ours, theirs), samples, strict=True):
+            settle()
             time.sleep(PAUSE_SECONDS)
             started = time.perf_counter()
             action()

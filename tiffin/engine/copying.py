@@ -175,9 +175,6 @@ class Copying:
                 within=unpack.Within(root, place),
                 in_use=container.state.status in LIVE,
             )
-            if archive.seekable():
-                # Or unmounting the tree would first write to the disk what nobody reads again.
-                archive.truncate(0)
 
     @contextmanager
     def _tree(

@@ -79,6 +79,18 @@ class Directories:
         return f"{self._root}/{number}/work"
 
     @contextlib.contextmanager
+    def passing_work(self, number: int) -> Iterator[str]:
+        """A work directory for one mount of ours. One that a crash has left is cleared first."""
+        path = f"{self.work(number)}/passing"
+        self._trash.throw(path)
+        with no_space_is_named("make snapshot"):
+            os.mkdir(path, 0o700)
+        try:
+            yield path
+        finally:
+            self._trash.throw(path)
+
+    @contextlib.contextmanager
     def opened(self, number: int) -> Iterator[int]:
         fd = os.open(self.fs(number), _OPEN)
         try:

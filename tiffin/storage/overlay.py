@@ -3,6 +3,10 @@
 Kernels before 6.7 have no `lowerdir+`; there a thread with a mount namespace of its own makes the
 mount by mount(2), takes a copy and lets it go. metacopy, redirect_dir and index are off: with them
 an upper directory says things that a layer's tar cannot.
+
+When an overlay is unmounted, and whenever it copies a file up, the kernel brings to the disk what
+is not there yet: all of the file system that its upper directory is in, whoever wrote it. A
+"volatile" one does without (docs.kernel.org/filesystems/overlayfs.html#volatile-mount).
 """
 
 from __future__ import annotations
@@ -16,19 +20,19 @@ from collections.abc import Iterator, Sequence
 from tiffin.kernel import mounts
 
 _OPTIONS = {"metacopy": "off", "redirect_dir": "nofollow", "index": "off"}
+_VOLATILE_SINCE = (5, 10)
 _STRING_LIMIT = 255  # of fsconfig
 _ROOT_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 @contextlib.contextmanager
-def merged(
-    lower: Sequence[str], upper: str = "", work: str = "", *, read_only: bool = False
-) -> Iterator[int]:
+def merged(lower: Sequence[str], upper: str = "", work: str = "") -> Iterator[int]:
     """A directory descriptor of the merged tree, top of `lower` first. Without `upper` read-only.
 
-    At least one lower directory; two where there is no upper (a kernel's rule).
+    At least one lower directory; two where there is no upper (a kernel's rule). What is written is
+    not brought to the disk at the end, and the kernel takes `work` for no other mount afterwards.
     """
-    mount = _mount(lower, upper, work, read_only=read_only)
+    mount = _mount(lower, upper, work)
     try:
         root = os.open(".", _ROOT_FLAGS, dir_fd=mount)
         try:
@@ -59,8 +63,8 @@ def is_supported(directory: str) -> bool:
         return False
 
 
-def _mount(lower: Sequence[str], upper: str, work: str, *, read_only: bool) -> int:
-    attributes = mounts.MOUNT_ATTR_RDONLY if read_only or not upper else 0
+def _mount(lower: Sequence[str], upper: str, work: str) -> int:
+    attributes = 0 if upper else mounts.MOUNT_ATTR_RDONLY
     layers = [("lowerdir+", path) for path in lower]
     layers += [("upperdir", upper), ("workdir", work)] if upper else []
     fits = all(len(os.fsencode(path)) <= _STRING_LIMIT for _, path in layers)
@@ -69,6 +73,8 @@ def _mount(lower: Sequence[str], upper: str, work: str, *, read_only: bool) -> i
         try:
             for key, value in (*layers, *_OPTIONS.items()):
                 mounts.fsconfig_string(context, key, value)
+            if upper:
+                mounts.fsconfig_flag(context, "volatile")
             mounts.fsconfig_create(context)
             return mounts.fsmount(context, attributes)
         except OSError as error:
@@ -76,26 +82,30 @@ def _mount(lower: Sequence[str], upper: str, work: str, *, read_only: bool) -> i
                 raise
         finally:
             os.close(context)
-    return mount_in_thread(lower, upper, work, read_only=read_only)
+    return mount_in_thread(lower, upper, work)
 
 
 def _knows_its_options() -> bool:
     """Before 6.5 any option is taken, and found to be none when all are put together."""
+    return _kernel() >= (6, 5)
+
+
+def _kernel() -> tuple[int, int]:
     major, minor = os.uname().release.split(".")[:2]
-    return (int(major), int("".join(filter(str.isdigit, minor)) or 0)) >= (6, 5)
+    return int(major), int("".join(filter(str.isdigit, minor)) or 0)
 
 
 def _lacks_lower_plus(error: OSError) -> bool:
     return str(error.filename).startswith("lowerdir+=")
 
 
-def mount_in_thread(lower: Sequence[str], upper: str, work: str, *, read_only: bool) -> int:
+def mount_in_thread(lower: Sequence[str], upper: str, work: str) -> int:
     """The old way: a thread leaves the process's mount namespace, working directory and all."""
     outcome: list[int | OSError] = []
 
     def run() -> None:
         try:
-            outcome.append(_mount_in_own_namespace(lower, upper, work, read_only=read_only))
+            outcome.append(_mount_in_own_namespace(lower, upper, work))
         except OSError as error:
             outcome.append(error)
 
@@ -108,7 +118,7 @@ def mount_in_thread(lower: Sequence[str], upper: str, work: str, *, read_only: b
     return result
 
 
-def _mount_in_own_namespace(lower: Sequence[str], upper: str, work: str, *, read_only: bool) -> int:
+def _mount_in_own_namespace(lower: Sequence[str], upper: str, work: str) -> int:
     mounts.unshare(mounts.CLONE_NEWNS)  # of this thread only; unshares its working directory too
     mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
     # Relative paths keep hundreds of layers below mount(2)'s limit of a page.
@@ -118,9 +128,10 @@ def _mount_in_own_namespace(lower: Sequence[str], upper: str, work: str, *, read
     if upper:
         options.append("upperdir=" + _escaped(os.path.relpath(upper, base)))
         options.append("workdir=" + _escaped(os.path.relpath(work, base)))
+        options += ["volatile"] if _kernel() >= _VOLATILE_SINCE else []
     options += [f"{key}={value}" for key, value in _OPTIONS.items()]
     target = lower[0]
-    flags = mounts.MS_RDONLY if read_only or not upper else 0
+    flags = 0 if upper else mounts.MS_RDONLY
     mounts.mount("overlay", target, "overlay", flags, ",".join(options))
     # A copy: of a mount that is let go the kernel resolves no ".." within its root (EAGAIN, since
     # whoever puts such a mount down makes it look as if some mount had changed on the way).

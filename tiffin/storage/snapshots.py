@@ -496,8 +496,10 @@ class SnapshotStore:
             with overlay.merged([own, *self._beneath(row)]) as fd:
                 yield fd
         else:
-            work = self._directories.work(row.id)
-            with overlay.merged(self._beneath(row), own, work) as fd:
+            with (
+                self._directories.passing_work(row.id) as work,
+                overlay.merged(self._beneath(row), own, work) as fd,
+            ):
                 yield fd
 
     @contextlib.contextmanager

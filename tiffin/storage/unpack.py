@@ -67,9 +67,6 @@ _THEIR_FAULT = frozenset(
 _REFUSED = frozenset({errno.EROFS, errno.EPERM, errno.EACCES, errno.EBUSY, errno.EOPNOTSUPP})
 
 
-_AHEAD_BYTES = 16 << 20  # that the disk may as well begin with
-
-
 class Within:
     """A tree by its root, and the directory in it that an archive is unpacked into."""
 
@@ -133,8 +130,6 @@ class Unpacker:
         self._ids = ids
         self._within = within
         self._in_use = in_use
-        # The kernel writes to the disk what an overlay has when it is unmounted, which is soon.
-        self._is_written_soon = within is not None and not in_use
         self._root = root_fd
         self._lower = lower_fd
         self._whiteouts = whiteouts
@@ -388,7 +383,8 @@ class Unpacker:
         fd = os.open(name, _CREATE, entry.mode & 0o777, dir_fd=parent)
         try:
             if entry.segments is None:
-                self._contents(fd, reader.body())
+                for piece in reader.body():
+                    _write(fd, piece)
             else:
                 _write_segments(fd, entry, reader.body())
             self.content_bytes += entry.size
@@ -400,16 +396,6 @@ class Unpacker:
             os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
         finally:
             os.close(fd)
-
-    def _contents(self, fd: int, body: Iterator[memoryview[int]]) -> None:
-        written = begun = 0
-        for piece in body:
-            written += len(piece)
-            _write(fd, piece)
-            if self._is_written_soon and written - begun >= _AHEAD_BYTES:
-                # The one advice that overlayfs passes on for which the kernel begins to write.
-                os.posix_fadvise(fd, begun, written - begun, os.POSIX_FADV_DONTNEED)
-                begun = written
 
     def _attributes(self, parent: int, name: bytes, entry: tar.Entry) -> None:
         if (entry.uid, entry.gid) != self._born_as:

@@ -12,7 +12,6 @@ import pytest
 from tests.unit.storage.archives import Item, archive, directory, file, hard_link, symlink
 from tiffin.errors import InvalidArgument
 from tiffin.storage import tar
-from tiffin.storage import unpack as unpacking
 from tiffin.storage.unpack import NAMES, Unpacker, Within
 
 
@@ -117,14 +116,3 @@ def test_one_kind_replaces_another_unless_that_is_forbidden(whole: Path) -> None
     unpack(whole, file("full", b"new"), directory("file"), file("file/in"))
     assert (whole / "into/full").read_bytes() == b"new"
     assert os.listdir(whole / "into/file") == ["in"]
-
-
-def test_the_disk_begins_early_with_what_an_unmount_would_wait_for(
-    whole: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun: list[tuple[int, int, int]] = []
-    monkeypatch.setattr(unpacking, "_AHEAD_BYTES", 1)
-    monkeypatch.setattr(os, "posix_fadvise", lambda _fd, *what: begun.append(what))
-    unpack(whole, file("new", b"x" * 1000))
-    assert begun == [(0, 1000, os.POSIX_FADV_DONTNEED)]
-    assert (whole / "into" / "new").read_bytes() == b"x" * 1000
