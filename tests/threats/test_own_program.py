@@ -18,6 +18,7 @@ from tests.kernel import oci_bundle
 from tests.kernel.oci_bundle import Bundle
 from tests.kernel.runtime_bench import Bench, bind
 from tests.kernel.test_runtime_ready import Case
+from tests.kernel.test_runtime_standby import standing_by
 from tests.threats.arena import CHECKOUT, libraries, outcome
 from tests.threats.weakened import LEAKED
 from tiffin.core.container import HostConfig
@@ -123,9 +124,10 @@ def test_a_first_process_that_is_still_the_engines_cannot_be_looked_at() -> None
 
 @pytest.mark.threat("own-program")
 @pytest.mark.usefixtures("suid_dumpable")
-def test_an_exec_that_waits_for_its_start_cannot_be_looked_at() -> None:
-    """The process of a created exec waits inside, the engine's program still, with all of the
-    container's processes beside it (CVE-2016-9962).
+@pytest.mark.parametrize("stands_by", [False, True])
+def test_an_exec_that_waits_for_its_start_cannot_be_looked_at(stands_by: bool) -> None:
+    """The process of a created exec, or of one that may come, waits inside, the engine's program
+    still, with all of the container's processes beside it (CVE-2016-9962).
 
     Defence: as for a first process.
     Seen to fail: with a zygote that leaves PR_SET_DUMPABLE at 1 the link to its program is read.
@@ -137,7 +139,8 @@ def test_an_exec_that_waits_for_its_start_cannot_be_looked_at() -> None:
     async def attack(bench: Bench) -> bool:
         case = await Case.open(bench, host=HostConfig(cap_add=("SYS_PTRACE",)))
         for number in range(30):
-            waiting = os.pidfd_open(await case.ready("true", user="1:1"))
+            being = standing_by(case, user="1:1") if stands_by else case.ready("true", user="1:1")
+            waiting = os.pidfd_open(await being)
             _pid, peer = await bench.exec(case.workload, "sh", "-c", look, exec_id=f"a{number}")
             assert peer
             seen = (await peer.frames())[1]

@@ -20,16 +20,18 @@ from tiffin.runtime import hired, launch, messages
 from tiffin.runtime.birth import report_of
 from tiffin.runtime.control import Control
 from tiffin.runtime.hired import Hired
-from tiffin.runtime.init import ExecBirth, Failure, Program
+from tiffin.runtime.init import ExecBirth, Failure, Program, exec_program
 from tiffin.runtime.loop import READ
 from tiffin.runtime.maker import REQUEST_FILE
 from tiffin.runtime.messages import Message
 from tiffin.runtime.operations import Config
-from tiffin.runtime.streamclients import client_of
+from tiffin.runtime.standby import Standby
+from tiffin.runtime.streamclients import Client, client_of
 from tiffin.runtime.streams import Streams, make_pipes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from tiffin.runtime.shim import Shim
@@ -54,6 +56,14 @@ class Exec:
         self.failure: dict[str, Any] | None = None
         self.reply: tuple[Control, int] | None = None  # who asked for it
         self.wish: tuple[Any, ...] = ()  # what a start has to ask for to have one that is ready
+        self.like: tuple[Config, str] | None = None  # what another one would be made of
+        self.unsure = False  # whether its process can be what it was told to be
+        self.then: Callable[[], None] | None = None  # its start, which waits for that
+
+    def resume(self) -> None:
+        then, self.then = self.then, None
+        if then is not None:
+            then()
 
 
 class Execs:
@@ -62,6 +72,7 @@ class Execs:
         self._loop = shim.loop
         self._running: dict[str, Exec] = {}
         self._ready: Exec | None = None  # it waits for its start
+        self._standby = Standby(shim)
         self._config: Config | None = None
         self._ended: list[Message] = []
         self._launching = 0  # that the hired runtime is making, their pids not known yet
@@ -114,25 +125,22 @@ class Execs:
             self._ready = None
             self._close(running)
             running.streams.close()
-
-    def _take_ready(self, message: Message, *, stdin: bool) -> Exec | None:
-        """The exec whose process waits for just this start, told to go on."""
-        running = self._ready
-        if running is None or running.wish != _wish(message, stdin=stdin):
-            return None
-        assert running.channel is not None
-        try:
-            messages.send(running.channel, {"go": True})
-        except (messages.ConnectionEnded, OSError):
-            self._forget(running)
-            return None
-        self._ready = None
-        return running
+            running.resume()
 
     def start(self, control: Control, message: Message, descriptors: list[int]) -> None:
         client = client_of(message, descriptors) if descriptors else None
+        self._start(control, message, client)
+
+    def _start(self, control: Control, message: Message, client: Client | None) -> None:
         stdin = client is not None and client.reads
-        ready = self._take_ready(message, stdin=stdin)
+        ready = self._ready
+        if ready is not None and ready.wish != _wish(message, stdin=stdin):
+            ready = None
+        if ready is not None and ready.unsure:  # it says so soon, or ends, and another is made
+            ready.then = lambda: self._start(control, message, client)
+            return
+        if ready is not None and not self._goes_on(ready):
+            ready = None
         running = ready or self._new(message["exec_id"])
         running.record = message.get("record") or ""
         running.reply = (control, message["id"])
@@ -146,6 +154,17 @@ class Execs:
         except (Failure, OSError) as error:
             running.failure = report_of(error)
             self._settled(running)
+
+    def _goes_on(self, ready: Exec) -> bool:
+        """Whether the process that waited for its start is still there to be told."""
+        assert ready.channel is not None
+        try:
+            messages.send(ready.channel, {"go": True})
+        except (messages.ConnectionEnded, OSError):
+            self._forget(ready)
+            return False
+        self._ready = None
+        return True
 
     def _new(self, exec_id: str) -> Exec:
         # As the container's stdin with StdinOnce: a client's end of input is the process's.
@@ -196,32 +215,34 @@ class Execs:
     def _launch(
         self, running: Exec, config: Config, user: str, *, stdin: bool, waits: bool
     ) -> None:
-        ours, theirs = messages.pair()
+        taken = None
+        if waits:  # it may die of what it is told: then the start begins anew
+            running.like = config, user
+            taken = self._standby.take(config, user, running.child_ends)
+            running.unsure = taken is not None
+        if taken is None:
+            program = exec_program(config, user, self._shim.host.last_capability, waits=waits)
+            taken = self._clone(program, running.child_ends)
+        running.pid, channel = taken
+        channel.setblocking(False)
+        running.channel = channel
+        self._loop.add(channel.fileno(), READ, lambda _e: self._on_said(running, channel, stdin))
+
+    def _clone(self, program: Program, stdio: list[int]) -> tuple[int, socket]:
         shim = self._shim
-        program = Program(config, shim.host.last_capability, user)
-        program.makes_working_dir = False
-        program.awaits_word = waits
-        size = config["process"].get("consoleSize") or {}
-        birth = ExecBirth(
-            theirs,
-            running.child_ends,
-            program,
-            (size.get("height") or 0, size.get("width") or 0),
-            shim.host.oom_score,
-        )
+        ours, theirs = messages.pair()
+        birth = ExecBirth(theirs, stdio, program, shim.host.oom_score)
         joins: list[int] = []
         try:
             joins = shim.open_joins()
-            running.pid = launch.further_process(birth, shim.pidfd, shim.kinds, joins, shim.cgroup)
+            pid = launch.further_process(birth, shim.pidfd, shim.kinds, joins, shim.cgroup)
         except OSError:
             ours.close()
             raise
         finally:
             theirs.close()
             messages.close_all(joins)
-        ours.setblocking(False)
-        running.channel = ours
-        self._loop.add(ours.fileno(), READ, lambda _e: self._on_said(running, ours, stdin))
+        return pid, ours
 
     def _hire(self, running: Exec, config: Config, user: str, *, stdin: bool) -> None:
         """As `_launch`, by the runtime that has made the container."""
@@ -303,6 +324,9 @@ class Execs:
         elif "chown" in message:
             running.streams.give_to(self._shim.ids.on_host(message["chown"]))
             _answer(channel, {"done": True})
+        elif "accepted" in message:
+            running.unsure = False
+            running.resume()
         elif "executing" in message:
             running.executing = True
         elif "failed" in message and running.failure is None:
@@ -352,6 +376,8 @@ class Execs:
     def _on_end(self, running: Exec, status: int) -> None:
         del self._running[running.id]
         running.streams.process_ended()
+        if running.like is not None:
+            self._standby.exec_ended(*running.like)
         code, signal = exit_of(status)
         event = {
             "event": "exit",
@@ -383,6 +409,10 @@ class Execs:
 
     def _remembered_bytes(self) -> int:
         return sum(len(ended["record"]) for ended in self._ended)
+
+    def container_ended(self) -> None:
+        """Its first process has; execs without a pid namespace to end with need not have yet."""
+        self._standby.end()
 
     def release(self) -> None:
         """Tell the ends that were withheld: there is a daemon to ask, or will be none."""

@@ -20,7 +20,17 @@ from tiffin.runtime import hooks, labels, messages, operations
 from tiffin.runtime.building import Root, adopt_terminal, build
 from tiffin.runtime.failure import EXIT_BROKEN, Failure, failure_of
 from tiffin.runtime.operations import Config
-from tiffin.runtime.program import Program, apply_sysctls, become, look_ahead
+from tiffin.runtime.program import (
+    Program,
+    apply_sysctls,
+    assume,
+    become,
+    execute,
+    look_ahead,
+    own_stdio,
+    own_words,
+    rehearse,
+)
 from tiffin.runtime.traits import set_affinity
 
 __all__ = ["ExecBirth", "Failure", "Program", "failure_of", "first_process", "further_process"]
@@ -215,38 +225,87 @@ def _expect(channel: socket, word: str) -> dict[str, Any]:
 class ExecBirth:
     """What a further process is born with, in the namespaces already."""
 
-    def __init__(
-        self,
-        channel: socket,
-        stdio: list[int],
-        program: Program,
-        size: tuple[int, int],
-        own_score: str,
-    ) -> None:
+    def __init__(self, channel: socket, stdio: list[int], program: Program, own_score: str) -> None:
         """`own_score` is the oom_score_adj of who clones it."""
         self.channel = channel
         self.stdio = stdio
         self.program = program
-        self.size = size
         self.own_score = own_score
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Of the terminal: rows, columns."""
+        size = self.program.process.get("consoleSize") or {}
+        return size.get("height") or 0, size.get("width") or 0
 
 
 def further_process(birth: ExecBirth) -> None:
     """An exec, in its namespaces. Ends in an exec; raises Failure."""
-    channel = birth.channel
-    for number, fd in enumerate(birth.stdio):
+    _take_stdio(birth.stdio)
+    _settle([birth.channel.fileno(), birth.program.proc], birth.program.kept)
+    _go_on(birth)
+
+
+def standby(
+    channel: socket,
+    config: Config,
+    user: str,
+    last_capability: int,
+    *,
+    proc: int,
+    joins: list[int],
+) -> None:
+    """An exec that nobody has asked for yet, in its namespaces: one more like that of `config`.
+
+    It is its user already. What comes by the channel: "args", "env" and "cwd", and the descriptors
+    that are its stdio. Only then does it join its cgroups.
+    """
+    _settle([channel.fileno(), proc, *joins], 3)
+    program = exec_program(config, user, last_capability, waits=True)
+    program.proc = proc
+    _join_keyring(program)
+    program.prepare()
+    set_affinity(program.process, "final")
+    assume(program, [channel.fileno(), *joins])
+    rehearse(program)
+    program.become_another(messages.decode(messages.encode(own_words(program.process))))
+    message, stdio = messages.receive(channel)
+    join_cgroups(joins)
+    _take_stdio(stdio)
+    program.become_another(message)
+    messages.send(channel, {"accepted": True})
+    own_stdio(channel, program.identity, -1)
+    execute(program, channel)
+
+
+def exec_program(config: Config, user: str, last_capability: int, *, waits: bool) -> Program:
+    program = Program(config, last_capability, user)
+    program.makes_working_dir = False
+    program.awaits_word = waits
+    return program
+
+
+def _take_stdio(stdio: list[int]) -> None:
+    for number, fd in enumerate(stdio):
         os.dup2(fd, number)
-    syscalls.close_all_but([channel.fileno(), birth.program.proc], birth.program.kept)
+
+
+def _settle(descriptors: list[int], kept: int) -> None:
+    syscalls.close_all_but(descriptors, kept)
     os.setsid()
     become_root()
     os.chdir("/")
+
+
+def _go_on(birth: ExecBirth) -> None:
+    program, channel = birth.program, birth.channel
     console = -1
-    if not birth.stdio and (not birth.program.orphan or birth.program.process.get("terminal")):
+    if not birth.stdio and (not program.orphan or program.process.get("terminal")):
         console = adopt_terminal(channel, _open_ptmx(), *birth.size)
-    _join_keyring(birth.program)
-    birth.program.prepare()
-    set_affinity(birth.program.process, "final")
-    become(birth.program, channel, console)
+    _join_keyring(program)
+    program.prepare()
+    set_affinity(program.process, "final")
+    become(program, channel, console)
 
 
 def _open_ptmx() -> int:

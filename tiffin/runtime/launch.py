@@ -21,6 +21,10 @@ from tiffin.runtime.init import ExecBirth
 from tiffin.runtime.operations import Config
 from tiffin.runtime.rootfs import Failed
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tiffin.runtime.birth import Host
+
 _JOINED_KINDS = operations.CLONE_FLAGS
 _MOST_UNJOINED = 64  # execs that may be between their clone and their cgroup
 
@@ -134,13 +138,43 @@ def further_process(
     It is to be in the cgroups that `joins` opens, those of `group`. Raises OSError: ESRCH where the
     process has ended, ENOMEM where the namespace has no init any more.
     """
-    # Most have room for all that may be on their way: it is not for the child to look.
-    narrow = group if group is not None and group.room() < _MOST_UNJOINED else None
+    narrow = None if has_room(group) else group
     with _children_in(target, kinds & syscalls.CLONE_NEWPID):
         pid = syscalls.clone3(0)
         if pid == 0:
             act = lambda: _exec_in(birth, target, kinds, joins, narrow)  # noqa: E731
             init.guarded(birth.channel, act)
+    return pid
+
+
+def has_room(group: Cgroup | None) -> bool:
+    """For all execs that may be on their way, as most have: it is not for the child to look."""
+    return group is None or group.room() >= _MOST_UNJOINED
+
+
+def standby(
+    channel: socket,
+    config: Config,
+    user: str,
+    host: Host,
+    target: int,
+    kinds: int,
+    joins: list[int],
+) -> int:
+    """As further_process, one more like that of `config` and `user`: see init.standby.
+
+    It is in the cgroups of whoever clones it until it is told what for.
+    """
+
+    def act() -> None:
+        proc = _limited(config["process"], host.oom_score)
+        _enter(target, kinds)
+        init.standby(channel, config, user, host.last_capability, proc=proc, joins=joins)
+
+    with _children_in(target, kinds & syscalls.CLONE_NEWPID):
+        pid = syscalls.clone3(0)
+        if pid == 0:
+            init.guarded(channel, act)
     return pid
 
 
@@ -174,16 +208,25 @@ def _exec_in(
     init.join_cgroups(joins)
     if group is not None and group.room() < 0:
         raise OSError(errno.EAGAIN, f"clone: {os.strerror(errno.EAGAIN)}")
-    process = birth.program.process
-    birth.program.proc = labels.opened(process)
+    birth.program.proc = _limited(birth.program.process, birth.own_score)
+    _enter(target, kinds)
+    init.further_process(birth)
+
+
+def _limited(process: Config, own_score: str) -> int:
+    """What the host alone can give; its procfs, where the kernel will be told a label."""
+    proc = labels.opened(process)
     try:
-        set_limits(0, process, birth.own_score)
+        set_limits(0, process, own_score)
     except Failed as failed:
         raise init.failure_of(failed.operation, failed.error) from failed
+    return proc
+
+
+def _enter(target: int, kinds: int) -> None:
     kinds &= ~syscalls.CLONE_NEWPID
     if kinds:
         syscalls.setns(target, kinds)
-    init.further_process(birth)
 
 
 # --- what only the host may give a process ------------------------------------------------------

@@ -102,6 +102,15 @@ class Program:
         traits.apply(self.process, self.personality)
         syscalls.drop_bounding_set(self.masks.get("bounding", 0), self.last_capability)
 
+    def become_another(self, process: Config) -> None:
+        """Of the same identity, with own_words. Raises Failure."""
+        self.arguments = process["args"]
+        self.working_dir = process["cwd"]
+        self.process = {**self.process, **process}
+        if not _identify(self).same_as(self.identity):  # somebody has changed /etc/passwd meanwhile
+            raise Failure("the user is another by now", "find user")
+        self.environment = _environment(self, self.identity)
+
     def _give_up_what_is_not_held(self) -> None:
         """OCI: what cannot be granted is a warning (its maker's), no error."""
         _effective, held, _inheritable = syscalls.capget()
@@ -109,6 +118,11 @@ class Program:
             self.masks[kind] = self.masks.get(kind, 0) & held
         # The kernel refuses what is not in both of these.
         self.masks["ambient"] &= self.masks["permitted"] & self.masks["inheritable"]
+
+
+def own_words(process: Config) -> Config:
+    """What two processes of one identity may have different."""
+    return {name: process.get(name) for name in ("args", "env", "cwd")}
 
 
 def look_ahead(program: Program) -> None:
@@ -122,10 +136,19 @@ def become(program: Program, channel: socket, console: int) -> None:
     """Take on the identity and execute. Raises Failure; otherwise does not return."""
     if not program.arguments:
         raise Failure("process.args is empty: there is nothing to start", "start")
-    _label(program)
     if not program.orphan or console >= 0:
-        _own_stdio(channel, program.identity, console)
-    syscalls.close_all_but([channel.fileno()], program.kept)
+        own_stdio(channel, program.identity, console)
+    assume(program, [channel.fileno()])
+    execute(program, channel)
+
+
+def assume(program: Program, descriptors: list[int]) -> None:
+    """The label, the filter and the identity: all that the program may not take off again.
+
+    `descriptors` stay open until it is executed.
+    """
+    _label(program)
+    syscalls.close_all_but(descriptors, program.kept)
     if program.makes_working_dir and program.working_dir != "/":  # the image's word from here on
         _make_working_dir(program.working_dir)
     # Before the filter: an older profile does not know the call.
@@ -137,8 +160,13 @@ def become(program: Program, channel: socket, console: int) -> None:
         syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
         _load_seccomp(program)
     reset_signals()
+
+
+def execute(program: Program, channel: socket) -> None:
+    """Raises Failure; otherwise does not return."""
     if program.awaits_word:
-        _await_word(program, channel)
+        rehearse(program)
+        messages.close_all(messages.receive(channel)[1])
     _enter_working_dir(program.working_dir)
     path = find_executable(program.arguments[0], program.environment)
     try:
@@ -152,14 +180,13 @@ def become(program: Program, channel: socket, console: int) -> None:
     _execute(path, program.arguments, program.environment)
 
 
-def _await_word(program: Program, channel: socket) -> None:
-    """With all that comes after it done once, so that its pages are there."""
+def rehearse(program: Program) -> None:
+    """All that is left to do once, so that its pages are there."""
     try:
         _enter_working_dir(program.working_dir)
         find_executable(program.arguments[0], program.environment)
     except Failure:
         pass  # what is missing may come
-    messages.close_all(messages.receive(channel)[1])
 
 
 def _label(program: Program) -> None:
@@ -212,7 +239,7 @@ def _make_working_dir(path: str) -> None:
         return
 
 
-def _own_stdio(channel: socket, identity: users.Identity, console: int) -> None:
+def own_stdio(channel: socket, identity: users.Identity, console: int) -> None:
     """Or opening /dev/stdout, which opens the pipe anew by its permissions, is refused."""
     if identity.uid == 0:
         return

@@ -203,6 +203,11 @@ class Shim:
         """Of namespaces that the container has of its own."""
         return self._made["kinds"]
 
+    @property
+    def takes_execs(self) -> bool:
+        """Whether it runs, and we make its execs."""
+        return self._status == "running" and self._pid > 0 and self.hired is None
+
     def open_joins(self) -> list[int]:
         return self.cgroup.open_join() if self.cgroup is not None else []
 
@@ -524,6 +529,7 @@ class Shim:
         if self._status == "failed":
             return
         messages.close_all(self._hold)
+        self._execs.container_ended()
         self._end_the_rest()
         self._streams.process_ended()
         code, signal = exit_of(status)

@@ -29,6 +29,9 @@ class Identity:
         self.groups = groups
         self.home = home
 
+    def same_as(self, other: Identity) -> bool:
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
     def __repr__(self) -> str:
         return f"Identity({self.uid}, {self.gid}, {self.groups}, {self.home!r})"
 

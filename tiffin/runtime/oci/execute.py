@@ -150,14 +150,8 @@ class Execution:
         if self._process.get("apparmorProfile") is None:
             config["process"].pop("apparmorProfile", None)
         ours, theirs = messages.pair()
-        size = self._process.get("consoleSize") or {}
-        birth = ExecBirth(
-            theirs,
-            [],
-            Program(config, self._host.last_capability),
-            (size.get("height") or 0, size.get("width") or 0),
-            self._host.oom_score,
-        )
+        program = Program(config, self._host.last_capability)
+        birth = ExecBirth(theirs, [], program, self._host.oom_score)
         if not self._process.get("terminal"):
             ids = rootfs.Ids(self._container.record["extents"], -1)
             create.give_away_stdio(ids, self._process)

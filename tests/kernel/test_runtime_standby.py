@@ -1,0 +1,220 @@
+"""Execs one after the other: the process of the next one stands by in the container."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+
+import pytest
+
+from tests.kernel.runtime_bench import DEADLINE, Bench, Peer
+from tests.kernel.test_runtime_containers import on_bench
+from tests.kernel.test_runtime_ready import Case, gone
+from tiffin.core.container import HostConfig
+
+pytestmark = pytest.mark.root
+
+POLL_SECONDS = 0.005
+SERIAL = itertools.count()
+
+
+async def run(case: Case, *argv: str, **options: object) -> tuple[int, Peer]:
+    """An exec as a client has it, created and then started: its pid, and its client."""
+    await case.ready(*argv, **options)
+    pid, peer = await case.bench.exec(case.workload, *argv, **options)  # type: ignore[arg-type]
+    assert peer
+    return pid, peer
+
+
+async def standing_by(case: Case, **kind: object) -> int:
+    """The pid of the process that is there after two execs of the kind."""
+    for _ in range(2):
+        name = f"before{next(SERIAL)}"
+        _pid, peer = await run(case, "true", exec_id=name, **kind)
+        await peer.read()
+        await case.bench.ended(case.workload, name)
+    async with asyncio.timeout(DEADLINE):
+        # Nobody tells of it, which is the point: that it waits is seen by what it waits in.
+        while not (new := case.children() - {case.init}) or not waits(max(new)):
+            await asyncio.sleep(POLL_SECONDS)
+    return max(new)
+
+
+async def taken(case: Case, *argv: str, **options: object) -> tuple[int, Peer]:
+    """As `run`, by a process that stood by: on a slow machine the first one does not stay."""
+    kind = {name: value for name, value in options.items() if name in ("user", "privileged")}
+    for _ in range(30):
+        waiting = await standing_by(case, **kind)
+        pid, peer = await run(case, *argv, **options)
+        if pid == waiting:
+            return pid, peer
+        peer.end_input()
+        await peer.read()
+    raise AssertionError("no process that stood by was taken")
+
+
+def waits(pid: int) -> bool:
+    """For its word: it has nothing open any more but stdio, its channel and its cgroups."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        status = file.read()
+    return "State:\tS" in status and "\nSeccomp:\t2" in status
+
+
+def write(path: str, text: str) -> None:
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
+
+
+def what_is_it(pid: int) -> dict[str, object]:
+    """All that makes a process one of its container, and one of its user's."""
+    kinds = os.listdir(f"/proc/{pid}/ns")
+    with open(f"/proc/{pid}/status", encoding="ascii") as file:
+        status = dict(line.rstrip("\n").split(":", 1) for line in file)
+    names = ("Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp", "Seccomp_filters", "SigIgn", "SigBlk")
+    names += tuple(name for name in status if name.startswith(("Cap", "Cpus_allowed")))
+    found: dict[str, object] = {name: status.get(name) for name in names}
+    found["ns"] = {kind: os.readlink(f"/proc/{pid}/ns/{kind}") for kind in kinds}
+    for file_name in ("limits", "cgroup", "oom_score_adj", "personality", "attr/current"):
+        try:
+            with open(f"/proc/{pid}/{file_name}", encoding="utf-8") as file:
+                found[file_name] = file.read()
+        except OSError as error:
+            found[file_name] = error.errno
+    found["fd"] = sorted(os.listdir(f"/proc/{pid}/fd"))
+    found["root"] = os.stat(f"/proc/{pid}/root/").st_ino
+    found["session"] = os.getsid(pid) == pid
+    return found
+
+
+@pytest.mark.parametrize("user", ["", "7:8"])
+@pytest.mark.parametrize("userns_mode", ["", "host"])
+@pytest.mark.parametrize("privileged", [False, True])
+def test_the_third_in_a_row_was_there_before_and_is_like_any_other(
+    user: str, userns_mode: str, privileged: bool
+) -> None:
+    async def act(bench: Bench) -> None:
+        host = HostConfig(userns_mode=userns_mode)
+        case = await Case.open(bench, host=host)
+        options = {"user": user, "privileged": privileged}
+        first, peer = await run(case, "cat", exec_id="plain", **options)
+        usual = what_is_it(first)
+        peer.end_input()
+        await peer.read()
+        await bench.ended(case.workload, "plain")
+
+        env, argv = ("A=b", "PATH=/bin", "HOME=/"), ("cat", "-", "/proc/self/environ")
+        options |= {"env": env, "working_dir": "/tmp", "exec_id": "third"}
+        pid, peer = await taken(case, *argv, **options)
+        assert what_is_it(pid) == usual
+        assert os.readlink(f"/proc/{pid}/cwd") == "/tmp"
+        await peer.write(b"over and out\n")
+        peer.end_input()
+        output = (await peer.frames())[1].removeprefix(b"over and out\n")
+        assert sorted(output.rstrip(b"\0").split(b"\0")) == sorted(
+            map(str.encode, (*env, "HOSTNAME=box"))
+        )
+        assert (await bench.ended(case.workload, "third")).exit_code == 0
+
+    on_bench(act)
+
+
+@pytest.mark.parametrize(
+    "otherwise",
+    [{"user": "1:1"}, {"privileged": True}, {"tty": True}],
+    ids=lambda one: next(iter(one)),
+)
+def test_one_of_another_kind_is_made_anew(otherwise: dict[str, object]) -> None:
+    async def act(bench: Bench) -> None:
+        case = await Case.open(bench)
+        waiting = await standing_by(case)
+        pid, peer = await run(case, "id", "-u", **otherwise)
+        assert pid != waiting
+        assert (b"1" if "user" in otherwise else b"0") in await peer.read()
+
+    on_bench(act)
+
+
+def test_a_user_that_has_changed_meanwhile_is_the_new_one() -> None:
+    async def act(bench: Bench) -> None:
+        case = await Case.open(bench)
+        passwd = f"/proc/{case.init}/root/etc/passwd"
+        write(passwd, "bob:x:5:5::/old:/bin/sh\n")
+        waiting = await standing_by(case, user="bob")
+        write(passwd, "bob:x:6:6::/new:/bin/sh\n")
+        pid, peer = await run(case, "sh", "-c", "id -u; echo $HOME", user="bob")
+        assert pid != waiting
+        assert (await peer.frames())[1] == b"6\n/new\n"
+
+    on_bench(act)
+
+
+def test_nobody_is_charged_for_one_that_waits() -> None:
+    async def act(bench: Bench) -> None:
+        case = await Case.open(bench)
+        waiting = await standing_by(case)
+        groups = [what_is_it(pid)["cgroup"] for pid in (case.init, waiting, case.shim)]
+        assert groups[1] == groups[2] != groups[0]
+
+    on_bench(act)
+
+
+def test_one_that_nobody_needs_ends() -> None:
+    async def act(bench: Bench) -> None:
+        case = await Case.open(bench)
+        descriptors = len(os.listdir(f"/proc/{case.shim}/fd"))
+        await gone(os.pidfd_open(await standing_by(case)))
+        await bench.runtime.resize(case.workload.id, "", 24, 80)
+        assert len(os.listdir(f"/proc/{case.shim}/fd")) == descriptors
+        assert case.children() == {case.init}
+
+    on_bench(act)
+
+
+def test_one_that_has_been_killed_is_not_missed() -> None:
+    async def act(bench: Bench) -> None:
+        case = await Case.open(bench)
+        waiting = await standing_by(case)
+        handle = os.pidfd_open(waiting)
+        os.kill(waiting, signal.SIGKILL)
+        pid, peer = await run(case, "echo", "here")
+        assert pid != waiting
+        assert (await peer.frames())[1] == b"here\n"
+        await gone(handle)
+
+    on_bench(act)
+
+
+@pytest.mark.parametrize("pid_mode", ["", "host"])
+def test_it_ends_with_its_container(pid_mode: str) -> None:
+    async def act(bench: Bench) -> None:
+        case = await Case.open(bench, host=HostConfig(pid_mode=pid_mode))
+        handle = os.pidfd_open(await standing_by(case))
+        await bench.runtime.kill(case.workload.id, signal.SIGKILL)
+        assert (await bench.ended(case.workload)).signal == signal.SIGKILL
+        await gone(handle)
+
+    on_bench(act)
+
+
+def test_a_container_that_was_paused_has_execs_as_before() -> None:
+    async def act(bench: Bench) -> None:
+        case = await Case.open(bench)
+        await standing_by(case)
+        await bench.runtime.pause(case.workload.id)
+        await bench.runtime.unpause(case.workload.id)
+        _pid, peer = await run(case, "echo", "here")
+        assert (await peer.frames())[1] == b"here\n"
+
+    on_bench(act)
+
+
+def test_a_large_environment_reaches_it() -> None:
+    async def act(bench: Bench) -> None:
+        case = await Case.open(bench)
+        env = ("PATH=/bin", *(f"V{number}={'x' * 10_000}" for number in range(40)))
+        _pid, peer = await taken(case, "sh", "-c", "env | wc -c", env=env)
+        assert int((await peer.frames())[1]) > 400_000
+
+    on_bench(act)

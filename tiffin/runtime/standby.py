@@ -1,0 +1,110 @@
+"""A process that stands by in a container to become its next exec.
+
+Who runs one command after another in a container has each of them wait for a fork, for the pages
+that it copies, for the namespaces and the filter. So when two execs have ended shortly one after
+the other, the process of a third is made while nothing else happens, for one like the last: it is
+in the namespaces, as the same user with the same rights, and waits to be told what to execute. It
+joins the cgroups only then: until it is somebody's exec the container is not charged for it, and
+`top` does not show it. Where no exec comes soon it ends; so it does with the container, and with
+the shim.
+"""
+
+from __future__ import annotations
+
+import time
+from _socket import socket
+
+from tiffin.runtime import launch, messages
+from tiffin.runtime.loop import READ
+from tiffin.runtime.operations import Config
+from tiffin.runtime.program import own_words
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from tiffin.runtime.shim import Shim
+
+_APART_SECONDS = 2.0  # at most, for two execs to be one after the other
+_QUIET_SECONDS = 0.02  # in which the client of the last one has its answers
+_KEPT_SECONDS = 2.0
+
+
+class Standby:
+    """At most one."""
+
+    def __init__(self, shim: Shim) -> None:
+        self._shim = shim
+        self._channel: socket | None = None
+        self._pid = 0
+        self._kind: tuple[Any, ...] = ()
+        self._last_end = float("-inf")
+        self._is_due = False
+
+    def exec_ended(self, config: Config, user: str) -> None:
+        """One that a client has created, of `config` with its process, as `user`."""
+        now = time.monotonic()
+        is_next = now - self._last_end < _APART_SECONDS
+        self._last_end = now
+        # Who types at a terminal does not notice.
+        if is_next and not self._is_due and not config["process"].get("terminal"):
+            self._is_due = True
+            self._shim.loop.later(_QUIET_SECONDS, lambda: self._make(config, user))
+
+    def _make(self, config: Config, user: str) -> None:
+        self._is_due = False
+        shim = self._shim
+        if self._channel is not None or not shim.takes_execs:
+            return
+        ours, theirs = messages.pair()
+        joins: list[int] = []
+        try:
+            joins = shim.open_joins()
+            self._pid = launch.standby(
+                theirs, config, user, shim.host, shim.pidfd, shim.kinds, joins
+            )
+        except OSError:
+            ours.close()
+            return
+        finally:
+            theirs.close()
+            messages.close_all(joins)
+        self._channel, self._kind = ours, _kind(config, user)
+        # It says nothing before it is told something, but that it has failed.
+        shim.loop.add(ours.fileno(), READ, lambda _events: self._drop(ours))
+        shim.loop.later(_KEPT_SECONDS, lambda: self._drop(ours))
+
+    def take(self, config: Config, user: str, stdio: list[int]) -> tuple[int, socket] | None:
+        """Its pid and its channel, told what it is to be; None: there is none for this."""
+        if self._channel is None or self._kind != _kind(config, user):
+            return None
+        if not launch.has_room(self._shim.cgroup):
+            return None
+        channel = self._release()
+        try:
+            messages.send(channel, own_words(config["process"]), stdio)
+        except (messages.ConnectionEnded, OSError):
+            channel.close()
+            return None
+        return self._pid, channel
+
+    def end(self) -> None:
+        """With the container, which need not have a pid namespace to take it along."""
+        if self._channel is not None:
+            self._drop(self._channel)
+
+    def _drop(self, channel: socket) -> None:
+        if channel is self._channel:
+            self._release().close()
+
+    def _release(self) -> socket:
+        channel, self._channel = self._channel, None
+        assert channel is not None
+        self._shim.loop.remove(channel.fileno())
+        return channel
+
+
+def _kind(config: Config, user: str) -> tuple[Any, ...]:
+    process: Config = config["process"]
+    own = own_words(process)
+    return user, {name: value for name, value in process.items() if name not in own}
