@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import os
 import signal
+from collections.abc import Callable
 
 import pytest
 
@@ -35,11 +36,15 @@ async def standing_by(case: Case, **kind: object) -> int:
         _pid, peer = await run(case, "true", exec_id=name, **kind)
         await peer.read()
         await case.bench.ended(case.workload, name)
+    await until(lambda: any(map(waits, case.children() - {case.init})))
+    return max(case.children() - {case.init})
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """For what nobody tells of."""
     async with asyncio.timeout(DEADLINE):
-        # Nobody tells of it, which is the point: that it waits is seen by what it waits in.
-        while not (new := case.children() - {case.init}) or not waits(max(new)):
+        while not condition():
             await asyncio.sleep(POLL_SECONDS)
-    return max(new)
 
 
 async def taken(case: Case, *argv: str, **options: object) -> tuple[int, Peer]:
@@ -56,9 +61,12 @@ async def taken(case: Case, *argv: str, **options: object) -> tuple[int, Peer]:
 
 
 def waits(pid: int) -> bool:
-    """For its word: it has nothing open any more but stdio, its channel and its cgroups."""
-    with open(f"/proc/{pid}/status", encoding="ascii") as file:
-        status = file.read()
+    """For its word: it sleeps, behind the filter already."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii") as file:
+            status = file.read()
+    except OSError:
+        return False
     return "State:\tS" in status and "\nSeccomp:\t2" in status
 
 
@@ -165,9 +173,8 @@ def test_one_that_nobody_needs_ends() -> None:
         case = await Case.open(bench)
         descriptors = len(os.listdir(f"/proc/{case.shim}/fd"))
         await gone(os.pidfd_open(await standing_by(case)))
-        await bench.runtime.resize(case.workload.id, "", 24, 80)
-        assert len(os.listdir(f"/proc/{case.shim}/fd")) == descriptors
-        assert case.children() == {case.init}
+        await until(lambda: case.children() == {case.init})
+        await until(lambda: len(os.listdir(f"/proc/{case.shim}/fd")) == descriptors)
 
     on_bench(act)
 

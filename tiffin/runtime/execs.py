@@ -366,6 +366,7 @@ class Execs:
 
     def claim(self, unclaimed: dict[int, int]) -> None:
         """Take those of the ended children (pid -> wait status) that are execs."""
+        self._standby.reaped(unclaimed)
         for running in list(self._running.values()):
             if running.pid in unclaimed and running.executing:
                 self._on_end(running, unclaimed.pop(running.pid))

@@ -11,6 +11,7 @@ the shim.
 
 from __future__ import annotations
 
+import os
 import time
 from _socket import socket
 
@@ -21,9 +22,12 @@ from tiffin.runtime.program import own_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as signals
     from typing import Any
 
     from tiffin.runtime.shim import Shim
+else:
+    import _signal as signals
 
 _APART_SECONDS = 2.0  # at most, for two execs to be one after the other
 _QUIET_SECONDS = 0.02  # in which the client of the last one has its answers
@@ -88,10 +92,17 @@ class Standby:
             return None
         return self._pid, channel
 
+    def reaped(self, ended: dict[int, int]) -> None:
+        """Children by pid; from here on such a pid may be anybody's."""
+        if self._channel is not None and self._pid in ended:
+            self._drop(self._channel)
+
     def end(self) -> None:
-        """With the container, which need not have a pid namespace to take it along."""
+        """With the container, whose mounts it holds until it has ended, in any pid namespace."""
         if self._channel is not None:
             self._drop(self._channel)
+            os.kill(self._pid, signals.SIGKILL)
+            os.waitpid(self._pid, 0)
 
     def _drop(self, channel: socket) -> None:
         if channel is self._channel:
