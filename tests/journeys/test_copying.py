@@ -330,6 +330,26 @@ def test_files_go_from_one_container_to_another(
     assert "Could not find the file /nowhere in container" in missing.stderr
 
 
+@pytest.mark.parametrize(
+    ("source", "target", "grows"),
+    [("/s", "/s/in", True), ("/s/.", "/s/new", True), ("/s", "/s", True), ("/s/in", "/s", False)],
+)
+def test_a_directory_is_not_copied_into_itself(
+    daemon: LiveDaemon, created: Make, source: str, target: str, grows: bool
+) -> None:
+    script = "mkdir -p /s/in; echo one > /s/in/f; exec sleep 1000"
+    box = created("run", "busybox", "sh", "-c", script)
+    daemon.docker("exec", box, "sh", "-c", "until [ -e /s/in/f ]; do :; done")
+    identity = daemon.docker("inspect", "-f", "{{.Id}}", box).stdout.strip()
+    done = daemon.tiffin("cp", f"{box}:{source}", f"{identity}:{target}", check=False)
+    if grows:
+        words = f"cannot copy a directory, '{source}', into itself, '{target}'\n"
+        assert (done.returncode, done.stderr) == (1, words)
+    else:  # where it is already
+        assert done.returncode == 0
+    assert daemon.docker("exec", box, "find", "/s").stdout.split() == ["/s", "/s/in", "/s/in/f"]
+
+
 # -- export and import ---------------------------------------------------------------------------
 
 

@@ -196,6 +196,13 @@ def _copy_between(
     into = _target_in(client, container, path)
     taken = _Taken(client, *source, follow=follow)
     landing = copyrules.landing(taken.place, into)
+    # It would be read while it is written, and grow.
+    if (
+        taken.place.is_directory
+        and copyrules.is_within(landing.directory, source[1])
+        and _are_same(client, source[0], container)
+    ):
+        raise CommandFailed(f"cannot copy a directory, '{source[1]}', into itself, '{path}'")
     pieces = taken.answer.pieces()
     if not _lands_as_it_is(taken, landing):
         from tiffin.cli.retar import renamed
@@ -203,6 +210,11 @@ def _copy_between(
         pieces = renamed(pieces, landing.name, of_root=taken.of_root)
     size = _put(client, container, landing.directory, pieces, archive=archive)
     return size, f"{container}:{into.path}"
+
+
+def _are_same(client: Client, one: str, other: str) -> bool:
+    ids = {client.again().get(container_path(name, "json"))["Id"] for name in (one, other)}
+    return len(ids) == 1
 
 
 def _lands_as_it_is(taken: _Taken, landing: Landing) -> bool:

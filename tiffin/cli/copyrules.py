@@ -50,6 +50,12 @@ def base(path: str) -> str:
     return path.rstrip("/").rpartition("/")[2] or ("/" if path else ".")
 
 
+def is_within(path: str, directory: str) -> bool:
+    """In a container, links aside."""
+    whole = clean("/" + directory)
+    return whole == "/" or f"{clean('/' + path)}/".startswith(f"{whole}/")
+
+
 def means_contents(path: str) -> bool:
     return base(path) == "."
 
