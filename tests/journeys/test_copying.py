@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 import os
+import random
 import socket
 import tarfile
 from collections.abc import Callable, Iterator
@@ -15,6 +17,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.imagebench import tar_of
 from tests.journeys.copytable import CONTAINER, GOLDEN, cells, client_of, run_all
 from tests.journeys.test_more_containers import _UnixConnection, ask
 from tests.live import LiveDaemon, docker_cli_version
@@ -289,6 +292,33 @@ def test_a_file_from_before_the_epoch_comes_with_the_epoch(
     _, body = ask(daemon, "GET", f"/containers/{name}/archive?path=/old")
     with tarfile.open(fileobj=io.BytesIO(body)) as archive:
         assert archive.getmember("old").mtime == 0
+
+
+def test_a_large_file_comes_whole_into_a_container_that_does_not_run(
+    daemon: LiveDaemon, client: str, created: Make, tmp_path: Path
+) -> None:
+    name = created("create", "busybox", "sha256sum", "/large")
+    content = random.Random(1).randbytes(40_000_000)
+    (tmp_path / "large").write_bytes(content)
+    daemon.client(client)("cp", str(tmp_path / "large"), f"{name}:/")
+    output = daemon.docker("start", "-a", name).stdout
+    assert output == f"{hashlib.sha256(content).hexdigest()}  /large\n"
+
+
+def test_a_client_that_sends_slowly_keeps_nobody_from_a_container(
+    daemon: LiveDaemon, created: Make
+) -> None:
+    name = created("create", "busybox", "sleep", "1000")
+    archive = tar_of({"slow": b"x" * 100_000})
+    sending = _UnixConnection(daemon.socket)
+    sending.putrequest("PUT", f"/containers/{name}/archive?path=/")
+    sending.putheader("Content-Length", str(len(archive)))
+    sending.endheaders(archive[:50_000])
+    daemon.docker("start", name)  # although half an archive is there
+    sending.send(archive[50_000:])
+    assert sending.getresponse().status == 200
+    sending.close()
+    assert daemon.docker("exec", name, "wc", "-c", "/slow").stdout == "100000 /slow\n"
 
 
 # -- beyond Docker -------------------------------------------------------------------------------

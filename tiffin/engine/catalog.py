@@ -5,14 +5,13 @@ Reading takes no lock and touches no disk, so `ps` answers whatever else is goin
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import msgspec
 
 from tiffin.core.container import Container, State, Status
-from tiffin.engine.locks import Locks
+from tiffin.engine.locks import Locks, NamedLock
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.kernel.workers import Workers
 from tiffin.storage.database import Database
@@ -79,7 +78,7 @@ class Catalog:
             raise NotFound(f"No such container: {reference}")
         return self._by_id[matches[0]]
 
-    def lock(self, container_id: str) -> asyncio.Lock:
+    def lock(self, container_id: str) -> NamedLock:
         return self._locks.of(container_id)
 
     async def settled(self, reference: str) -> Container:

@@ -32,7 +32,7 @@ from tiffin.engine.attachments import network_of
 from tiffin.engine.catalog import Catalog
 from tiffin.engine.clients import EarlyClient
 from tiffin.engine.containerevents import emit_container
-from tiffin.engine.copying import Copying, PathStat
+from tiffin.engine.copying import Copying, Kept, PathStat
 from tiffin.engine.events import Events
 from tiffin.engine.images import Images
 from tiffin.engine.labelling import Labelling
@@ -607,9 +607,10 @@ class Containers:
             self._emit(container, "extract-to-dir")
 
     @asynccontextmanager
-    async def _kept_still(self, container: Container) -> AsyncIterator[Container]:
-        async with self._catalog.lock(container.id):
-            yield self._catalog.get(container.id)
+    async def _kept_still(self, container: Container) -> AsyncIterator[Kept]:
+        lock = self._catalog.lock(container.id)
+        async with lock:
+            yield Kept(self._catalog.get(container.id), lambda: lock.is_wanted)
 
     async def changes(self, reference: str) -> Changes:
         """(path, kind) of what differs from the image: 0 modified, 1 added, 2 deleted."""

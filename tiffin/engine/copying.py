@@ -6,19 +6,21 @@ see, volumes and all, with owners shifted; of one that does not run it is what t
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import posixpath
 import stat
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from tiffin.core.container import Container
 from tiffin.core.lifecycle import LIVE
 from tiffin.core.timestamps import rfc3339
 from tiffin.engine.assembly import Bind, assembled, binds_of, possible_places
+from tiffin.engine.incoming import Incoming
 from tiffin.engine.pipes import consumed, produced
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.kernel import rootpath, syscalls
@@ -49,11 +51,24 @@ _GO_BITS = {stat.S_ISUID: 1 << 23, stat.S_ISGID: 1 << 22, stat.S_ISVTX: 1 << 20}
 _MACHINERY = frozenset((b"dev", b"proc", b"sys"))
 
 _SPLICE_BYTES = 1 << 20
+_LEAVING_SECONDS = 10.0
 
 # An archive of files grows with what is sent; a compressed one must not grow without end.
 MAX_COPY_BYTES = 1 << 42
 
-Still = Callable[[Container], contextlib.AbstractAsyncContextManager[Container]]
+
+class Kept(NamedTuple):
+    """A container as it is while nobody else may change it, and whether somebody would."""
+
+    container: Container
+    is_wanted: Callable[[], bool]
+
+
+Still = Callable[[Container], contextlib.AbstractAsyncContextManager[Kept]]
+
+
+def _alone(container: Container) -> contextlib.AbstractAsyncContextManager[Kept]:
+    return contextlib.nullcontext(Kept(container, lambda: False))
 
 
 class PathStat(NamedTuple):
@@ -108,7 +123,7 @@ class Copying:
         *,
         no_overwrite: bool = False,
         copy_owner: bool = False,
-        still: Still = contextlib.nullcontext,
+        still: Still = _alone,
     ) -> None:
         """Unpack a tar, compressed or not, into the directory at `path`.
 
@@ -124,11 +139,17 @@ class Copying:
         if container.state.status in LIVE:
             await consumed(archive, lambda file: unpack_from(file, container))
             return
+        incoming = Incoming(archive)
+        if await incoming.begins_fast():
+            async with still(container) as (now, is_wanted):
+                with incoming.watched(is_wanted):
+                    await _left_if_it_hangs(consumed(incoming, lambda file: unpack_from(file, now)))
+            return
         # Its lock must not wait for a client: all that is to come is here before it is taken.
         with tempfile.TemporaryFile(dir=self._directory) as spool:
-            await consumed(archive, lambda file: _keep(file, spool))
+            await consumed(incoming, lambda file: _keep(file, spool))
             spool.seek(0)
-            async with still(container) as now:
+            async with still(container) as (now, _):
                 await may_hang(unpack_from, spool, now)
 
     def _check_target(self, container: Container, path: str) -> None:
@@ -199,6 +220,18 @@ class Copying:
                 _make_etc(tree, binds)
             with assembled(tree, binds, is_mount=self._snapshots.uses_overlay) as root:
                 yield root, None
+
+
+async def _left_if_it_hangs(work: Coroutine[Any, Any, None]) -> None:
+    """Whoever gives up waits for the end; not for ever, as its files may (kernel.ownthread)."""
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.wait([task], timeout=_LEAVING_SECONDS)
+        raise
 
 
 def _keep(archive: BinaryIO, spool: BinaryIO) -> None:

@@ -19,13 +19,21 @@ class NamedLock(asyncio.Lock):
         super().__init__()
         self.name = name
         self._holder: asyncio.Task[Any] | None = None
+        self._waiting = 0
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody waits for it."""
+        return self._waiting > 0
 
     async def acquire(self) -> Literal[True]:
         if self.locked():
             watch = _Watch(self)
+            self._waiting += 1
             try:
                 await super().acquire()
             finally:
+                self._waiting -= 1
                 watch.end()
         else:
             await super().acquire()
