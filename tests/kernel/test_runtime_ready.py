@@ -34,14 +34,17 @@ class Case:
 
     async def ready(self, *argv: str, stdin: bool = True, **options: object) -> int:
         """The pid of the process that waits, by what the shim has done when it answers again."""
-        fields = {"exec_id": "e1", "env": ENV, "working_dir": "/", "user": "", **options}
-        process = ExecProcess(argv=argv, **fields)  # type: ignore[arg-type]
         before = self.children()
-        self.bench.runtime.ready_exec(self.workload.id, process, stdin=stdin)
-        await self.bench.runtime.resize(self.workload.id, "", 24, 80)  # read after the other
+        await self.mention(*argv, stdin=stdin, **options)
         new = self.children() - before
         assert len(new) <= 1
         return new.pop() if new else 0
+
+    async def mention(self, *argv: str, stdin: bool = True, **options: object) -> None:
+        fields = {"exec_id": "e1", "env": ENV, "working_dir": "/", "user": "", **options}
+        process = ExecProcess(argv=argv, **fields)  # type: ignore[arg-type]
+        self.bench.runtime.ready_exec(self.workload.id, process, stdin=stdin)
+        await self.bench.runtime.resize(self.workload.id, "", 24, 80)  # read after the other
 
     def children(self) -> set[int]:
         with open(f"/proc/{self.shim}/task/{self.shim}/children", encoding="ascii") as file:

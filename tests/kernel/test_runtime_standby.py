@@ -23,7 +23,7 @@ SERIAL = itertools.count()
 
 async def run(case: Case, *argv: str, **options: object) -> tuple[int, Peer]:
     """An exec as a client has it, created and then started: its pid, and its client."""
-    await case.ready(*argv, **options)
+    await case.mention(*argv, **options)
     pid, peer = await case.bench.exec(case.workload, *argv, **options)  # type: ignore[arg-type]
     assert peer
     return pid, peer
