@@ -140,24 +140,29 @@ class _Chunked:
         self.ended = False
 
     def take(self, buffer: bytearray) -> bytes:
-        parts: list[bytearray] = []
+        views = [memoryview(buffer)]  # of all of it, and of each piece: nothing is copied twice
         position, size = 0, len(buffer)
-        while position < size and not self.ended:
-            if self._left:
-                part = buffer[position : position + self._left]
-                parts.append(part)
-                position += len(part)
-                self._left -= len(part)
-                self._after_data = not self._left
-                continue
-            stop = buffer.find(b"\r\n", position)
-            if stop < 0:
-                self._refuse_long_line(size - position)
-                break
-            self._line(buffer[position:stop])
-            position = stop + 2
+        try:
+            while position < size and not self.ended:
+                if self._left:
+                    part = views[0][position : position + self._left]
+                    views.append(part)
+                    position += len(part)
+                    self._left -= len(part)
+                    self._after_data = not self._left
+                    continue
+                stop = buffer.find(b"\r\n", position)
+                if stop < 0:
+                    self._refuse_long_line(size - position)
+                    break
+                self._line(buffer[position:stop])
+                position = stop + 2
+            data = b"".join(views[1:])
+        finally:
+            for view in views:  # or the buffer could not shrink
+                view.release()
         del buffer[:position]
-        return b"".join(parts)
+        return data
 
     def _line(self, line: bytearray) -> None:
         if self._after_data:

@@ -168,6 +168,8 @@ def test_chunks_that_are_none_are_refused(body: bytes) -> None:
     assert incoming.head() is not None
     with pytest.raises(MalformedRequest):
         drain(incoming)
+    incoming.feed(b"more")  # which nobody will read
+    assert incoming.rest().endswith(b"more")
 
 
 @pytest.mark.parametrize(
