@@ -52,7 +52,7 @@ def test_an_exec_is_limited_with_its_container(by_exec: bool) -> None:
     host's.
 
     Defence: a first process and an exec write themselves into the container's cgroups before they
-    do anything else.
+    execute a program.
     Seen to fail: with a zygote whose children do not, all are started.
     """
     script = "for i in $(seq 30); do sleep 1000 & done; echo all; kill $(jobs -p)"

@@ -199,7 +199,7 @@ def _copy_between(
     # It would be read while it is written, and grow.
     if (
         taken.place.is_directory
-        and copyrules.is_within(landing.directory, source[1])
+        and copyrules.is_within(landing.directory, taken.place.path)
         and _are_same(client, source[0], container)
     ):
         raise CommandFailed(f"cannot copy a directory, '{source[1]}', into itself, '{path}'")
