@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import os
+import select
+import shutil
 import signal
 from collections.abc import Callable
 
@@ -13,7 +16,9 @@ import pytest
 from tests.kernel.runtime_bench import DEADLINE, Bench, Peer
 from tests.kernel.test_runtime_containers import on_bench
 from tests.kernel.test_runtime_ready import Case, gone
-from tiffin.core.container import HostConfig
+from tiffin.core.container import HostConfig, Ulimit
+from tiffin.errors import CannotStart
+from tiffin.kernel import calls
 
 pytestmark = pytest.mark.root
 
@@ -60,6 +65,23 @@ async def taken(case: Case, *argv: str, **options: object) -> tuple[int, Peer]:
     raise AssertionError("no process that stood by was taken")
 
 
+async def bare(case: Case, **kind: object) -> int:
+    """As `standing_by`, one without an interpreter; a file of users may have been too new for it.
+
+    On another processor any.
+    """
+    async with asyncio.timeout(DEADLINE):
+        while True:
+            waiting = await standing_by(case, **kind)
+            handle = os.pidfd_open(waiting)
+            while not select.select([handle], [], [], 0)[0]:
+                if resident_kilobytes(waiting) < 256 or not calls.is_known:
+                    os.close(handle)
+                    return waiting
+                await asyncio.sleep(POLL_SECONDS)
+            os.close(handle)
+
+
 def waits(pid: int) -> bool:
     """For its word: it sleeps, behind the filter already."""
     try:
@@ -68,6 +90,11 @@ def waits(pid: int) -> bool:
     except OSError:
         return False
     return "State:\tS" in status and "\nSeccomp:\t2" in status
+
+
+def resident_kilobytes(pid: int) -> int:
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("Rss:"))
 
 
 def write(path: str, text: str) -> None:
@@ -149,11 +176,135 @@ def test_a_user_that_has_changed_meanwhile_is_the_new_one() -> None:
         case = await Case.open(bench)
         passwd = f"/proc/{case.init}/root/etc/passwd"
         write(passwd, "bob:x:5:5::/old:/bin/sh\n")
-        waiting = await standing_by(case, user="bob")
+        waiting = await bare(case, user="bob")
         write(passwd, "bob:x:6:6::/new:/bin/sh\n")
         pid, peer = await run(case, "sh", "-c", "id -u; echo $HOME", user="bob")
         assert pid != waiting
         assert (await peer.frames())[1] == b"6\n/new\n"
+
+    on_bench(act)
+
+
+@pytest.mark.skipif(not calls.is_known, reason="not known for this processor")
+@pytest.mark.parametrize("privileged", [False, True])
+def test_one_that_waits_has_no_interpreter(privileged: bool) -> None:
+    async def act(bench: Bench) -> None:
+        case = await Case.open(bench)
+        await bare(case, privileged=privileged)
+
+    on_bench(act)
+
+
+# What an exec may be, by a script to be run before it in the container, and what it asks for.
+EXECS: dict[str, tuple[str, tuple[str, ...], dict[str, object]]] = {
+    "by its path": ("", ("/bin/echo", "a", "", "b c"), {}),
+    "found": ("", ("sh", "-c", "echo $0 $HOME $A; pwd; umask; ulimit -n"), {"env": ("A=b",)}),
+    "found in PATH": ("", ("sh", "-c", "echo $0 $PATH"), {"env": ("PATH=/nowhere::/bin:/tmp",)}),
+    "without a PATH": ("", ("sh",), {"env": ()}),
+    "in a directory": ("mkdir -p /w/w", ("pwd",), {"working_dir": "/w/w"}),
+    "by a path from there": (
+        "mkdir -p /w; cp /bin/busybox /w/echo",
+        ("./echo", "x"),
+        {"working_dir": "/w"},
+    ),
+    "in no directory": ("", ("pwd",), {"working_dir": "/nowhere"}),
+    "in a file": ("", ("pwd",), {"working_dir": "/etc/passwd"}),
+    "not there": ("", ("nowhere",), {}),
+    "not there, by its path": ("", ("/nowhere/x",), {}),
+    "a directory": ("", ("/etc",), {}),
+    "not executable": ("", ("/etc/passwd",), {}),
+    "behind a directory": ("mkdir -p /p/echo", ("echo", "y"), {"env": ("PATH=/p:/bin",)}),
+    "behind a plain file": ("mkdir -p /p; >/p/echo", ("echo", "y"), {"env": ("PATH=/p:/bin",)}),
+    "of no format": ("echo nothing >/x; chmod 755 /x", ("/x",), {}),
+    "of no format, found": ("echo nothing >/bin/x; chmod 755 /bin/x", ("x",), {}),
+    "of no interpreter": ("echo '#!/nowhere' >/x; chmod 755 /x", ("/x",), {}),
+    "somebody's": ("chmod 777 /tmp", ("sh", "-c", "id; echo a >/dev/stdout; cat"), {"user": "7:8"}),
+    "forbidden to somebody": ("cp /bin/busybox /x; chmod 700 /x", ("/x",), {"user": "7:8"}),
+    "with a stranger byte": ("", ("echo", "\udcff"), {}),
+    "ended by a signal": ("", ("sh", "-c", "kill -9 $$"), {}),
+}
+
+
+@pytest.mark.parametrize("what", EXECS)
+def test_one_that_stood_by_is_as_one_made_anew(what: str) -> None:
+    script, argv, options = EXECS[what]
+    kind = {name: value for name, value in options.items() if name == "user"}
+
+    async def outcome(case: Case) -> tuple[int, object]:
+        """Its pid, 0 where there is none, and what can be seen of it."""
+        name = f"outcome{next(SERIAL)}"
+        try:
+            pid, peer = await run(case, *argv, exec_id=name, **options)
+        except CannotStart as error:
+            return 0, (error.message, error.exit_code)
+        with contextlib.suppress(OSError):  # it may have ended
+            await peer.write(b"typed")
+            peer.end_input()
+        output = await peer.frames()
+        ended = await case.bench.ended(case.workload, name)
+        return pid, (output, ended.exit_code, ended.signal)
+
+    async def act(bench: Bench) -> None:
+        limits = (Ulimit("nofile", 40, 40),)
+        case = await Case.open(bench, host=HostConfig(ulimits=limits))
+        _pid, peer = await run(case, "sh", "-c", script or "true", exec_id="before")
+        await peer.read()
+        _pid, usual = await outcome(case)
+        for _ in range(30):
+            waiting = await bare(case, **kind)
+            pid, seen = await outcome(case)
+            assert seen == usual
+            if pid in (0, waiting) or what == "behind a directory":  # which it leaves to others
+                return
+        raise AssertionError("no process that stood by was taken")
+
+    on_bench(act)
+
+
+@pytest.mark.skipif(not calls.is_known, reason="not known for this processor")
+@pytest.mark.parametrize("file", ["passwd", "group"])
+@pytest.mark.parametrize("change", ["rewritten", "replaced", "removed", "made"])
+def test_one_without_an_interpreter_notices_a_change_of_users(file: str, change: str) -> None:
+    async def act(bench: Bench) -> None:
+        case = await Case.open(bench, host=HostConfig(userns_mode="host"))
+        path = f"/proc/{case.init}/root/etc/{file}"
+        if change == "made":
+            os.unlink(path)
+        waiting = await bare(case)
+        if change == "replaced":
+            write(f"{path}.new", "")
+            os.rename(f"{path}.new", path)
+        elif change == "removed":
+            os.unlink(path)
+        else:
+            write(path, "")
+        pid, peer = await run(case, "echo", "here")
+        assert pid != waiting
+        assert (await peer.frames())[1] == b"here\n"
+
+    on_bench(act)
+
+
+def test_a_program_that_is_gone_by_the_word_is_told_of() -> None:
+    """Found when the process got ready, and not there when it is to execute it."""
+
+    async def act(bench: Bench) -> None:
+        case = await Case.open(bench, host=HostConfig(userns_mode="host"))
+        root = f"/proc/{case.init}/root"
+        for _ in range(30):
+            shutil.copy(f"{root}/bin/busybox", f"{root}/bin/away")
+            await bare(case)
+            await case.mention("away", "x", exec_id="away")
+            os.unlink(f"{root}/bin/away")
+            try:
+                _pid, peer = await bench.exec(case.workload, "away", "x", exec_id="away")
+            except CannotStart:
+                continue  # it was not that process
+            assert peer
+            assert b"exec away: no such file or directory\n" in (await peer.frames())[2]
+            assert (await bench.ended(case.workload, "away")).exit_code == 255
+            return
+        raise AssertionError("none has waited long enough")
 
     on_bench(act)
 
@@ -221,7 +372,7 @@ def test_a_large_environment_reaches_it() -> None:
     async def act(bench: Bench) -> None:
         case = await Case.open(bench)
         env = ("PATH=/bin", *(f"V{number}={'x' * 10_000}" for number in range(40)))
-        _pid, peer = await taken(case, "sh", "-c", "env | wc -c", env=env)
+        _pid, peer = await run(case, "sh", "-c", "env | wc -c", env=env)
         assert int((await peer.frames())[1]) > 400_000
 
     on_bench(act)

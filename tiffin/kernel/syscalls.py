@@ -287,14 +287,24 @@ def execute_refusal(path: str) -> int:
 
 
 def start_ticks(pid: int) -> int:
-    """Field 22 of /proc/PID/stat: with the pid it names a process for the time of this boot."""
-    fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
+    """With the pid it names a process for the time of this boot."""
+    return _status_field(str(pid), 22)
+
+
+def stack_start() -> int:
+    """Where the stack of this process begins, at its highest address."""
+    return _status_field("self", 28)
+
+
+def _status_field(process: str, number: int) -> int:
+    """Of /proc/PID/stat, counted from 1."""
+    fd = os.open(f"/proc/{process}/stat", os.O_RDONLY | os.O_CLOEXEC)
     try:
         text = os.read(fd, 4096)
     finally:
         os.close(fd)
-    # The name in parentheses may hold anything, a ")" too.
-    return int(text[text.rindex(b")") + 2 :].split()[19])
+    # The second one, the name in parentheses, may hold anything, a ")" too.
+    return int(text[text.rindex(b")") + 2 :].split()[number - 3])
 
 
 def has_ended(pid: int) -> bool:

@@ -103,12 +103,14 @@ class Connection:
         if self.ended.done():
             raise ShimGone
         patience = PROBE_AFTER_SECONDS + REQUEST_DEADLINE_SECONDS
-        asked = {**fields, "op": op, "until": time.monotonic() + patience}
         number, answer = self.next_id()
+        asked = {"id": number, **fields, "op": op, "until": time.monotonic() + patience}
         try:
+            is_sent = self._send_at_once(asked, descriptors)  # as a rule: before any timer is set
             async with asyncio.timeout(deadline):
-                async with asyncio.timeout(patience):
-                    await self.send({"id": number, **asked}, descriptors)
+                if not is_sent:
+                    async with asyncio.timeout(patience):
+                        await self.send(asked, descriptors)
                 if not (await asyncio.wait((answer,), timeout=PROBE_AFTER_SECONDS))[0]:
                     await self.request("state")  # in turn: an answer means that it has read ours
                 return checked(await answer)
@@ -116,22 +118,29 @@ class Connection:
             self._waiting.pop(number, None)
 
     async def send(self, message: Message, descriptors: Sequence[int] = ()) -> None:
+        """Raises ShimGone."""
         async with self._sending:
-            while True:
-                try:
-                    messages.send(self.socket, message, list(descriptors))
-                except BlockingIOError:
-                    await self._writable()
-                except (messages.ConnectionEnded, OSError) as error:
-                    raise ShimGone from error
-                else:
-                    return
+            while not self._try_to_send(message, descriptors):
+                await self._writable()
+
+    def _send_at_once(self, message: Message, descriptors: Sequence[int] = ()) -> bool:
+        """False: others are about to send, or it takes no more at present. Raises ShimGone."""
+        return not self._sending.locked() and self._try_to_send(message, descriptors)
+
+    def _try_to_send(self, message: Message, descriptors: Sequence[int]) -> bool:
+        try:
+            messages.send(self.socket, message, list(descriptors))
+        except BlockingIOError:
+            return False
+        except (messages.ConnectionEnded, OSError) as error:
+            raise ShimGone from error
+        return True
 
     def mention(self, message: Message) -> None:
         """Send it if that can be done at once; it does not matter much."""
-        if not self._sending.locked() and not self.ended.done():
-            with contextlib.suppress(BlockingIOError, messages.ConnectionEnded, OSError):
-                messages.send(self.socket, message)
+        if not self.ended.done():
+            with contextlib.suppress(ShimGone):
+                self._send_at_once(message)
 
     async def _writable(self) -> None:
         loop = asyncio.get_running_loop()

@@ -22,6 +22,7 @@ class Control:
         self._shim = shim
         self._connection = connection
         self._backlog: list[Message] = []
+        self._waits = False  # for room to send it
         connection.setblocking(False)
         shim.loop.add(connection.fileno(), READ, self._on_event)
 
@@ -41,8 +42,10 @@ class Control:
         except (messages.ConnectionEnded, OSError):
             self.close()
             return
-        events = READ | (WRITE if self._backlog else 0)
-        self._shim.loop.change(self._connection.fileno(), events)
+        if self._waits != bool(self._backlog):
+            self._waits = not self._waits
+            events = READ | (WRITE if self._waits else 0)
+            self._shim.loop.change(self._connection.fileno(), events)
 
     def _on_event(self, events: int) -> None:
         if events & WRITE:

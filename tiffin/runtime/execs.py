@@ -123,6 +123,8 @@ class Execs:
         """It has ended, or ends when its channel does; frozen, once it is thawed."""
         if self._ready is running:
             self._ready = None
+            if running.unsure:
+                self._standby.settled(accepted=False)
             self._close(running)
             running.streams.close()
             running.resume()
@@ -326,6 +328,8 @@ class Execs:
             _answer(channel, {"done": True})
         elif "accepted" in message:
             running.unsure = False
+            running.executing = "executing" in message
+            self._standby.settled(accepted=True)
             running.resume()
         elif "executing" in message:
             running.executing = True

@@ -16,7 +16,7 @@ import stat
 from _socket import socket
 
 from tiffin.kernel import mounts, syscalls, traits
-from tiffin.runtime import hooks, labels, messages, operations
+from tiffin.runtime import hooks, labels, messages, operations, orders
 from tiffin.runtime.building import Root, adopt_terminal, build
 from tiffin.runtime.failure import EXIT_BROKEN, Failure, failure_of
 from tiffin.runtime.operations import Config
@@ -254,20 +254,26 @@ def standby(
     *,
     proc: int,
     joins: list[int],
+    stack: int,
 ) -> None:
     """An exec that nobody has asked for yet, in its namespaces: one more like that of `config`.
 
-    It is its user already. What comes by the channel: "args", "env" and "cwd", and the descriptors
-    that are its stdio. Only then does it join its cgroups.
+    It is its user already. Once it says "stands", what comes by the channel are the descriptors
+    that are its stdio, and a list (see runtime.orders); or, where it says so without any facts,
+    "args", "env" and "cwd". Only then does it join its cgroups.
     """
     _settle([channel.fileno(), proc, *joins], 3)
+    area, databases = orders.area(), orders.databases()
     program = exec_program(config, user, last_capability, waits=True)
     program.proc = proc
     _join_keyring(program)
     program.prepare()
     set_affinity(program.process, "final")
     assume(program, [channel.fileno(), *joins])
+    if area is not None and None not in databases:
+        orders.stand_by(area, channel, joins, program.identity, databases, stack)
     rehearse(program)
+    messages.send(channel, {"stands": {}})
     program.become_another(messages.decode(messages.encode(own_words(program.process))))
     message, stdio = messages.receive(channel)
     join_cgroups(joins)

@@ -165,11 +165,13 @@ def standby(
 
     It is in the cgroups of whoever clones it until it is told what for.
     """
+    stack = syscalls.stack_start()
 
     def act() -> None:
         proc = _limited(config["process"], host.oom_score)
         _enter(target, kinds)
-        init.standby(channel, config, user, host.last_capability, proc=proc, joins=joins)
+        last = host.last_capability
+        init.standby(channel, config, user, last, proc=proc, joins=joins, stack=stack)
 
     with _children_in(target, kinds & syscalls.CLONE_NEWPID):
         pid = syscalls.clone3(0)

@@ -89,7 +89,7 @@ class Program:
     def prepare(self) -> None:
         """What can be done ahead of the start. Raises Failure."""
         self.identity = _identify(self)
-        self.environment = _environment(self, self.identity)
+        self.environment = environment_of(self.process, self.identity.home)
         asked: dict[str, list[str]] = self.process.get("capabilities") or {}
         try:
             self.masks = {
@@ -109,7 +109,7 @@ class Program:
         self.process = {**self.process, **process}
         if not _identify(self).same_as(self.identity):  # somebody has changed /etc/passwd meanwhile
             raise Failure("the user is another by now", "find user")
-        self.environment = _environment(self, self.identity)
+        self.environment = environment_of(self.process, self.identity.home)
 
     def _give_up_what_is_not_held(self) -> None:
         """OCI: what cannot be granted is a warning (its maker's), no error."""
@@ -129,7 +129,7 @@ def look_ahead(program: Program) -> None:
     """Whether there is such a program, as far as a create can know: whoever waits is told then."""
     name = program.arguments[0] if program.arguments else ""
     if name and (name.startswith("/") or "/" not in name):
-        find_executable(name, _environment(program, _identify(program)))
+        find_executable(name, environment_of(program.process, _identify(program).home))
 
 
 def become(program: Program, channel: socket, console: int) -> None:
@@ -220,14 +220,15 @@ def _as_configured(user: Config) -> users.Identity:
     return users.Identity(uid, user.get("gid") or 0, user.get("additionalGids") or [], home)
 
 
-def _environment(program: Program, identity: users.Identity) -> dict[bytes, bytes]:
+def environment_of(process: Config, home: str) -> dict[bytes, bytes]:
+    """Its HOME is `home` unless it says otherwise."""
     environment: dict[bytes, bytes] = {}
-    for entry in program.process.get("env") or []:
+    for entry in process.get("env") or []:
         key, equals, value = entry.partition("=")
         if equals:
             environment[os.fsencode(key)] = os.fsencode(value)
     if not environment.get(b"HOME"):
-        environment[b"HOME"] = os.fsencode(identity.home)
+        environment[b"HOME"] = os.fsencode(home)
     return environment
 
 
@@ -328,12 +329,18 @@ def find_executable(name: str, environment: dict[bytes, bytes]) -> str:
             about = f"stat {name}: {words}" if number in (errno.ENOENT, errno.ENOTDIR) else words
             raise _not_executable(name, about, number)
         return name
-    if name:
-        for directory in os.fsdecode(environment.get(b"PATH", b"")).split(":"):
-            path = f"{directory or '.'}/{name}"
-            if not _refusal(path):
-                return path
+    for path in candidates(name, environment):
+        if not _refusal(path):
+            return path
     raise _not_executable(name, "executable file not found in $PATH", errno.ENOENT)
+
+
+def candidates(name: str, environment: dict[bytes, bytes]) -> list[str]:
+    """Where a program may be, the first of them that can be executed."""
+    if "/" in name or not name:
+        return [name] if name else []
+    directories = os.fsdecode(environment.get(b"PATH", b"")).split(":")
+    return [f"{directory or '.'}/{name}" for directory in directories]
 
 
 def _refusal(path: str) -> int:

@@ -37,10 +37,18 @@ def apply(pid: int, process: Config) -> None:
 
 def lower_at_last(process: Config) -> None:
     """To this process, which opens nothing more. Raises Failed."""
-    for limit in process.get("rlimits") or []:
-        number, soft, hard = _parsed(limit)
-        if number == _FILES and (soft, hard) != (_at_least(soft), _at_least(hard)):
-            _set(0, number, soft, hard)
+    for number, soft, hard in last(process):
+        _set(0, number, soft, hard)
+
+
+def last(process: Config) -> list[tuple[int, int, int]]:
+    """Those that are to be set at last: number, soft, hard; -1 is no limit."""
+    parsed = map(_parsed, process.get("rlimits") or [])
+    return [
+        (number, soft, hard)
+        for number, soft, hard in parsed
+        if number == _FILES and (soft, hard) != (_at_least(soft), _at_least(hard))
+    ]
 
 
 def _parsed(limit: Config) -> tuple[int, int, int]:
