@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
+import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +22,7 @@ _T = TypeVar("_T")
 CHECKOUT = Path(__file__).resolve().parents[2]
 Attack = Callable[[Bench], Awaitable[_T]]
 Change = Callable[[dict[str, Any]], None]
+PATIENCE_SECONDS = 2.0
 
 
 def outcome(attack: Attack[_T], *, without: str = "", plan: Change | None = None) -> _T:
@@ -30,11 +34,49 @@ def outcome(attack: Attack[_T], *, without: str = "", plan: Change | None = None
 
     async def main() -> _T:
         async with opened() as bench:
-            return await attack(bench)
+            try:
+                return await attack(bench)
+            finally:
+                left.extend(_handles(_descendants() - before))
 
+    before, left = _descendants(), list[int]()
     weak = bool(without or plan)
     with _weakened(without), _planned(plan) if weak else contextlib.nullcontext():
-        return asyncio.run(main())
+        try:
+            return asyncio.run(main())
+        finally:
+            _end(left)
+
+
+def _descendants() -> set[int]:
+    """Of this process, itself among them."""
+    found: set[int] = set()
+    unseen = [os.getpid()]
+    while unseen:
+        pid = unseen.pop()
+        with contextlib.suppress(OSError):
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+            unseen += map(int, children.split())
+            found.add(pid)
+    return found
+
+
+def _handles(pids: set[int]) -> Iterator[int]:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            yield os.pidfd_open(pid)
+
+
+def _end(handles: list[int]) -> None:
+    """Who leaks descriptors may hold the end by which another would see that it is alone."""
+    waiting, until = list(handles), time.monotonic() + PATIENCE_SECONDS
+    while waiting and (left := until - time.monotonic()) > 0:
+        ended, _, _ = select.select(waiting, [], [], left)
+        waiting = [handle for handle in waiting if handle not in ended]
+    for handle in waiting:
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+    for handle in handles:
+        os.close(handle)
 
 
 @contextlib.contextmanager
