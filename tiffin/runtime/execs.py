@@ -123,8 +123,6 @@ class Execs:
         """It has ended, or ends when its channel does; frozen, once it is thawed."""
         if self._ready is running:
             self._ready = None
-            if running.unsure:
-                self._standby.settled(accepted=False)
             self._close(running)
             running.streams.close()
             running.resume()
@@ -304,6 +302,8 @@ class Execs:
                 return
             except (messages.ConnectionEnded, ValueError, OSError):
                 if running.reply is None:
+                    if running.unsure:
+                        self._standby.settled(accepted=False)
                     self._forget(running)
                 else:
                     self._close(running)
