@@ -60,6 +60,16 @@ A test walks the help of the docker CLI: every other command and flag is accepte
 |---|---|
 """
 
+SIGNALS = """
+### What a signal does otherwise
+
+| Command | Docker's | Ours |
+|---|---|---|
+| `exec`, by SIGINT or SIGTERM | ends with 0, as if all had gone well | ends with 130 or 143: what it started goes on |
+| `start -a`, by a signal that the program ignores | leaves it, with 0 | waits for its end, as `run` and `attach` do |
+| `system dial-stdio` | ends with 0 | ends with 130 or 143 |
+"""
+
 
 class Anything:
     """Stands in for an engine where only the table of routes is wanted."""
@@ -125,7 +135,7 @@ def document() -> str:
     rows = cli_rows()
     parts.append("\n## Command line\n\n| Command | What it does |\n|---|---|\n" + "\n".join(rows))
     parts.append(ABSENT_HEAD + "\n".join(absent_rows()))
-    return "".join(parts) + "\n" + outside_judges.section()
+    return "".join(parts) + "\n" + SIGNALS + outside_judges.section()
 
 
 def main(arguments: list[str]) -> int:
