@@ -65,8 +65,8 @@ SIGNALS = """
 
 | Command | Docker's | Ours |
 |---|---|---|
-| `exec`, by SIGINT or SIGTERM | ends with 0, as if all had gone well | ends with 130 or 143: what it started goes on |
-| `start -a`, by a signal that the program ignores | leaves it, with 0 | waits for its end, as `run` and `attach` do |
+| `exec`, by SIGINT or SIGTERM | ends with 0 | ends with 130 or 143: what it started goes on |
+| `start -a`, by one that the program ignores | ends with 0 | waits for the end, as `run` does |
 | `system dial-stdio` | ends with 0 | ends with 130 or 143 |
 """
 
