@@ -129,7 +129,8 @@ def listed(facts: Facts, process: Config) -> bytes | None:
     """
     directory: str = process.get("cwd") or "/"
     words: list[str] = process.get("args") or []
-    if not directory.startswith("/") or not words or "\0" in "".join([directory, *words]):
+    all_text = "".join([directory, *words, *(process.get("env") or [])])
+    if not directory.startswith("/") or not words or "\0" in all_text:
         return None  # for who can say what is wrong with it
     exec_, broken = Calls(facts["message"]), Label()
     _same_user(exec_, facts, broken)
@@ -189,8 +190,9 @@ def _execute(exec_: Calls, facts: Facts, process: Config, broken: Label) -> None
     environment = environment_of(process, facts["home"])
     argv = exec_.texts([os.fsencode(word) for word in words])
     envp = exec_.texts([name + b"=" + value for name, value in environment.items()])
-    places = [exec_.text(os.fsencode(path)) for path in candidates(words[0], environment)]
-    insides = [exec_.text(os.fsencode(path) + b"/.") for path in candidates(words[0], environment)]
+    paths = list(map(os.fsencode, candidates(words[0], environment)))
+    places = list(map(exec_.text, paths))
+    insides = [exec_.text(path + b"/.") for path in paths]
     found, refused, tail = Label(), Label(), Label(facts["tail"])
     executable = os.X_OK, syscalls.AT_EACCESS
     for place, inside in zip(places, insides, strict=True):
