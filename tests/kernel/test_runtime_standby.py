@@ -9,6 +9,7 @@ import os
 import select
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -19,6 +20,7 @@ from tests.kernel.test_runtime_ready import Case, gone
 from tiffin.core.container import HostConfig, Ulimit
 from tiffin.errors import CannotStart
 from tiffin.kernel import calls
+from tiffin.runtime import zygoteclient
 
 pytestmark = pytest.mark.root
 
@@ -68,7 +70,7 @@ async def taken(case: Case, *argv: str, **options: object) -> tuple[int, Peer]:
 async def bare(case: Case, **kind: object) -> int:
     """As `standing_by`, one without an interpreter; a file of users may have been too new for it.
 
-    On another processor any.
+    Where all keep theirs, any.
     """
     async with asyncio.timeout(DEADLINE):
         while True:
@@ -93,8 +95,13 @@ def waits(pid: int) -> bool:
 
 
 def resident_kilobytes(pid: int) -> int:
-    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
-        return next(int(line.split()[1]) for line in file if line.startswith("Rss:"))
+    """Much, where it has ended."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+            sizes = [int(line.split()[1]) for line in file if line.startswith("Rss:")]
+    except OSError:
+        sizes = []
+    return sizes[0] if sizes else sys.maxsize
 
 
 async def ready(pid: int) -> None:
@@ -138,6 +145,21 @@ def what_is_it(pid: int) -> dict[str, object]:
     return found
 
 
+@pytest.fixture(params=[True, False], ids=["interpreter", "bare"])
+def waiting_as(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its interpreter a process waits on processors whose machine code is not known."""
+    if request.param:
+        monkeypatch.setattr(calls, "is_known", False)
+        unknown = (
+            "from tiffin.kernel import calls; calls.is_known = False; from tiffin.runtime.zygote"
+        )
+        boot = zygoteclient.BOOT.replace("from tiffin.runtime.zygote", unknown)
+        monkeypatch.setattr(zygoteclient, "BOOT", boot)
+    elif not calls.is_known:
+        pytest.skip("not known for this processor")
+
+
+@pytest.mark.usefixtures("waiting_as")
 @pytest.mark.parametrize("user", ["", "7:8"])
 @pytest.mark.parametrize("userns_mode", ["", "host"])
 @pytest.mark.parametrize("privileged", [False, True])
@@ -186,6 +208,7 @@ def test_one_of_another_kind_is_made_anew(otherwise: dict[str, object]) -> None:
     on_bench(act)
 
 
+@pytest.mark.usefixtures("waiting_as")
 def test_a_user_that_has_changed_meanwhile_is_the_new_one() -> None:
     async def act(bench: Bench) -> None:
         case = await Case.open(bench)
@@ -240,6 +263,7 @@ EXECS: dict[str, tuple[str, tuple[str, ...], dict[str, object]]] = {
 }
 
 
+@pytest.mark.usefixtures("waiting_as")
 @pytest.mark.parametrize("what", EXECS)
 def test_one_that_stood_by_is_as_one_made_anew(what: str) -> None:
     script, argv, options = EXECS[what]
