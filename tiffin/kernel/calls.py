@@ -18,6 +18,7 @@ import ctypes
 import os
 import struct
 import sys
+from _socket import MSG_CMSG_CLOEXEC
 
 # arch/x86/entry/syscalls/syscall_64.tbl
 WRITE, MUNMAP, SENDTO, RECVFROM, RECVMSG, EXECVE = 1, 11, 44, 45, 47, 59
@@ -71,7 +72,6 @@ MESSAGE_BYTES = 16 * _PAGE  # of a list that is received
 SCRATCH_BYTES = _PAGE
 _PROT_READ, _PROT_WRITE, _PROT_EXEC = 1, 2, 4
 _MAP_PRIVATE_ANONYMOUS = 0x22
-_MSG_CMSG_CLOEXEC = 0x40000000
 _RSEQ_FLAG_UNREGISTER, _RSEQ_SIGNATURE = 1, 0x53053053
 _RSEQ_LENGTHS = (32, 64)  # that C libraries have registered
 _STACK_BYTES = 128 * 1024  # below its beginning there is nothing else
@@ -104,7 +104,6 @@ class Calls:
 
     def __init__(self, address: int) -> None:
         self._address = address
-        self._count = 0
         self._words: list[int] = []  # of the records
         self._labels: list[Label] = []  # of each, the one that it goes to if it fails
         self._data = bytearray()
@@ -140,7 +139,6 @@ class Calls:
         """With up to four arguments; the others are 0."""
         self._words += (number, first, second, third, fourth, 0, 0, 0)
         self._labels.append(otherwise)
-        self._count += 1
 
     def compare(self, otherwise: Label, address: int, data: bytes) -> None:
         self.call(otherwise, COMPARE, address, self.put(data), len(data))
@@ -150,10 +148,10 @@ class Calls:
         self.call(label, COMPARE, different, different + 1, 1)
 
     def here(self, label: Label) -> None:
-        label.address = self._address + _RECORD_BYTES * self._count
+        label.address = self._address + _RECORD_BYTES * len(self._labels)
 
     def finish(self) -> bytes:
-        here, behind = self._address, self._address + _RECORD_BYTES * self._count - _DATA
+        here, behind = self._address, self._address + _RECORD_BYTES * len(self._labels) - _DATA
         words = [behind + word if word >= _DATA else word for word in self._words]
         words[7::8] = [
             label.address - here - _RECORD_BYTES * n for n, label in enumerate(self._labels)
@@ -214,7 +212,7 @@ class Area:
             behind = Label()
             calls.call(behind, MUNMAP, start, length)
             calls.here(behind)
-        calls.call(Label(self.message), RECVMSG, channel, header, _MSG_CMSG_CLOEXEC)
+        calls.call(Label(self.message), RECVMSG, channel, header, MSG_CMSG_CLOEXEC)
         _put(first, calls.finish())
         _run(self._start)(first, self.failed)
 

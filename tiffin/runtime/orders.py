@@ -14,7 +14,7 @@ import errno
 import os
 import struct
 import time
-from _socket import socket
+from _socket import MSG_NOSIGNAL, socket
 
 from tiffin.kernel import calls, syscalls
 from tiffin.kernel.calls import Area, Calls, Label
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 _DATABASES = ("/etc/passwd", "/etc/group")
 _JUST_NOW_SECONDS = 0.02  # two ticks of the slowest clock by which files are dated
-_MSG_NOSIGNAL = 0x4000
 _ANSWER_BYTES = 64
 _FIRST_ANSWER, _SECOND_ANSWER = 1024, 2048  # in the scratch, behind a struct stat
 # execve(2)
@@ -218,7 +217,7 @@ def _execute(exec_: Calls, facts: Facts, process: Config, broken: Label) -> None
 
 def _say(exec_: Calls, broken: Label, channel: int, message: Config) -> None:
     data = messages.encode(message)
-    exec_.call(broken, calls.SENDTO, channel, exec_.put(data), len(data), _MSG_NOSIGNAL)
+    exec_.call(broken, calls.SENDTO, channel, exec_.put(data), len(data), MSG_NOSIGNAL)
 
 
 def _hear(exec_: Calls, broken: Label, channel: int, where: int) -> None:

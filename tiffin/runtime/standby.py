@@ -101,13 +101,13 @@ class Standby:
         return self._pid, channel
 
     def settled(self, *, accepted: bool) -> None:
-        """Whether one that was taken can be what it was told to be."""
+        """Whether one can be what it was told to be, or stand at all."""
         self._failures = 0 if accepted else self._failures + 1
 
     def reaped(self, ended: dict[int, int]) -> None:
         """Children by pid; from here on such a pid may be anybody's."""
         if self._channel is not None and self._pid in ended:
-            self._drop(self._channel)
+            self._fail(self._channel)
 
     def end(self) -> None:
         """With the container, whose mounts it holds until it has ended, in any pid namespace."""
@@ -121,12 +121,17 @@ class Standby:
         try:
             message, descriptors = messages.receive(channel)
         except (messages.ConnectionEnded, ValueError, OSError):
-            self._drop(channel)
+            self._fail(channel)
             return
         messages.close_all(descriptors)
         self._facts = message.get("stands")
         if self._facts is None:
-            self._drop(channel)
+            self._fail(channel)
+
+    def _fail(self, channel: socket) -> None:
+        """Nobody has taken it or let it go."""
+        self.settled(accepted=False)
+        self._drop(channel)
 
     def _drop(self, channel: socket) -> None:
         if channel is self._channel:
