@@ -71,6 +71,8 @@ def test_any_request_is_answered_in_known_words(daemon: Daemon, seed: int) -> No
             f"{key}={quote(chance.choice(VALUES))}"
             for key in chance.sample(KEYS, chance.randint(0, 3))
         )
+        if route.pattern.endswith("/stats"):  # "0" may well be the beginning of the container's id
+            query = f"stream=0&{query}"
         body = chance.choice(BODIES) if route.method in ("POST", "PUT") else None
         answer = _ask(daemon.path, route.method, f"{path}?{query}", body)
         asked = f"{route.method} {path}?{query} {body!r:.200}"
