@@ -883,3 +883,14 @@ def test_a_write_that_a_crash_cut_off_hinders_no_later_one(storage: Storage) -> 
     with storage.snapshots.mounted(active) as root:
         write(root, "new", b"data")
     assert Path(paths.upper, "new").read_bytes() == b"data"
+
+
+@pytest.mark.parametrize("storage", ["overlay"], indirect=True)
+def test_what_a_write_left_that_a_crash_cut_off_goes_when_the_store_opens(storage: Storage) -> None:
+    work = Path(storage.snapshots.overlay(storage.snapshots.prepare(None)).work)
+    (work / "passing/work/incompat/volatile").mkdir(parents=True)
+    again = reopened(storage)
+    try:
+        assert os.listdir(work) == []
+    finally:
+        again.close()

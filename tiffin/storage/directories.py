@@ -50,6 +50,8 @@ class Directories:
         self._last = max([last, *(int(name) for name in names if name.isdigit())])
         for name in names - {str(number) for number in known}:
             self._trash.throw(os.path.join(self._root, name))
+        for number in known:
+            self._trash.throw(self._passing(number))
         self.background.do(self._make_spares)
 
     def numbers(self) -> set[int]:
@@ -81,7 +83,7 @@ class Directories:
     @contextlib.contextmanager
     def passing_work(self, number: int) -> Iterator[str]:
         """A work directory for one mount of ours. One that a crash has left is cleared first."""
-        path = f"{self.work(number)}/passing"
+        path = self._passing(number)
         self._trash.throw(path)
         with no_space_is_named("make snapshot"):
             os.mkdir(path, 0o700)
@@ -146,6 +148,9 @@ class Directories:
 
     def _path(self, number: int) -> str:
         return f"{self._root}/{number}"
+
+    def _passing(self, number: int) -> str:
+        return f"{self.work(number)}/passing"
 
     def _make_spares(self) -> None:
         while len(self._spares) < _SPARES and not self.background.closing:
