@@ -49,27 +49,27 @@ class ContainerFileRoutes:
         ]
 
     async def changes(self, request: Request) -> Answer:
-        found = await self._containers.changes(request.parameters["id"])
+        found = await self._containers.files.changes(request.parameters["id"])
         return json_response([{"Path": path, "Kind": kind} for path, kind in found] or None)
 
     async def export(self, request: Request) -> Answer:
         container = self._containers.get(request.parameters["id"])
-        chunks = await self._containers.export(container.id)
+        chunks = await self._containers.files.export(container.id)
         return Stream(chunks, "application/octet-stream")
 
     async def read_archive(self, request: Request) -> Answer:
         path = _archive_path(request)
-        found, chunks = await self._containers.read_archive(request.parameters["id"], path)
+        found, chunks = await self._containers.files.read_archive(request.parameters["id"], path)
         return Stream(chunks, TAR, {"X-Docker-Container-Path-Stat": _path_stat(found)})
 
     async def stat_archive(self, request: Request) -> Answer:
         path = _archive_path(request)
-        found = await self._containers.stat_path(request.parameters["id"], path)
+        found = await self._containers.files.stat_path(request.parameters["id"], path)
         return Response(200, headers={"X-Docker-Container-Path-Stat": _path_stat(found)})
 
     async def write_archive(self, request: Request) -> Answer:
         path = _archive_path(request)
-        await self._containers.write_archive(
+        await self._containers.files.write_archive(
             request.parameters["id"],
             path,
             aiter(request.body),
@@ -84,7 +84,7 @@ class ContainerFileRoutes:
         given = read_config(await read_json(request, "container.CreateRequest"))
         if not reference:
             raise InvalidArgument('invalid name or ID supplied: ""')
-        image_id = await self._containers.commit(
+        image_id = await self._containers.files.commit(
             reference,
             name=_image_name(query.get("repo"), query.get("tag")),
             author=query.get("author"),

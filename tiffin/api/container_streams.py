@@ -36,12 +36,12 @@ from tiffin.core.logextras import prefix
 from tiffin.core.loglines import LogBatch
 from tiffin.core.workload import Attachment, ExitAnswer
 from tiffin.engine.clients import EarlyClient
-from tiffin.engine.containers import LogOptions
+from tiffin.engine.containerstreams import LogOptions
 from tiffin.engine.waiting import ExitResult
 from tiffin.errors import InvalidArgument, TiffinError
 
 if TYPE_CHECKING:
-    from tiffin.engine.containers import Containers
+    from tiffin.engine.containerstreams import ContainerStreams
     from tiffin.engine.engine import Engine
 
 _HEAD_LOOKS, _HEAD_LOOK_SECONDS = 5000, 0.001
@@ -86,12 +86,12 @@ class ContainerStreamRoutes:
 
     async def resize(self, request: Request) -> Answer:
         rows, columns = parse_size(request.query)
-        await self._containers.resize(request.parameters["id"], rows, columns)
+        await self._containers.streams.resize(request.parameters["id"], rows, columns)
         return Response(200)
 
     async def attach(self, request: Request) -> Answer:
         query = request.query
-        container = self._containers.check_attachable(request.parameters["id"])
+        container = self._containers.streams.attachable(request.parameters["id"])
         attachment = Attachment(
             stdin=query.boolean("stdin"),
             stdout=query.boolean("stdout"),
@@ -104,7 +104,7 @@ class ContainerStreamRoutes:
             if query.boolean("logs") or loses_what_comes_with_the_head(request):
                 await until_head_is_read(client.descriptor)
             early = EarlyClient(client.descriptor, attachment, client.early)
-            await join(self._containers, container, early, query)
+            await join(self._containers.streams, container, early, query)
         finally:
             os.close(client.descriptor)
         return Hijacked()
@@ -123,7 +123,7 @@ class ContainerStreamRoutes:
         if not (options.stdout or options.stderr):
             raise InvalidArgument("Bad parameters: you must choose at least one stream")
         container = self._containers.get(request.parameters["id"])
-        batches = await self._containers.logs(container.id, options)
+        batches = await self._containers.streams.logs(container.id, options)
         chunks = _log_chunks(
             batches,
             timestamps=query.boolean("timestamps"),
@@ -157,7 +157,7 @@ def _writer(descriptor: int, *, framed: bool) -> Callable[[LogBatch], Awaitable[
 
 
 async def join(
-    containers: Containers, container: Container, client: EarlyClient, query: Query
+    streams: ContainerStreams, container: Container, client: EarlyClient, query: Query
 ) -> None:
     """Give a client the log, the stream, or both, as its query says; a failure is said there."""
     descriptor, attachment, early = client
@@ -165,15 +165,15 @@ async def join(
     give = _writer(descriptor, framed=attachment.framed)
     try:
         if logs and streaming:
-            await containers.attach_with_logs(container.id, client, give)
+            await streams.attach_with_logs(container.id, client, give)
         elif streaming:
-            await containers.attach(container.id, descriptor, attachment, early=early)
+            await streams.attach(container.id, descriptor, attachment, early=early)
         else:
             if logs and (attachment.stdout or attachment.stderr):
                 options = LogOptions(stdout=attachment.stdout, stderr=attachment.stderr)
-                async for batch in await containers.logs(container.id, options):
+                async for batch in await streams.logs(container.id, options):
                     await give(batch)
-            containers.note_attach(container.id)
+            streams.note_attach(container.id)
     except TiffinError as error:
         await write_failure(descriptor, error, framed=attachment.framed)
 

@@ -127,7 +127,7 @@ class ContainerRoutes:
             container,
             version,
             directory=os.path.join(self._engine.settings.data_root, "containers", container.id),
-            log_path=containers.log_path(container),
+            log_path=containers.streams.log_path(container),
             exec_ids=containers.execs(container),
             driver=self._engine.storage_facts.driver,
             apparmor_profile=containers.apparmor_profile(container),

@@ -28,7 +28,7 @@ _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 class WebsocketRoutes:
     def __init__(self, engine: Engine) -> None:
-        self._containers = engine.containers
+        self._streams = engine.containers.streams
         self._keeper = Doorkeeper("websocket door", "wsdoor")
 
     def routes(self) -> list[Route]:
@@ -36,7 +36,7 @@ class WebsocketRoutes:
 
     async def attach(self, request: Request) -> Answer:
         query = request.query
-        container = self._containers.check_attachable(request.parameters["id"])
+        container = self._streams.attachable(request.parameters["id"])
         key = request.header("sec-websocket-key")
         if "websocket" not in request.header("upgrade").lower() or not key:
             raise InvalidArgument("not a websocket handshake")
@@ -59,7 +59,7 @@ class WebsocketRoutes:
             with inner:
                 inner.setblocking(False)
                 joining = EarlyClient(inner.fileno(), attachment, b"")
-                await join(self._containers, container, joining, query)
+                await join(self._streams, container, joining, query)
         return Hijacked()
 
     async def close(self) -> None:

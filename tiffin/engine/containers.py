@@ -1,7 +1,7 @@
-"""Containers as things: create, find, rename, attach, read logs, turn into an image, remove.
+"""Containers as things: create, find, change, rename, look at, remove.
 
 Their life (start, stop, exit) is the supervisor's; the verbs here delegate to it so that a caller
-has one door.
+has one door. `streams` and `files` are what flows out of them and what is in them.
 """
 
 from __future__ import annotations
@@ -9,30 +9,28 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
 
 import msgspec
 
-from tiffin.core import lifecycle, logdriver
+from tiffin.core import lifecycle
 from tiffin.core.container import Container, HostConfig, Status
 from tiffin.core.defaults import ContainerDefaults, with_defaults
 from tiffin.core.image import ContainerConfig
 from tiffin.core.labels import check_labels
 from tiffin.core.lifecycle import Action
-from tiffin.core.logdriver import FileSettings
-from tiffin.core.loglines import LogBatch
 from tiffin.core.merge import merge
 from tiffin.core.ports import requested_ports
 from tiffin.core.publishing import Publishing
 from tiffin.core.storageopts import size_limit
 from tiffin.core.update import Update, updated
-from tiffin.core.workload import Attachment, ExitAnswer
+from tiffin.core.workload import ExitAnswer
 from tiffin.engine.attachments import network_of
 from tiffin.engine.catalog import Catalog
-from tiffin.engine.clients import EarlyClient
 from tiffin.engine.containerevents import emit_container
-from tiffin.engine.copying import Copying, Kept, PathStat
+from tiffin.engine.containerfiles import ContainerFiles
+from tiffin.engine.containerstreams import ContainerStreams
 from tiffin.engine.events import Events
 from tiffin.engine.images import Images
 from tiffin.engine.labelling import Labelling
@@ -41,17 +39,14 @@ from tiffin.engine.logtargets import check_log
 from tiffin.engine.mounting import Mounting
 from tiffin.engine.naming import new_id, new_name
 from tiffin.engine.networks import Networks
-from tiffin.engine.pipes import begun
 from tiffin.engine.ports import ContainerRuntime
 from tiffin.engine.processes import Processes
 from tiffin.engine.psprogram import ask_ps
 from tiffin.engine.publishing import Publisher
-from tiffin.engine.replaying import Replay
 from tiffin.engine.settling import settle
 from tiffin.engine.statistics import Gauges
 from tiffin.engine.supervisor import Supervisor
 from tiffin.engine.top import Table, process_table
-from tiffin.engine.useevents import volumes_mounted
 from tiffin.engine.waiting import ExitResult
 from tiffin.engine.workingdir import cleaned, ensure_working_dir
 from tiffin.errors import (
@@ -60,7 +55,6 @@ from tiffin.errors import (
     InvalidArgument,
     NotFound,
     TiffinError,
-    Unsupported,
 )
 from tiffin.kernel import failpoints, trees
 from tiffin.kernel.ownthread import may_hang
@@ -68,31 +62,12 @@ from tiffin.kernel.workers import in_thread
 from tiffin.runtime import spec
 from tiffin.runtime.devices import numbers
 from tiffin.runtime.limits import limited_devices
-from tiffin.runtime.logreader import LogCursor, read_log
 from tiffin.storage.snapshots import SnapshotStore
 
 # In the body of Containers the word `list` is its method.
 ContainerList = list[Container]
-Changes = list[tuple[str, int]]
 Pids = list[int]
 Names = list[str]
-
-
-class LogOptions(msgspec.Struct, frozen=True):
-    stdout: bool = True
-    stderr: bool = True
-    follow: bool = False
-    tail: int | None = None  # None: all
-    since_ns: int = 0
-    until_ns: int = 0
-
-    def of(self, batch: LogBatch) -> LogBatch:
-        """Its lines of the streams that are wanted."""
-        if self.stdout and self.stderr:
-            return batch
-        if self.stdout or self.stderr:
-            return batch.of_stream(1 if self.stdout else 2)
-        return batch.cut(0, 0)
 
 
 class Containers:
@@ -124,7 +99,10 @@ class Containers:
         self._labelling = Labelling(catalog, facts)
         self._directory = directory
         self._publisher = publisher
-        self._copying = Copying(snapshots, directory)
+        self.streams = ContainerStreams(catalog, supervisor, runtime, events, directory)
+        self.files = ContainerFiles(
+            catalog, supervisor, images, runtime, snapshots, events, directory
+        )
         self.gauges = Gauges(catalog, runtime)
         self.defaults = ContainerDefaults()  # the daemon's, for whom the request says nothing
         supervisor.exits.remove = self._auto_remove
@@ -140,10 +118,6 @@ class Containers:
 
     def execs(self, container: Container) -> Names:
         return self._processes.of(container.id)
-
-    def log_path(self, container: Container) -> str:
-        """Where its output is kept; "" where it is not."""
-        return self._supervisor.log_targets.path(container)
 
     def apparmor_profile(self, container: Container) -> str:
         """What it runs under; "" where nothing confines it."""
@@ -436,104 +410,6 @@ class Containers:
         self._events.emit("container", "prune", "", {"reclaimed": str(reclaimed)})
         return removed, reclaimed
 
-    # -- streams -----------------------------------------------------------------------------
-
-    def check_attachable(self, reference: str) -> Container:
-        container = self._catalog.get(reference)
-        lifecycle.transition(container, Action.ATTACH)
-        return container
-
-    async def attach(
-        self,
-        reference: str,
-        connection: int,
-        attachment: Attachment,
-        *,
-        early: bytes = b"",
-    ) -> None:
-        """Join a client's socket to the streams; the shim owns the connection from then on.
-
-        A client that attaches before the start is joined by the start, so that it misses nothing.
-        """
-        container = self.check_attachable(reference)
-        if not container.config.open_stdin:
-            attachment = msgspec.structs.replace(attachment, stdin=False)
-        async with self._catalog.lock(container.id):
-            self._emit(container, "attach")  # before it can detach
-            if not any((attachment.stdin, attachment.stdout, attachment.stderr)):
-                return  # what joins nothing is at its end
-            if self._catalog.get(container.id).state.status in lifecycle.LIVE:
-                await self._runtime.attach(container.id, connection, attachment, early=early)
-            else:
-                waiting = EarlyClient(os.dup(connection), attachment, early)
-                self._supervisor.clients.hold_for_start(container.id, waiting)
-
-    async def attach_with_logs(
-        self, reference: str, client: EarlyClient, give: Callable[[LogBatch], Awaitable[None]]
-    ) -> None:
-        """As `attach`, after what it has said so far, of which `give` writes each batch."""
-        container = self.check_attachable(reference)
-        attachment = client.attachment
-        if not container.config.open_stdin:
-            client = client._replace(attachment=msgspec.structs.replace(attachment, stdin=False))
-        kept = readable_log(container)
-        chosen = LogOptions(stdout=attachment.stdout, stderr=attachment.stderr)
-
-        async def give_chosen(batch: LogBatch) -> None:
-            if batch := chosen.of(batch):
-                await give(batch)
-
-        replay = Replay(self._catalog, self._supervisor.clients, self._runtime, client, give_chosen)
-        self._emit(container, "attach")
-        with closing(LogCursor(self.log_path(container), kept.kind)) as log:
-            await replay.run(container.id, log)
-
-    def note_attach(self, reference: str) -> None:
-        """One that joins no stream, and has had the log at most: events tell of it as well."""
-        self._emit(self._catalog.get(reference), "attach")
-
-    async def resize(self, reference: str, rows: int, columns: int) -> None:
-        container = self._catalog.get(reference)
-        if container.state.status not in lifecycle.LIVE:
-            raise Conflict(f"container {container.id} is not running")
-        await self._runtime.resize(container.id, "", rows, columns)
-        self._emit(container, "resize", height=str(rows), width=str(columns))
-
-    async def logs(self, reference: str, options: LogOptions) -> AsyncIterator[LogBatch]:
-        """Lines as written; with `follow` until the container ends. NotFound is raised here.
-
-        The log is open once this returns: a client that then removes the container misses nothing.
-        """
-        container = self._catalog.get(reference)
-        if not (options.stdout or options.stderr):
-            raise InvalidArgument("Bad parameters: you must choose at least one stream")
-        readable_log(container)
-        lines = self._log_lines(container, options)
-        await anext(lines)
-        return lines
-
-    async def _log_lines(
-        self, container: Container, options: LogOptions
-    ) -> AsyncIterator[LogBatch]:
-        finished = self._supervisor.clients.until_ended(container.id) if options.follow else None
-        kept = readable_log(container)
-        lines = read_log(
-            self.log_path(container),
-            kind=kept.kind,
-            tail=options.tail,
-            since_ns=options.since_ns,
-            until_ns=options.until_ns,
-            finished=finished,
-        )
-        try:
-            async for batch in lines:
-                chosen = options.of(batch)
-                if chosen or not batch:  # an empty one says that the log is open
-                    yield chosen
-        finally:
-            if finished is not None:
-                finished.cancel()
-
     # -- looking inside ----------------------------------------------------------------------
 
     async def pids(self, reference: str) -> Pids:
@@ -552,127 +428,5 @@ class Containers:
             return await may_hang(process_table, pids, ids)
         return await may_hang(ask_ps, pids, ps_arguments, ids)
 
-    async def export(self, reference: str) -> AsyncIterator[bytes]:
-        container = self._catalog.get(reference)
-        self._emit(container, "export")
-        return await begun(self._copying.export(container))
-
-    async def stat_path(self, reference: str, path: str) -> PathStat:
-        container = self._as_asked(reference)
-        async with self._with_volumes(container):
-            return await self._copying.stat_path(container, path)
-
-    @asynccontextmanager
-    async def _with_volumes(self, container: Container) -> AsyncIterator[None]:
-        async with self._supervisor.volume_mounts.used(container.mounts):
-            with volumes_mounted(self._events, container):
-                yield
-
-    def _as_asked(self, reference: str) -> Container:
-        """Named as the client does: the errors about its files say it so."""
-        return msgspec.structs.replace(self._catalog.get(reference), name=reference)
-
-    async def read_archive(
-        self, reference: str, path: str
-    ) -> tuple[PathStat, AsyncIterator[bytes]]:
-        container = self._as_asked(reference)
-        async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._with_volumes(container))
-            found, chunks = await self._copying.read(container, path)
-            until_read = stack.pop_all()
-        self._emit(self._catalog.get(reference), "archive-path")
-        tasks = self._supervisor.tasks
-        return found, await begun(chunks, lambda: tasks.finish(until_read.aclose()))
-
-    async def write_archive(
-        self,
-        reference: str,
-        path: str,
-        archive: AsyncIterator[bytes],
-        *,
-        no_overwrite: bool = False,
-        copy_owner: bool = False,
-    ) -> None:
-        """`copy_owner` gives all of it to the container's user, where it has one."""
-        container = self._catalog.get(reference)
-        async with self._with_volumes(container):
-            await self._copying.write(
-                self._as_asked(reference),
-                path,
-                archive,
-                no_overwrite=no_overwrite,
-                copy_owner=copy_owner,
-                still=self._kept_still,
-            )
-            self._emit(container, "extract-to-dir")
-
-    @asynccontextmanager
-    async def _kept_still(self, container: Container) -> AsyncIterator[Kept]:
-        lock = self._catalog.lock(container.id)
-        async with lock:
-            yield Kept(self._catalog.get(container.id), lambda: lock.is_wanted)
-
-    async def changes(self, reference: str) -> Changes:
-        """(path, kind) of what differs from the image: 0 modified, 1 added, 2 deleted."""
-        container = self._catalog.get(reference)
-        found = await asyncio.to_thread(self._snapshots.changes, container.snapshot)
-        return [(change.path, change.kind) for change in found]
-
-    # -- into an image -----------------------------------------------------------------------
-
-    async def commit(
-        self,
-        reference: str,
-        *,
-        name: str = "",
-        author: str = "",
-        comment: str = "",
-        pause: bool = True,
-        changes: Callable[[ContainerConfig], ContainerConfig] = lambda config: config,
-    ) -> str:
-        """A new image's id: the container's image, one layer more, its config with `changes`."""
-        container = self._catalog.get(reference)
-        running = container.state.status is Status.RUNNING
-        async with AsyncExitStack() as stack:
-            if pause and running:
-                await self._hold_still(container, stack)
-                failpoints.reach("commit-paused")
-            config = changes(container.config)
-            committed = await asyncio.to_thread(self._snapshots.commit_copy, container.snapshot)
-            failpoints.reach("commit-layer")
-            image_id = await self._images.commit(
-                container.image_id,
-                committed,
-                config,
-                author=author,
-                comment=comment,
-                created_by=" ".join(container.config.cmd or ()),
-                reference=name,
-            )
-            self._emit(container, "commit", comment=comment, imageID=image_id, imageRef=name)
-        return image_id
-
-    async def _hold_still(self, container: Container, stack: AsyncExitStack) -> None:
-        """Frozen until the stack ends. One that exits meanwhile changes nothing any more either."""
-        try:
-            await self._supervisor.freeze(container.id)
-        except Conflict:
-            return
-        stack.push_async_callback(self._go_on, container)
-        self._emit(container, "pause")
-
-    async def _go_on(self, container: Container) -> None:
-        with suppress(Conflict):
-            await self._runtime.unpause(container.id)
-            self._emit(container, "unpause")
-
     def _emit(self, container: Container, action: str, **more: str) -> None:
         emit_container(self._events, container, action, **more)
-
-
-def readable_log(container: Container) -> FileSettings:
-    """How its output is kept. Raises Unsupported where it is not."""
-    kept = logdriver.file_settings(container.host_config.log_config)
-    if kept is None:
-        raise Unsupported("configured logging driver does not support reading")
-    return kept

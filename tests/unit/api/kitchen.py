@@ -116,6 +116,7 @@ class FakeContainers:
         self.signals: list[str | None] = []
         self.committed: list[str] = []
         self.exit: asyncio.Future[ExitResult] | None = None
+        self.files = self.streams = self
 
     def list(self) -> list[Container]:
         return self.found
