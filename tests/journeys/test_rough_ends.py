@@ -22,8 +22,10 @@ pytestmark = pytest.mark.root
 CUT_AFTER = 300_000
 
 
-def popen(daemon: LiveDaemon, client: str, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextlib.contextmanager
+def running(daemon: LiveDaemon, client: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A client, until it is killed."""
+    process = subprocess.Popen(
         daemon.argv(client, *arguments),
         env=daemon.environment(),
         stdin=subprocess.PIPE,
@@ -31,11 +33,11 @@ def popen(daemon: LiveDaemon, client: str, *arguments: str) -> subprocess.Popen[
         stderr=subprocess.STDOUT,
         text=True,
     )
-
-
-def kill(process: subprocess.Popen[str]) -> None:
-    process.kill()
-    process.communicate(timeout=patient(30))
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=patient(30))
 
 
 def read_until(process: subprocess.Popen[str], words: str) -> None:
@@ -48,14 +50,13 @@ def read_until(process: subprocess.Popen[str], words: str) -> None:
     raise AssertionError(f"{words} was never said: {seen}")
 
 
-def pidfd_of(argument: str) -> int:
-    """Of the one process with `argument` among its own."""
+def pidfd_of(words: str) -> int:
+    """Of a process with `words` in its arguments."""
     for entry in filter(str.isdecimal, os.listdir("/proc")):
         with contextlib.suppress(OSError):
-            command = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
-            if argument.encode() in command:
+            if words.encode() in Path(f"/proc/{entry}/cmdline").read_bytes():
                 return os.pidfd_open(int(entry))
-    raise AssertionError(f"no process has {argument}")
+    raise AssertionError(f"no process has {words}")
 
 
 def ends(pidfd: int) -> bool:
@@ -68,13 +69,12 @@ def ends(pidfd: int) -> bool:
 def test_a_killed_build_takes_its_step_along(
     daemon: LiveDaemon, client: str, tmp_path: Path
 ) -> None:
-    marker = f"98{os.getpid()}.{len(client)}"
-    (tmp_path / "Dockerfile").write_text(f"FROM busybox\nRUN echo begun && sleep {marker}\n")
-    build = popen(daemon, client, "build", "-t", "never", str(tmp_path))
-    read_until(build, "begun")
-    step = pidfd_of(marker)
-    kill(build)
-    assert ends(step)
+    step = f"echo begun && sleep 1000 && echo {client} of {os.getpid()}"
+    (tmp_path / "Dockerfile").write_text(f"FROM busybox\nRUN {step}\n")
+    with running(daemon, client, "build", "-t", "never", str(tmp_path)) as build:
+        read_until(build, "begun")
+        shell = pidfd_of(step)
+    assert ends(shell)
     assert "never" not in daemon.docker("images").stdout
     (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN echo again\n")
     daemon.client(client)("build", str(tmp_path))
@@ -84,9 +84,8 @@ def test_who_runs_in_the_foreground_may_be_killed_and_the_container_goes_on(
     daemon: LiveDaemon, client: str
 ) -> None:
     script = "echo begun; until [ -e /go ]; do sleep 0.05; done; echo done; exit 4"
-    run = popen(daemon, client, "run", "--name", "left", "busybox", "sh", "-c", script)
-    read_until(run, "begun")
-    kill(run)
+    with running(daemon, client, "run", "--name", "left", "busybox", "sh", "-c", script) as run:
+        read_until(run, "begun")
     assert daemon.docker("inspect", "-f", "{{.State.Status}}", "left").stdout == "running\n"
     daemon.docker("exec", "-d", "left", "touch", "/go")
     assert daemon.docker("wait", "left").stdout == "4\n"
@@ -96,9 +95,9 @@ def test_who_runs_in_the_foreground_may_be_killed_and_the_container_goes_on(
 
 def test_input_ends_with_the_client_that_gave_it(daemon: LiveDaemon, client: str) -> None:
     script = "echo begun; cat; echo end"
-    run = popen(daemon, client, "run", "-i", "--name", "fed", "busybox", "sh", "-c", script)
-    read_until(run, "begun")
-    kill(run)
+    arguments = ("run", "-i", "--name", "fed", "busybox", "sh", "-c", script)
+    with running(daemon, client, *arguments) as run:
+        read_until(run, "begun")
     assert daemon.docker("wait", "fed").stdout == "0\n"
     assert daemon.docker("logs", "fed").stdout == "begun\nend\n"
     daemon.docker("rm", "fed")
@@ -108,9 +107,9 @@ def test_a_killed_exec_leaves_the_container_and_others_alone(
     daemon: LiveDaemon, client: str
 ) -> None:
     daemon.docker("run", "-d", "--name", "host", "busybox", "sleep", "1000")
-    run = popen(daemon, client, "exec", "-i", "host", "sh", "-c", "echo begun; cat; echo end")
-    read_until(run, "begun")
-    kill(run)
+    script = "echo begun; cat; echo end"
+    with running(daemon, client, "exec", "-i", "host", "sh", "-c", script) as run:
+        read_until(run, "begun")
     assert daemon.client(client)("exec", "host", "echo", "well").stdout == "well\n"
     daemon.docker("rm", "-f", "host")
 
