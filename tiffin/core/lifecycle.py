@@ -125,7 +125,6 @@ def started(state: State, created: Created, now_ns: int, boot_id: str) -> State:
         error="",
         oom_killed=False,
         started_ns=now_ns,
-        finished_ns=0,
         stopped_by_user=False,
         restart_cancelled=False,
         asked=None,

@@ -26,6 +26,7 @@ from tiffin.core.lifecycle import (
     reconcile,
     restarts,
     restarts_with_daemon,
+    started,
     transition,
 )
 from tiffin.core.verdict import Asked, By
@@ -173,6 +174,11 @@ def test_backoff_doubles_to_a_minute_and_resets_after_ten_seconds_up() -> None:
     assert delays[1:4] == [0.1, 0.2, 0.4]
     assert delays[-1] == 60.0
     assert next_backoff(60.0, 10.0) == 0.1
+
+
+def test_one_that_runs_again_says_when_it_last_ended() -> None:
+    again = started(State(finished_ns=5), Created(pid=7, start_ticks=8), 9, "boot")
+    assert (again.started_ns, again.finished_ns) == (9, 5)
 
 
 def test_a_failed_first_start_leaves_the_container_created() -> None:
