@@ -40,6 +40,8 @@ def parse_detach_keys(text: str) -> bytes:
 def _key(word: str) -> int:
     if len(word) == 1 and word.isascii():
         return ord(word)
+    if word == "DEL":
+        return 127
     name = word.removeprefix("ctrl-")
     if name != word and len(name) == 1:
         if "a" <= name <= "z":

@@ -119,6 +119,8 @@ def parse_keys(text: str) -> bytes:
             and key[5] in "abcdefghijklmnopqrstuvwxyz@[\\]^_"
         ):
             found += bytes((ord(key[5].upper()) & 0x1F,))
+        elif key == "DEL":
+            found += b"\x7f"
         else:
             raise ValueError(f"Unknown character: '{key}'")
     return found

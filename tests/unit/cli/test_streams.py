@@ -89,6 +89,6 @@ def test_a_key_may_begin_again() -> None:
 
 def test_keys_have_names() -> None:
     assert parse_keys("ctrl-p,ctrl-q") == DETACH_KEYS
-    assert parse_keys("a,ctrl-@,ctrl-[") == b"a\x00\x1b"
+    assert parse_keys("a,ctrl-@,ctrl-[,DEL") == b"a\x00\x1b\x7f"
     with pytest.raises(ValueError, match="Unknown character: 'foo'"):
         parse_keys("a,foo")
