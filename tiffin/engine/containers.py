@@ -43,7 +43,7 @@ from tiffin.engine.ports import ContainerRuntime
 from tiffin.engine.processes import Processes
 from tiffin.engine.psprogram import ask_ps
 from tiffin.engine.publishing import Publisher
-from tiffin.engine.settling import settle
+from tiffin.engine.settling import settle, settle_update
 from tiffin.engine.statistics import Gauges
 from tiffin.engine.supervisor import Supervisor
 from tiffin.engine.top import Table, process_table
@@ -266,6 +266,7 @@ class Containers:
     ) -> Names:
         """Change limits and ports, of a running container at once, and the policy: warnings."""
         spec.validate(ContainerConfig(), wanted.checkable(), self._facts)
+        wanted, warnings = settle_update(wanted, self._facts)
         container = self._catalog.get(reference)
         async with self._catalog.lock(container.id), AsyncExitStack() as undo:
             container = self._catalog.get(container.id)
@@ -275,7 +276,7 @@ class Containers:
                 words = f"Cannot update container {container.id}: {error.message}"
                 raise type(error)(words) from error
         self._emit(container, "update")
-        return spec.adapt(wanted.alone(), self._facts)[1]
+        return warnings
 
     async def _update(
         self,

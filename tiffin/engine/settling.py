@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from tiffin.core.container import HostConfig
+from tiffin.core.update import Update
 from tiffin.engine.catalog import Catalog
 from tiffin.errors import InvalidArgument, NotFound
 from tiffin.runtime import spec
@@ -28,6 +29,12 @@ def settle(
         settled = msgspec.structs.replace(settled, oom_kill_disable=False)
     joins = {field: _by_id(field, getattr(settled, field), catalog) for field in _JOINS}
     return msgspec.structs.replace(settled, **joins), warnings
+
+
+def settle_update(wanted: Update, facts: spec.HostFacts) -> tuple[Update, list[str]]:
+    """What of an update the host can keep, and what its user is told."""
+    kept, warnings = spec.adapt(wanted.alone(), facts)
+    return Update.of(kept), warnings
 
 
 def _by_id(field: str, mode: str, catalog: Catalog) -> str:
