@@ -34,12 +34,13 @@ from tiffin.engine.settings import Settings
 from tiffin.engine.stepnetwork import AttachedSteps
 from tiffin.engine.storagefacts import StorageFacts, read_storage
 from tiffin.engine.supervisor import Supervisor
-from tiffin.engine.system import HostInfo, boot_id, read_host
+from tiffin.engine.system import HostInfo, read_host
 from tiffin.engine.unhealthy import UnhealthyRestarts
 from tiffin.engine.upkeep.check import Check
 from tiffin.engine.upkeep.running import RunningState
 from tiffin.engine.upkeep.stored import StoredState
 from tiffin.engine.volumes import Volumes
+from tiffin.kernel.syscalls import boot_id
 from tiffin.network.bridge import Bridge
 from tiffin.registry.client import RegistryClient
 from tiffin.runtime.client import Runtime

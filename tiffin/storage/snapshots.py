@@ -26,6 +26,7 @@ from tiffin.core.image import Descriptor, check_depth, digest_of
 from tiffin.core.workload import Overlay
 from tiffin.errors import Conflict, EngineFailure, NotFound
 from tiffin.kernel import failpoints
+from tiffin.kernel.syscalls import boot_id
 from tiffin.storage import jail, layers, overlay, treetar, unpack
 from tiffin.storage.blobs import BlobStore, ContentMismatch
 from tiffin.storage.database import Database, SnapshotRow
@@ -34,6 +35,7 @@ from tiffin.storage.furniture import FurnitureLayers, furnish
 from tiffin.storage.layerbytes import LayerBytes
 from tiffin.storage.layers import Change
 from tiffin.storage.readers import Readers
+from tiffin.storage.recovery import lost_snapshots, parents_first
 from tiffin.storage.treetar import Difference
 
 _log = logging.getLogger(__name__)
@@ -596,7 +598,7 @@ class SnapshotStore:
     def _load(self) -> None:
         """Believe the rows that can be believed, throw away everything that no row is about."""
         rows = parents_first(self._database.snapshots())
-        rebooted = self._database.meta("boot_id") not in (None, _boot_id())
+        rebooted = self._database.meta("boot_id") not in (None, boot_id())
         lost = lost_snapshots(rows, self._directories.numbers(), rebooted=rebooted)
         for row in rows:
             if row.id in lost:
@@ -615,41 +617,8 @@ class SnapshotStore:
         for record in self._database.cache_records():
             if record.chain_id and record.chain_id not in self._committed:
                 self._database.delete_cache(record.key)
-        self._database.put_meta("boot_id", _boot_id())
+        self._database.put_meta("boot_id", boot_id())
         self._directories.background.do(self._database.take_headroom)
-
-
-def parents_first(rows: Iterable[SnapshotRow]) -> list[SnapshotRow]:
-    """Numbers say nothing of it: directories are made ahead."""
-    waiting: dict[str | None, list[SnapshotRow]] = {}
-    chains: set[str | None] = set()
-    for row in rows:
-        waiting.setdefault(row.parent, []).append(row)
-        chains.add(row.chain_id)
-    # None stands for the empty chain; a parent without a row of its own begins a stack too.
-    parents = [None, *(parent for parent in waiting if parent is not None and parent not in chains)]
-    ordered: list[SnapshotRow] = []
-    while parents:
-        found = waiting.pop(parents.pop(), [])
-        ordered += found
-        parents += [row.chain_id for row in found if row.chain_id is not None]
-    return ordered
-
-
-def lost_snapshots(rows: Iterable[SnapshotRow], present: set[int], *, rebooted: bool) -> set[int]:
-    """Whose files a power loss may have taken, whose directory is gone, and what needs those.
-
-    `rows` with parents first.
-    """
-    lost: set[int] = set()
-    believed: set[str | None] = {None}
-    for row in rows:
-        unsettled = rebooted and row.chain_id is not None and not row.settled
-        if unsettled or row.id not in present or row.parent not in believed:
-            lost.add(row.id)
-        elif row.chain_id is not None:
-            believed.add(row.chain_id)
-    return lost
 
 
 def _chain_id(parent: str | None, diff_id: str) -> str:
@@ -664,8 +633,3 @@ def _is_kept_in_copy(key: str) -> bool:
 def _file_bytes(difference: Difference) -> int:
     status = difference.status
     return 0 if status is None or stat.S_ISDIR(status.st_mode) else status.st_size
-
-
-def _boot_id() -> str:
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-        return file.read().strip()

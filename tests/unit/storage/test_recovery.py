@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiffin.storage.database import SnapshotRow
-from tiffin.storage.snapshots import lost_snapshots, parents_first
+from tiffin.storage.recovery import lost_snapshots, parents_first
 
 
 def committed(number: int, chain: str, parent: str | None, *, settled: bool = True) -> SnapshotRow:
