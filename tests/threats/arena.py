@@ -16,13 +16,14 @@ from typing import Any, TypeVar
 import pytest
 
 from tests.kernel.runtime_bench import Bench, opened
+from tiffin.kernel import syscalls
 from tiffin.runtime import spec, zygoteclient
 
 _T = TypeVar("_T")
 CHECKOUT = Path(__file__).resolve().parents[2]
 Attack = Callable[[Bench], Awaitable[_T]]
 Change = Callable[[dict[str, Any]], None]
-PATIENCE_SECONDS = 2.0
+PATIENCE_SECONDS, POLL_SECONDS = 2.0, 0.01
 
 
 def outcome(attack: Attack[_T], *, without: str = "", plan: Change | None = None) -> _T:
@@ -34,18 +35,43 @@ def outcome(attack: Attack[_T], *, without: str = "", plan: Change | None = None
 
     async def main() -> _T:
         async with opened() as bench:
-            try:
-                return await attack(bench)
-            finally:
-                left.extend(_handles(_descendants() - before))
+            return await attack(bench)
 
-    before, left = _descendants(), list[int]()
     weak = bool(without or plan)
-    with _weakened(without), _planned(plan) if weak else contextlib.nullcontext():
-        try:
-            return asyncio.run(main())
-        finally:
-            _end(left)
+    with (
+        _ended_afterwards(),
+        _weakened(without),
+        _planned(plan) if weak else contextlib.nullcontext(),
+    ):
+        return asyncio.run(main())
+
+
+@contextlib.contextmanager
+def _ended_afterwards() -> Iterator[None]:
+    """Who leaks descriptors may hold the end by which another would see that it is alone."""
+    before = _descendants()
+    syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 1)  # who loses his parent is among ours
+    try:
+        yield
+    finally:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while left := _descendants() - before:
+            _end(left, until - time.monotonic())
+        syscalls.prctl(syscalls.PR_SET_CHILD_SUBREAPER, 0)
+
+
+def _end(pids: set[int], patience: float) -> None:
+    """All that have ended by themselves, or all of them if there is no patience left."""
+    with contextlib.ExitStack() as stack:
+        handles = list(_handles(pids))
+        for handle in handles:
+            stack.callback(os.close, handle)
+            if patience <= 0:
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+        select.select(handles, [], [], max(patience, POLL_SECONDS))
+    for pid in pids:
+        with contextlib.suppress(ChildProcessError):  # its parent's, who sees to it
+            os.waitpid(pid, os.WNOHANG)
 
 
 def _descendants() -> set[int]:
@@ -65,18 +91,6 @@ def _handles(pids: set[int]) -> Iterator[int]:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             yield os.pidfd_open(pid)
-
-
-def _end(handles: list[int]) -> None:
-    """Who leaks descriptors may hold the end by which another would see that it is alone."""
-    waiting, until = list(handles), time.monotonic() + PATIENCE_SECONDS
-    while waiting and (left := until - time.monotonic()) > 0:
-        ended, _, _ = select.select(waiting, [], [], left)
-        waiting = [handle for handle in waiting if handle not in ended]
-    for handle in waiting:
-        signal.pidfd_send_signal(handle, signal.SIGKILL)
-    for handle in handles:
-        os.close(handle)
 
 
 @contextlib.contextmanager
