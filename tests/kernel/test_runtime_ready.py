@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+from collections.abc import Callable
 
 import pytest
 
@@ -15,6 +17,8 @@ from tiffin.core.workload import ExecProcess, Workload
 from tiffin.errors import CannotStart
 
 pytestmark = pytest.mark.root
+
+POLL_SECONDS = 0.005
 
 
 class Case:
@@ -65,6 +69,23 @@ async def used(case: Case, *argv: str, **options: object) -> Peer:
     raise AssertionError("no process that got ready was used")
 
 
+async def alive(case: Case, *argv: str) -> tuple[int, int]:
+    """Pid and pidfd of the process that waits: on a slow machine the first has ended already."""
+    for _ in range(30):
+        pid = await case.ready(*argv)
+        with contextlib.suppress(ProcessLookupError):
+            if pid:
+                return pid, os.pidfd_open(pid)
+    raise AssertionError("no process that got ready waited")
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """For what nobody tells of."""
+    async with asyncio.timeout(DEADLINE):
+        while not condition():
+            await asyncio.sleep(POLL_SECONDS)
+
+
 async def gone(handle: int) -> None:
     """Until the process behind a pidfd has ended."""
     loop = asyncio.get_running_loop()
@@ -113,12 +134,11 @@ def test_one_that_is_never_started_ends() -> None:
         case = await Case.open(bench)
         descriptors = len(os.listdir(f"/proc/{case.shim}/fd"))
         for _ in range(3):
-            waiting = await case.ready("true")
-            await gone(os.pidfd_open(waiting))
-        await bench.runtime.resize(case.workload.id, "", 24, 80)
-        assert len(os.listdir(f"/proc/{case.shim}/fd")) == descriptors
+            last = await case.ready("true")
+            await ended(last)
+        await until(lambda: len(os.listdir(f"/proc/{case.shim}/fd")) == descriptors)
         pid, _peer = await bench.exec(case.workload, "true")
-        assert pid != waiting
+        assert pid != last
         assert (await bench.ended(case.workload, "e1")).exit_code == 0
 
     on_bench(act)
@@ -148,12 +168,11 @@ def test_a_start_that_wants_something_else_has_it(otherwise: dict[str, object]) 
 def test_one_that_has_been_killed_is_made_again() -> None:
     async def act(bench: Bench) -> None:
         case = await Case.open(bench)
-        waiting = await case.ready("echo", "here")
-        handle = os.pidfd_open(waiting)
-        os.kill(waiting, signal.SIGKILL)
+        killed, handle = await alive(case, "echo", "here")
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
         await gone(handle)
         pid, peer = await bench.exec(case.workload, "echo", "here")
-        assert pid != waiting
+        assert pid != killed
         assert peer
         assert (await peer.frames())[1] == b"here\n"
 
@@ -200,7 +219,7 @@ def test_without_room_for_one_there_is_none() -> None:
 def test_it_ends_with_its_container(pid_mode: str) -> None:
     async def act(bench: Bench) -> None:
         case = await Case.open(bench, host=HostConfig(pid_mode=pid_mode))
-        handle = os.pidfd_open(await case.ready("true"))
+        _pid, handle = await alive(case, "true")
         await bench.runtime.kill(case.workload.id, signal.SIGKILL)
         assert (await bench.ended(case.workload)).signal == signal.SIGKILL
         await gone(handle)
@@ -211,10 +230,10 @@ def test_it_ends_with_its_container(pid_mode: str) -> None:
 def test_one_that_is_frozen_ends_when_it_is_thawed() -> None:
     async def act(bench: Bench) -> None:
         case = await Case.open(bench)
-        waiting = os.pidfd_open(await case.ready("true"))
+        _pid, handle = await alive(case, "true")
         await bench.runtime.pause(case.workload.id)
         await bench.runtime.unpause(case.workload.id)
-        await gone(waiting)
+        await gone(handle)
         assert (await bench.exec(case.workload, "true", attachment=ALL))[0]
 
     on_bench(act)
