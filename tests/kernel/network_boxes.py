@@ -116,7 +116,7 @@ class Place:
         assert process.stdout.readline() == b"ready\n"
         return process
 
-    def ask(self, kind: str, address: str, port: int, seconds: float = patient(5)) -> str:
+    def ask(self, kind: str, address: str, port: int, seconds: float = patient(60)) -> str:
         """The server's answer, or "ConnectionRefusedError", "TimeoutError", ..."""
         done = subprocess.run(
             [*self._enter, *_PYTHON, _CLIENTS[kind], address, str(port), str(seconds)],
