@@ -21,6 +21,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import patient
+
 PROGRAM = "docker-registry"
 USER, PASSWORD = "tiffin", "secret"
 _HTPASSWD = f"{USER}:$2b$04$fgi998Ql3220ZzWiPn72iehb3iQyBGICJQqnhUh49NmGE/vANyRBa\n"
@@ -75,14 +77,14 @@ class RegistryServer:
         process, self._process = self._process, None
         if process is not None:
             process.terminate()
-            process.wait(10)
+            process.wait(patient(60))
             if process.stderr:
                 process.stderr.close()
 
     def get(self, path: str, accept: str = "*/*") -> bytes:
         """What the registry answers to an unauthenticated GET."""
         request = urllib.request.Request(f"http://{self.address}{path}", headers={"Accept": accept})
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=patient(60)) as response:
             data: bytes = response.read()
             return data
 

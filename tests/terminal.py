@@ -13,7 +13,7 @@ import time
 
 from tests.patience import patient
 
-PATIENCE_SECONDS = patient(20)
+PATIENCE_SECONDS = patient(60)
 
 
 class Terminal:

@@ -17,7 +17,7 @@ def websocket(
 ) -> Iterator[tuple[socket.socket, BinaryIO]]:
     """A connection that has become one, and a file to read from it."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(patient(30))
+        connection.settimeout(patient(60))
         connection.connect(daemon.socket)
         request = (
             f"GET /containers/{name}/attach/ws?{query} HTTP/1.1\r\n"

@@ -15,6 +15,7 @@ import pytest
 
 from tests.api.wire import Wire
 from tests.busybox import busybox_image_tar
+from tests.patience import patient
 
 
 class Daemon:
@@ -50,7 +51,7 @@ class Daemon:
         finally:
             self._process.send_signal(signal.SIGTERM)
             try:
-                self._process.wait(20)
+                self._process.wait(patient(60))
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()

@@ -14,13 +14,16 @@ import docker.errors
 import pytest
 
 from tests.api.conftest import Daemon
+from tests.patience import patient
 
 pytestmark = pytest.mark.root
 
 
 @pytest.fixture
 def client(daemon: Daemon) -> Iterator[docker.DockerClient]:
-    client = docker.DockerClient(base_url=f"unix://{daemon.path}", version="auto", timeout=30)
+    client = docker.DockerClient(
+        base_url=f"unix://{daemon.path}", version="auto", timeout=patient(60)
+    )
     yield client
     client.close()
 
@@ -50,7 +53,7 @@ def test_input_goes_in_and_output_comes_out_of_an_attached_container(
     raw.shutdown(socket.SHUT_WR)
     assert _read_all(raw) == b"\x01\0\0\0\0\0\0\x05hello"
     stream.close()
-    assert container.wait(timeout=10)["StatusCode"] in (0, 137)
+    assert container.wait(timeout=patient(60))["StatusCode"] in (0, 137)
     container.remove(force=True)
 
 
@@ -103,9 +106,9 @@ def test_events_are_told_while_they_happen(client: docker.DockerClient) -> None:
     listener = threading.Thread(target=listen)
     listener.start()
     run(client, "true", remove=True)
-    assert enough.wait(15)
+    assert enough.wait(patient(60))
     events.close()
-    listener.join(5)
+    listener.join(patient(60))
     assert seen[:2] == ["create", "start"] or seen[:3] == ["create", "attach", "start"]
     assert "die" in seen
 

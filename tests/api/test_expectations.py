@@ -62,7 +62,7 @@ def house() -> Iterator[Daemon]:
 
 @pytest.fixture
 def wire(house: Daemon) -> Wire:
-    return Wire(house.path, timeout=patient(60))
+    return Wire(house.path)
 
 
 @contextmanager

@@ -8,6 +8,8 @@ import socket
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.patience import patient
+
 
 @dataclass
 class Answer:
@@ -27,7 +29,7 @@ class Answer:
 
 
 class UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float = 30) -> None:
+    def __init__(self, path: str, timeout: float = patient(60)) -> None:
         super().__init__("localhost", timeout=timeout)
         self._path = path
 
@@ -43,7 +45,7 @@ class Wire:
 
     path: str
     version: str = ""  # "v1.41" puts /v1.41 before each path
-    timeout: float = 60
+    timeout: float = patient(60)
     headers: dict[str, str] = field(default_factory=dict)
 
     def __call__(

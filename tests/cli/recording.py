@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.cli.cases import words_of
 from tests.cli.fake_daemon import CONTAINER_ID, Answer, FakeDaemon, Request, error
+from tests.patience import patient
 
 INSPECTED: dict[str, Any] = {
     "Id": CONTAINER_ID,
@@ -80,7 +81,7 @@ def requests_of(program: list[str], line: str, directory: str) -> list[Request]:
             [*program, "-H", daemon.host, *words_of(line, directory)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=30,
+            timeout=patient(60),
             cwd=directory,
             env={"PATH": os.environ["PATH"], "HOME": directory},
             check=False,

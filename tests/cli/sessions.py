@@ -16,6 +16,7 @@ from typing import Any
 from tests.certificates import make_certificates
 from tests.cli.fake_daemon import Answer, FakeDaemon, Request, error
 from tests.cli.recording import answer_anything
+from tests.patience import patient
 
 ID = "4f1d" * 16
 OTHER = "0a1b" * 16
@@ -801,7 +802,7 @@ def run_session(program: list[str], name: str, directory: str) -> dict[str, dict
                 text=True,
                 cwd=directory,
                 env=environment | dict(each.split("=", 1) for each in settings),
-                timeout=60,
+                timeout=patient(60),
                 check=False,
             )
             said[f"{number} {line}"] = {

@@ -16,6 +16,7 @@ import pytest
 
 from tests.cli.fake_daemon import CONTAINER_ID, Answer, FakeDaemon, Request, error
 from tests.cli.test_requests import TIFFIN
+from tests.patience import patient
 
 RUNNING: dict[str, Any] = {
     "Id": CONTAINER_ID,
@@ -42,7 +43,7 @@ def tiffin(
         [*TIFFIN, *words],
         input=stdin,
         capture_output=True,
-        timeout=30,
+        timeout=patient(60),
         env={"PATH": os.environ["PATH"], "HOME": home, "DOCKER_HOST": daemon.host},
         check=False,
     )
@@ -179,7 +180,7 @@ def test_several_containers_are_stopped_at_the_same_time(daemon: FakeDaemon) -> 
     barrier = threading.Barrier(3)
 
     def stop(_: Request) -> Answer:
-        barrier.wait(timeout=20)
+        barrier.wait(timeout=patient(60))
         return Answer(204)
 
     daemon.routes |= {f"POST /containers/{name}/stop": stop for name in "abc"}
@@ -303,7 +304,7 @@ def test_over_a_way_that_is_not_local_a_container_starts_when_its_end_is_waited_
         [*TIFFIN, *words],
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=60,
+        timeout=patient(60),
         env={
             "PATH": f"{tmp_path}:{os.environ['PATH']}",
             "HOME": str(tmp_path),

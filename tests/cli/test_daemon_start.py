@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.patience import patient
+
 pytestmark = pytest.mark.root
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
@@ -93,8 +95,8 @@ def start_cli(home: str, *words: str, **options: object) -> subprocess.Popen[str
 
 def test_the_daemon_is_started_and_said_so_once(home: str) -> None:
     # Reading to the end of both pipes ends only when the daemon holds neither.
-    out, err = start_cli(home, "ps", "-q").communicate(timeout=30)
-    again = start_cli(home, "ps", "-q").communicate(timeout=30)
+    out, err = start_cli(home, "ps", "-q").communicate(timeout=patient(60))
+    again = start_cli(home, "ps", "-q").communicate(timeout=patient(60))
 
     assert (out, err) == ("", f"tiffin: started the daemon (pid {pids(home)[0]})\n")
     assert again == ("", "")
@@ -103,7 +105,7 @@ def test_the_daemon_is_started_and_said_so_once(home: str) -> None:
 def test_the_daemon_has_nothing_of_ours(home: str) -> None:
     ours, theirs = os.pipe()
     os.set_inheritable(theirs, True)
-    start_cli(home, "ps", pass_fds=(theirs,)).communicate(timeout=30)
+    start_cli(home, "ps", pass_fds=(theirs,)).communicate(timeout=patient(60))
     os.close(theirs)
 
     assert os.read(ours, 1) == b""  # it is ours alone now, so the daemon does not hold it
@@ -121,7 +123,7 @@ def test_the_daemon_has_nothing_of_ours(home: str) -> None:
 
 def test_two_at_once_start_one_daemon(home: str) -> None:
     both = [start_cli(home, "ps", "-q") for _ in range(2)]
-    said = [each.communicate(timeout=30)[1] for each in both]
+    said = [each.communicate(timeout=patient(60))[1] for each in both]
 
     assert [each.returncode for each in both] == [0, 0]
     assert len(pids(home)) == 1
@@ -132,7 +134,7 @@ def test_a_daemon_that_dies_is_explained(home: str) -> None:
     with open(f"{home}/daemon.py", "w") as file:
         file.write("print('no space left', flush=True)\nraise SystemExit(1)\n")
     cli = start_cli(home, "ps")
-    _, err = cli.communicate(timeout=30)
+    _, err = cli.communicate(timeout=patient(60))
 
     assert cli.returncode == 1
     assert err == (
@@ -142,7 +144,7 @@ def test_a_daemon_that_dies_is_explained(home: str) -> None:
 
 def test_without_root_there_is_one_line(home: str) -> None:
     cli = start_cli(home, "as-nobody", "ps")
-    out, err = cli.communicate(timeout=30)
+    out, err = cli.communicate(timeout=patient(60))
 
     assert (out, cli.returncode) == ("", 1)
     assert err == (

@@ -14,6 +14,7 @@ import pytest
 from tests.cli.fake_daemon import Answer, FakeDaemon, error
 from tests.cli.sessions import ID, answer
 from tests.cli.test_requests import TIFFIN
+from tests.patience import patient
 
 CREATE = "POST /containers/create"
 
@@ -40,7 +41,7 @@ def run(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         env={**environment, **more},
         check=False,
     )

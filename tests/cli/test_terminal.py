@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import signal
 import struct
 import termios
@@ -16,6 +15,7 @@ import pytest
 
 from tests.cli.fake_daemon import CONTAINER_ID, Answer, FakeDaemon, Handler, Request
 from tests.cli.test_requests import TIFFIN
+from tests.patience import patient
 
 
 class Interactive(FakeDaemon):
@@ -68,12 +68,15 @@ def daemon() -> Iterator[Interactive]:
 
 class Session:
     def __init__(self, daemon: FakeDaemon, *words: str, columns: int = 0):
-        self.pid, self.terminal = pty.fork()
+        self.terminal, theirs = os.openpty()
+        self.before = termios.tcgetattr(self.terminal)  # nobody has changed it yet
+        self.pid = os.fork()
         if self.pid == 0:
+            os.login_tty(theirs)
             if columns:
                 ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
             os.execv(TIFFIN[0], [*TIFFIN, "-H", daemon.host, *words])
-        self.before = termios.tcgetattr(self.terminal)
+        os.close(theirs)
         self.seen = b""
 
     def size(self, rows: int, columns: int) -> None:
@@ -134,10 +137,10 @@ def test_a_new_size_is_told(daemon: Interactive) -> None:
     session = Session(daemon, "run", "-it", "busybox")
     session.size(10, 20)
     session.wait_for(b"ready")
-    daemon.resize_seen.acquire(timeout=20)
+    daemon.resize_seen.acquire(timeout=patient(60))
     session.size(33, 77)
     while {"h": "33", "w": "77"} not in daemon.resized:
-        assert daemon.resize_seen.acquire(timeout=20)
+        assert daemon.resize_seen.acquire(timeout=patient(60))
     session.type(b"bye")
 
     assert session.end() == 0
@@ -145,10 +148,10 @@ def test_a_new_size_is_told(daemon: Interactive) -> None:
 
 def test_a_signal_is_the_containers(daemon: Interactive) -> None:
     session = Session(daemon, "run", "-i", "busybox")
-    assert daemon.started.wait(timeout=20)
+    assert daemon.started.wait(timeout=patient(60))
     os.kill(session.pid, signal.SIGTERM)
 
-    assert daemon.killed.wait(timeout=20)
+    assert daemon.killed.wait(timeout=patient(60))
     assert daemon.signals == ["TERM"]
     session.type(b"bye\n")
     session.end()

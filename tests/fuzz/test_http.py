@@ -8,6 +8,7 @@ import os
 import hypothesis
 from hypothesis import strategies as st
 
+from tests.patience import patient
 from tiffin.api.listener import Listener
 from tiffin.api.messages import Answer, Request, json_response
 from tiffin.api.router import Route, Router
@@ -49,7 +50,7 @@ def test_any_bytes_are_answered_in_http_or_not_at_all(short_tmp: str) -> None:
         listener = Listener(router)
         await listener.listen_unix(path)
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(patient(60)):
                 answer = await say(path, data)
                 assert answer.startswith(b"HTTP/1.1 ") or not answer
                 assert b"internal error" not in answer

@@ -91,7 +91,7 @@ def _filled(pattern: str, chance: random.Random) -> str:
 
 def _ask(path: str, method: str, target: str, body: Any) -> Answer:
     data = body if isinstance(body, bytes | type(None)) else json.dumps(body).encode()
-    connection = UnixConnection(path, timeout=20)
+    connection = UnixConnection(path)
     try:
         connection.request(method, target, data, {"Content-Type": "application/json"})
         response = connection.getresponse()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.live import LiveDaemon, docker_cli_version
+from tests.patience import patient
 from tests.terminal import Terminal
 
 pytestmark = pytest.mark.root
@@ -54,7 +55,9 @@ def test_a_detached_web_server_answers_on_its_published_port(
     assert f"web-{client} 0.0.0.0:{port}->3000/tcp" in listing
     # The server may not listen yet: its own log says nothing, so the container itself tells.
     run("exec", f"web-{client}", "sh", "-c", "until wget -qO- http://127.0.0.1:3000/; do :; done")
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/index.html", timeout=10) as answer:
+    with urllib.request.urlopen(
+        f"http://127.0.0.1:{port}/index.html", timeout=patient(60)
+    ) as answer:
         assert answer.read() == b"hello\n"
     run("stop", "-t", "1", f"web-{client}")
     assert f"web-{client}" not in run("ps", "--format", "{{.Names}}").stdout
@@ -283,5 +286,5 @@ def test_interrupting_a_foreground_run_reaches_the_program(daemon: LiveDaemon, c
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(2)
-    assert process.wait(20) == 9
+    assert process.wait(patient(60)) == 9
     process.stdout.close()

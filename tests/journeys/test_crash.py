@@ -11,7 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.journeys.test_survivors import gone
 from tests.live import LiveDaemon
+from tests.patience import patient
 from tiffin.kernel import syscalls
 from tiffin.runtime.survivors import Process
 
@@ -32,8 +34,10 @@ def test_containers_logs_and_ports_survive_a_killed_daemon(daemon: LiveDaemon) -
     script = f"echo hi > /i; httpd -p 80 -h /; {count}"
     daemon.docker("run", "-d", "--name", "web", "-p", "18097:80", "busybox", "sh", "-c", script)
     pid = daemon.docker("inspect", "-f", "{{.State.Pid}}", "web").stdout
+    serving = "until wget -qO /dev/null http://127.0.0.1/i; do :; done"
+    daemon.docker("exec", "web", "sh", "-c", serving)
     daemon.kill9()
-    with urllib.request.urlopen("http://127.0.0.1:18097/i", timeout=10) as answer:
+    with urllib.request.urlopen("http://127.0.0.1:18097/i", timeout=patient(60)) as answer:
         assert answer.read() == b"hi\n"
     daemon.start()
     assert daemon.docker("inspect", "-f", "{{.State.Pid}}", "web").stdout == pid
@@ -52,7 +56,7 @@ def test_what_ended_meanwhile_is_known_with_its_exit_code(daemon: LiveDaemon) ->
     waiting = os.pidfd_open(pid)
     daemon.kill9()
     os.kill(pid, signal.SIGKILL)
-    assert select.select([waiting], [], [], 20)[0]
+    assert select.select([waiting], [], [], patient(60))[0]
     os.close(waiting)
     daemon.start()
     state = daemon.docker("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "short").stdout
@@ -65,7 +69,7 @@ def test_auto_remove_completes_after_the_restart(daemon: LiveDaemon) -> None:
     daemon.kill9()
     os.kill(pid, signal.SIGKILL)
     daemon.start()
-    assert "gone" not in daemon.docker("ps", "-a").stdout
+    assert gone(daemon, "gone")
 
 
 def test_a_kill_in_the_middle_of_many_starts_leaves_nothing_behind(daemon: LiveDaemon) -> None:
@@ -82,7 +86,7 @@ def test_a_kill_in_the_middle_of_many_starts_leaves_nothing_behind(daemon: LiveD
         daemon.docker("run", "--rm", "busybox", "true")
     daemon.kill9()
     for loop in loops:
-        loop.wait(60)
+        loop.wait(patient(60))
     daemon.start()
     daemon.remove_containers()
     assert daemon.docker("ps", "-aq").stdout == ""

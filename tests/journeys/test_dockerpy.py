@@ -32,7 +32,7 @@ CMD ["httpd", "-f", "-h", "/web"]
 
 @pytest.fixture(params=["auto", "1.30", "1.41"])  # it asks for no mounts before 1.30
 def api(daemon: LiveDaemon, request: pytest.FixtureRequest) -> Iterator[docker.DockerClient]:
-    client = docker.DockerClient(base_url=daemon.host, version=request.param, timeout=30)
+    client = docker.DockerClient(base_url=daemon.host, version=request.param, timeout=patient(60))
     with contextlib.closing(client):
         yield client
 
@@ -59,7 +59,7 @@ def test_build_run_commit_ship_and_prune(
     port = web.ports["80/tcp"][0]["HostPort"]
     code, _ = web.exec_run(["sh", "-c", "until wget -qO /dev/null localhost; do :; done"])
     assert code == 0
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=patient(60)) as answer:
         assert answer.read() == b"hello\n"
     code, output = web.exec_run(["sh", "-c", "echo changed > /web/index.html; echo done"])
     assert (code, output) == (0, b"done\n")

@@ -45,7 +45,7 @@ def test_a_server_on_port_80_of_the_hosts_network_works(daemon: LiveDaemon, clie
     run("run", "-d", "--network", "host", "--name", name, "busybox", "sh", "-c",
         "echo eighty > /i; exec httpd -f -p 127.0.0.80:80 -h /")  # fmt: skip
     run("exec", name, "sh", "-c", "until wget -qO /dev/null http://127.0.0.80/i; do :; done")
-    connection = http.client.HTTPConnection("127.0.0.80", 80, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.80", 80, timeout=patient(60))
     connection.request("GET", "/i")
     assert connection.getresponse().read() == b"eighty\n"
     connection.close()

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.live import LiveDaemon
+from tests.patience import patient
 
 pytestmark = pytest.mark.root
 
@@ -51,7 +52,7 @@ def web(daemon: LiveDaemon, client: str) -> Iterator[tuple[str, int]]:
 
 
 def fetch(address: str, port: int) -> str:
-    with socket.create_connection((address, port), timeout=10) as connection:
+    with socket.create_connection((address, port), timeout=patient(60)) as connection:
         connection.sendall(b"GET /i HTTP/1.0\r\n\r\n")
         return connection.makefile().read()
 
@@ -84,13 +85,13 @@ def test_a_published_udp_port_answers(daemon: LiveDaemon, client: str) -> None:
     run("exec", name, "sh", "-c", "until grep -q ':0035' /proc/net/udp; do :; done")
     for address in ("127.0.0.1", host_address(), f"{daemon.subnet}.1"):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
-            asker.settimeout(10)
+            asker.settimeout(patient(60))
             asker.connect((address, port))  # an answer from another address is not taken
             for number in range(3):
                 asker.send(b"ping %d" % number)
                 assert asker.recv(100) == b"ping %d" % number
     asking = (
-        "import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.settimeout(10);"
+        "import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.settimeout(60);"
         f" s.connect(({host_address()!r}, {port})); s.send(b'hi'); print(s.recv(9).decode())"
     )
     flags = ("-v", "/:/host:ro", "--entrypoint", "chroot")
@@ -244,7 +245,7 @@ def test_many_connections_go_through_a_published_port(
     for asker in askers:
         asker.start()
     for asker in askers:
-        asker.join(20)
+        asker.join(patient(60))
     assert [answer.endswith("hello\n") for answer in answers] == [True] * 30
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.cycles import name_of
+from tests.journeys.test_survivors import gone
 from tests.live import LiveDaemon
 from tests.patience import patient
 from tiffin.runtime.messages import SHIM_NAME
@@ -83,7 +84,7 @@ def test_after_a_reboot_policies_are_kept_and_nothing_else_is_believed(
     assert daemon.docker("inspect", "-f", "{{.State.ExitCode}}", "plain", "paused").stdout == (
         "255\n255\n"
     )
-    assert "removed" not in daemon.docker("ps", "-a").stdout
+    assert gone(daemon, "removed")
     checked = daemon.tiffin("system", "check", "--format", "json")
     assert json.loads(checked.stdout)["Findings"] == []
     daemon.docker("start", "plain", "paused")

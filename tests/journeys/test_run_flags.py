@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.live import LiveDaemon
+from tests.patience import patient
 from tests.terminal import Terminal
 
 pytestmark = pytest.mark.root
@@ -293,7 +294,7 @@ def test_several_clients_are_attached_to_one_container(daemon: LiveDaemon, clien
         assert one.stdout.readline() == "x\n"
     run("kill", name)
     for one in attached:
-        one.communicate(timeout=20)
+        one.communicate(timeout=patient(60))
         assert one.returncode == 137
     run("rm", name)
 

@@ -14,6 +14,7 @@ import pytest
 
 from tests.busybox import busybox_image_id, busybox_image_tar
 from tests.imagebench import Bench
+from tests.patience import patient
 from tests.registry_server import RegistryServer, registry_fixture  # noqa: F401
 
 pytestmark = pytest.mark.root
@@ -33,7 +34,7 @@ class Docker:
         )
 
     def wait(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + patient(60)
         while self._try("version").returncode:
             assert self._process.poll() is None, "dockerd ended"
             assert time.monotonic() < deadline, "dockerd does not answer"
@@ -44,7 +45,7 @@ class Docker:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(30)
+        self._process.wait(patient(60))
         self._log.close()
 
     def __call__(self, *arguments: str, stdin: bytes = b"") -> bytes:

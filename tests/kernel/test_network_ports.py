@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
+from tests.patience import patient
 from tiffin.core.container import PublishedPort
 from tiffin.errors import EngineFailure, InvalidArgument, Unsupported
 from tiffin.network.ports import Reservations, ephemeral_ports
@@ -64,7 +65,7 @@ def test_a_connection_to_a_reserved_port_without_rules_is_refused(stack: ExitSta
 
     for address in ("127.0.0.1", "::1"):
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection((address, port.host_port), timeout=5)
+            socket.create_connection((address, port.host_port), timeout=patient(60))
 
 
 def test_a_port_that_a_program_holds_is_refused(stack: ExitStack) -> None:
@@ -135,7 +136,7 @@ def test_a_port_with_connections_of_a_program_that_is_gone_can_be_reserved(
         with pytest.raises(OSError):
             program("127.0.0.1", port, reuse=reuse)
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", port), timeout=5)
+        socket.create_connection(("127.0.0.1", port), timeout=patient(60))
 
 
 def test_tcp_and_udp_ports_of_one_number_do_not_clash(stack: ExitStack) -> None:
