@@ -172,6 +172,20 @@ def test_a_tmpfs_has_what_its_options_say(asked: Asked) -> None:
     asked.remove(container)
 
 
+def test_a_tmpfs_is_as_open_as_the_directory_below_it(asked: Asked, daemon: LiveDaemon) -> None:
+    host = {
+        "Tmpfs": {"/root": "", "/var/log": "ro", "/new/one": "", "/etc": "mode=711"},
+        **mounted(Type="tmpfs", Target="/home"),
+    }
+    container = asked.made(
+        host, Cmd=["stat", "-c", "%a", "/root", "/var/log", "/new/one", "/etc", "/home", "/new"]
+    )
+    first, again = (daemon.docker("start", "-a", container).stdout.split() for _ in range(2))
+    assert first == ["700", "755", "1777", "711", "755", "755"]
+    assert again == first
+    asked.remove(container)
+
+
 def test_a_volume_takes_labels_and_part_of_it_is_mounted(asked: Asked, daemon: LiveDaemon) -> None:
     whole = {"Type": "volume", "Source": "parted", "Target": "/v",
              "VolumeOptions": {"Labels": {"a": "b"}}}  # fmt: skip

@@ -77,11 +77,13 @@ def working_directory() -> None:
 def letters() -> None:
     """Mount targets are found by their letters: links are followed as the host would."""
 
-    def open_target(root: int, path: str, *, directory: bool, resolve: int = 0) -> int:
+    def open_target(
+        root: int, path: str, *, directory: bool, resolve: int = 0, mode: int = 0o755
+    ) -> int:
         os.fchdir(root)
         below = f".{path}"
         if directory:
-            os.makedirs(below, 0o755, exist_ok=True)
+            os.makedirs(below, mode, exist_ok=True)
         elif not os.path.exists(below):
             os.close(os.open(below, os.O_CREAT | os.O_WRONLY))
         return os.open(below, os.O_PATH | os.O_CLOEXEC)

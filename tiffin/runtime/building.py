@@ -44,14 +44,17 @@ class Root:
     def make_file_systems(self, plan: list[Operation]) -> None:
         """Ahead, while the shim makes the rest. Raises Failure."""
         for operation in plan if not self.in_order else ():
-            if isinstance(operation, operations.MountFileSystem):
+            if isinstance(operation, operations.MountFileSystem) and not operation.inherits_mode:
                 try:
                     self._made[id(operation)] = _make_planned(operation)
                 except OSError as error:
                     raise failure_of(operation.describe(), error) from error
 
-    def take(self, operation: operations.MountFileSystem) -> int:
-        """The detached mount; the caller closes it."""
+    def take(self, operation: operations.MountFileSystem, target: int) -> int:
+        """The detached mount, for `target`; the caller closes it."""
+        if operation.inherits_mode:
+            mode = stat.S_IMODE(os.fstat(target).st_mode)
+            return _make_planned(operation, ("mode", f"{mode:o}"))
         if self.in_order:
             return _make_planned(operation)
         return self._made.pop(id(operation))
@@ -137,9 +140,11 @@ def _born_again(tree: int) -> int:
 _ORDINARY = frozenset(("/proc", "/sys", "/sys/fs/cgroup", "/dev", "/dev/console"))
 
 
-def _open_target(root: Root, operation: Operation, path: str, *, directory: bool) -> int:
+def _open_target(
+    root: Root, operation: Operation, path: str, *, directory: bool, mode: int = 0o755
+) -> int:
     if path not in _ORDINARY:
-        return targets.open_target(root.fd, path, directory=directory)
+        return targets.open_target(root.fd, path, directory=directory, mode=mode)
     try:
         return targets.open_target(root.fd, path, directory=directory, resolve=targets.ORDINARY)
     except OSError as error:
@@ -164,27 +169,38 @@ def _check_target(root: Root, target: int, path: str, *, directory: bool) -> Non
 
 def _mount_file_system(root: Root, operation: Operation) -> None:
     assert isinstance(operation, operations.MountFileSystem)
-    mounted = root.take(operation)
-    kept = False
+    target = _open_file_system_target(root, operation)
     try:
-        target = _open_target(root, operation, operation.target, directory=True)
+        _check_target(root, target, operation.target, directory=True)
+        mounted = root.take(operation, target)
+        kept = False
         try:
-            _check_target(root, target, operation.target, directory=True)
             if operation.copy_up:
                 copying.copy_up(target, mounted)
             if operation.propagation != mounts.MS_PRIVATE:
                 mounts.mount_setattr(mounted, propagation=operation.propagation)
             mounts.move_mount(mounted, target)
+            kept = root.keep(operation, mounted)
         finally:
-            os.close(target)
-        kept = root.keep(operation, mounted)
+            if not kept:
+                os.close(mounted)
     finally:
-        if not kept:
-            os.close(mounted)
+        os.close(target)
 
 
-def _make_planned(operation: operations.MountFileSystem) -> int:
-    data = [("source", operation.source), *operation.data]
+def _open_file_system_target(root: Root, operation: operations.MountFileSystem) -> int:
+    if not operation.inherits_mode:
+        return _open_target(root, operation, operation.target, directory=True)
+    # As open as a tmpfs by itself is what is made here: the next start finds it, and its mode.
+    previous = os.umask(0)
+    try:
+        return _open_target(root, operation, operation.target, directory=True, mode=0o1777)
+    finally:
+        os.umask(previous)
+
+
+def _make_planned(operation: operations.MountFileSystem, *further: tuple[str, str]) -> int:
+    data = [("source", operation.source), *operation.data, *further]
     return make_file_system(operation.kind, operation.attributes, data)
 
 

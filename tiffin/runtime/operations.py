@@ -214,10 +214,20 @@ class Attach(Operation):
 class MountFileSystem(Operation):
     """A new file system of the container's own user namespace.
 
-    With `copy_up` it begins with what the directory below it holds.
+    With `copy_up` it begins with what the directory below it holds. A tmpfs that is told no mode
+    has that of the directory.
     """
 
-    __slots__ = ("attributes", "copy_up", "data", "kind", "propagation", "source", "target")
+    __slots__ = (
+        "attributes",
+        "copy_up",
+        "data",
+        "inherits_mode",
+        "kind",
+        "propagation",
+        "source",
+        "target",
+    )
 
     def __init__(self, kind: str, source: str, target: str, options: Options) -> None:
         self.source = source
@@ -227,6 +237,7 @@ class MountFileSystem(Operation):
         self.data = options.data
         self.propagation = options.propagation
         self.copy_up = options.copy_up
+        self.inherits_mode = kind == "tmpfs" and all(key != "mode" for key, _ in options.data)
 
     def describe(self) -> str:
         return f"mount {self.kind} on {self.target}"

@@ -18,13 +18,18 @@ BELOW = mounts.RESOLVE_BENEATH | mounts.RESOLVE_NO_MAGICLINKS
 _MAX_LINKS = 40
 
 
-def open_target(root: int, path: str, *, directory: bool, resolve: int = IN_ROOT) -> int:
-    """A mount target below `root` (O_PATH), made where missing. ORDINARY: ELOOP for a link."""
+def open_target(
+    root: int, path: str, *, directory: bool, resolve: int = IN_ROOT, mode: int = 0o755
+) -> int:
+    """A mount target below `root` (O_PATH), made where missing. ORDINARY: ELOOP for a link.
+
+    `mode` is that of a directory, less the umask.
+    """
     for _ in range(_MAX_LINKS):
         try:
             return _resolve(root, path, resolve)
         except FileNotFoundError:
-            path = _make(root, path, directory=directory, resolve=resolve)
+            path = _make(root, path, mode if directory else 0, resolve)
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
 
 
@@ -36,8 +41,11 @@ def open_existing(root: int, path: str, resolve: int = IN_ROOT) -> int:
         return -1
 
 
-def _make(root: int, path: str, *, directory: bool, resolve: int) -> str:
-    """Make the last part of `path`; where that is a dangling link, nothing but where it leads."""
+def _make(root: int, path: str, mode: int, resolve: int) -> str:
+    """Make the last part of `path`; where that is a dangling link, nothing but where it leads.
+
+    `mode`: of a directory; 0 for a file.
+    """
     parent, _, name = path.rstrip("/").rpartition("/")
     if name in ("", ".", ".."):
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), path)
@@ -46,8 +54,8 @@ def _make(root: int, path: str, *, directory: bool, resolve: int) -> str:
         link = _read_link(above, name)
         if link:
             return link if link.startswith("/") else f"{parent}/{link}"
-        if directory:
-            os.mkdir(name, 0o755, dir_fd=above)
+        if mode:
+            os.mkdir(name, mode, dir_fd=above)
         else:
             flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_WRONLY
             os.close(os.open(name, flags, 0o644, dir_fd=above))
