@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -12,7 +13,6 @@ from tiffin.api.router import Route
 from tiffin.api.streams import progress
 from tiffin.core.container import HostConfig, Ulimit
 from tiffin.core.filters import parse_filters
-from tiffin.core.timestamps import parse_time
 from tiffin.engine.buildoptions import BuildOptions
 from tiffin.errors import InvalidArgument, NotFound, Unsupported
 
@@ -44,7 +44,8 @@ class BuildRoutes:
 
     async def prune(self, request: Request) -> Answer:
         """All of the cache: none of it is in use between builds."""
-        parse_time(parse_filters(request.query.get("filters")).check(*_PRUNE_FILTERS).until())
+        filters = parse_filters(request.query.get("filters")).check(*_PRUNE_FILTERS)
+        filters.until_ns(time.time_ns())
         deleted, reclaimed = await self._engine.builds.prune()
         return json_response({"CachesDeleted": deleted or None, "SpaceReclaimed": reclaimed})
 

@@ -29,7 +29,6 @@ from tiffin.api.versions import Version
 from tiffin.core.container import Container
 from tiffin.core.filters import parse_filters
 from tiffin.core.image import Platform, check_platform, parse_platform
-from tiffin.core.timestamps import parse_time
 from tiffin.errors import Conflict, InvalidArgument, NotFound, TiffinError
 
 if TYPE_CHECKING:
@@ -249,10 +248,10 @@ class ContainerRoutes:
 
     async def prune(self, request: Request) -> Answer:
         filters = parse_filters(request.query.get("filters")).check(*_PRUNE_FILTERS)
-        until = parse_time(filters.until(), time.time_ns())
+        until = filters.until_ns(time.time_ns())
 
         def matches(container: Container) -> bool:
-            old_enough = not until or container.created_ns < until
+            old_enough = until is None or container.created_ns < until
             return old_enough and filters.labels(container.config.labels)
 
         removed, reclaimed = await self._containers.prune(matches)

@@ -158,10 +158,10 @@ class ImageRoutes:
     async def prune(self, request: Request) -> Answer:
         """Untagged images; with dangling=false all that no container uses."""
         filters = parse_filters(request.query.get("filters")).check(*_PRUNE_FILTERS)
-        until = parse_time(filters.until(), time.time_ns())
+        until = filters.until_ns(time.time_ns())
 
         def matches(image: Image) -> bool:
-            old_enough = not until or image.created_ns < until
+            old_enough = until is None or image.created_ns < until
             return old_enough and filters.labels(image.labels)
 
         removed, reclaimed = await self._images.prune(

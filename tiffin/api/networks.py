@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,7 +14,7 @@ from tiffin.api.router import Route
 from tiffin.api.versions import Version
 from tiffin.core.filters import Filters, parse_filters
 from tiffin.core.network import PREDEFINED, Network
-from tiffin.core.timestamps import parse_time, rfc3339
+from tiffin.core.timestamps import rfc3339
 from tiffin.errors import Forbidden, InvalidArgument, Unsupported
 
 if TYPE_CHECKING:
@@ -127,7 +128,8 @@ class NetworkRoutes:
         return NO_CONTENT
 
     async def prune(self, request: Request) -> Answer:
-        parse_time(parse_filters(request.query.get("filters")).check(*_PRUNE_FILTERS).until())
+        filters = parse_filters(request.query.get("filters")).check(*_PRUNE_FILTERS)
+        filters.until_ns(time.time_ns())
         deleted = list(self._networks.prune())
         self._events.emit("network", "prune", "", {"reclaimed": "0"})
         return json_response({"NetworksDeleted": deleted or None})

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from tiffin.core.timestamps import parse_time
 from tiffin.errors import InvalidArgument
 
 _TRUE = frozenset({"1", "true", "True", "TRUE", "t", "T"})
@@ -102,11 +103,16 @@ class Filters:
             )
         return values[0] if values else ""
 
-    def until(self) -> str:
-        """The one time of a prune; "" if absent."""
-        if len(self.get("until")) > 1:
+    def until_ns(self, now_ns: int) -> int | None:
+        """The one time of a prune. None if absent; 0 is a time, before which there was nothing."""
+        values = self.get("until")
+        if len(values) > 1:
             raise InvalidArgument("more than one until filter specified")
-        return self.single("until")
+        if not values:
+            return None
+        if not values[0]:
+            raise InvalidArgument('failed to parse value as time or duration: ""')
+        return parse_time(values[0], now_ns)
 
     def integers(self, key: str) -> tuple[int, ...]:
         values = self.get(key)
@@ -118,13 +124,15 @@ class Filters:
 
 
 def parse_filters(text: str) -> Filters:
-    """Both JSON forms. "" is no filter. Raises InvalidArgument."""
+    """Both JSON forms. "" and "null" are no filter. Raises InvalidArgument."""
     if not text:
         return Filters()
     try:
         document: Any = msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise InvalidArgument("invalid filter") from error
+    if document is None:
+        return Filters()
     if not isinstance(document, dict):
         raise InvalidArgument("invalid filter")
     return Filters({key: _values(value) for key, value in document.items()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -344,6 +345,18 @@ def test_volumes_are_filtered_and_pruned_by_version() -> None:
     assert new["VolumesDeleted"] == ["0" * 64]
 
 
+def test_a_prune_of_what_is_older_than_time_itself_takes_nothing() -> None:
+    engine = FakeEngine()
+
+    async def prune(matches: Callable[[Any], bool]) -> tuple[list[str], int]:
+        return [one.id for one in engine.containers.found if matches(one)], 0
+
+    engine.containers.prune = prune  # type: ignore[attr-defined]
+    asked = '/containers/prune?filters={"until":["%s"]}'
+    pruned = [ask(engine, "POST", asked % until).json() for until in ("0", "2100-01-01")]
+    assert [len(one["ContainersDeleted"] or ()) for one in pruned] == [0, 2]
+
+
 def test_a_network_knows_who_runs_on_it() -> None:
     engine = FakeEngine()
     bridge = engine.networks.bridge
@@ -375,6 +388,9 @@ def test_a_network_knows_who_runs_on_it() -> None:
         ("GET", "/containers/nono/logs", 400, "you must choose at least one stream"),
         ("POST", '/networks/prune?filters={"until":["x"]}', 400, "failed to parse value as time"),
         ("POST", '/containers/prune?filters={"until":["1","2"]}', 400, "more than one until"),
+        ("POST", '/containers/prune?filters={"until":[""]}', 400, "failed to parse value as time"),
+        ("POST", '/images/prune?filters={"until":[""]}', 400, "failed to parse value as time"),
+        ("POST", '/build/prune?filters={"until":[""]}', 400, "failed to parse value as time"),
         ("POST", "/build/cancel", 400, "build ID not provided"),
         ("POST", "/build/cancel?id=x", 404, "no such build: x"),
         ("GET", f"/v1.{'9' * 5000}/info", 404, "page not found"),

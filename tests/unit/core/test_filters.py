@@ -27,8 +27,9 @@ def test_an_unknown_filter_is_refused_by_name() -> None:
         Filters({"colour": ["red"]}).check("label", "name")
 
 
-def test_an_absent_filter_matches_everything() -> None:
-    none = parse_filters("")
+@pytest.mark.parametrize("text", ["", "null", "{}"])
+def test_an_absent_filter_matches_everything(text: str) -> None:
+    none = parse_filters(text)
     assert not none
     assert none.exact("name", "x")
     assert none.pattern("name", "x")
@@ -70,3 +71,11 @@ def test_a_boolean_that_is_none_is_refused(values: list[str]) -> None:
 def test_any_text_is_a_filter_or_refused(text: str) -> None:
     with contextlib.suppress(InvalidArgument):
         parse_filters(text).labels({"a": "b"})
+
+
+def test_before_the_beginning_of_time_there_was_nothing_but_that_is_a_time() -> None:
+    assert Filters().until_ns(5) is None
+    assert Filters({"until": ["0"]}).until_ns(5) == 0
+    for nothing in ("", "x"):
+        with pytest.raises(InvalidArgument, match=f'value as time or duration: "{nothing}"'):
+            Filters({"until": [nothing]}).until_ns(5)
