@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import grp
 import os
 import socket
 import stat
@@ -24,7 +25,7 @@ from tiffin.api.messages import (
     json_response,
 )
 from tiffin.api.router import Route, Router
-from tiffin.errors import NotFound
+from tiffin.errors import InvalidArgument, NotFound
 
 Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -532,6 +533,16 @@ def test_the_socket_is_for_root_and_its_group_and_replaces_only_a_dead_one(short
         pass
     with pytest.raises(OSError, match="in use"):
         bind_unix(path)
+
+
+def test_the_socket_is_of_the_group_that_was_asked_for_or_is_not_made(short_tmp: str) -> None:
+    path = os.path.join(short_tmp, "api.sock")
+    name = grp.getgrgid(1).gr_name
+    for group, number in ((name, 1), ("4321", 4321)):
+        bind_unix(path, group).close()
+        assert os.stat(path).st_gid == number
+    with pytest.raises(InvalidArgument, match="group nobodys not found"):
+        bind_unix(path, "nobodys")
 
 
 def test_who_has_taken_the_connection_is_not_cancelled_for_its_end(short_tmp: str) -> None:

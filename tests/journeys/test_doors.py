@@ -23,6 +23,8 @@ from tests.live import CHECKOUT, LiveDaemon, docker_cli_version, patient
 
 pytestmark = pytest.mark.root
 
+PROXIES = {"http-proxy": "http://me:secret@proxy:3128", "no-proxy": "here"}
+
 
 class Doors:
     """A daemon with a TLS door, its port, and who may pass it."""
@@ -67,7 +69,8 @@ def doors() -> Iterator[Doors]:
     with tempfile.TemporaryDirectory(prefix="tfncert") as folder:
         make_certificates(folder)
         config = Path(folder) / "daemon.json"
-        config.write_text(json.dumps({"labels": ["a=b"], "default-shm-size": "1m", "init": True}))
+        settings = {"labels": ["a=b"], "default-shm-size": "1m", "init": True, "proxies": PROXIES}
+        config.write_text(json.dumps(settings))
         flags = ["--tlsverify", "--tlscacert", f"{folder}/ca.pem", "-H", "tcp://127.0.0.1:0"]
         flags += ["--tlscert", f"{folder}/server-cert.pem", "--tlskey", f"{folder}/server-key.pem"]
         flags += ["--config-file", str(config), "--default-ulimit", "nofile=123:456"]
@@ -220,6 +223,11 @@ def test_defaults_of_the_daemon_reach_containers(doors: Doors) -> None:
     assert run("info", "-f", "{{.Labels}}").stdout == "[a=b]\n"
 
 
+def test_a_proxys_password_is_not_told(doors: Doors) -> None:
+    shown = doors.daemon.docker("info", "-f", "{{.HTTPProxy}} {{.NoProxy}}").stdout
+    assert shown == "http://xxxxx:xxxxx@proxy:3128 here\n"
+
+
 def test_a_reload_takes_over_what_may_change(doors: Doors) -> None:
     daemon = doors.daemon
     words = ["events", "--filter", "type=daemon", "--format", "{{json .}}", "--since", "1"]
@@ -231,7 +239,7 @@ def test_a_reload_takes_over_what_may_change(doors: Doors) -> None:
     )
     try:
         now = {"labels": ["c=d"], "debug": True, "init": False, "default-shm-size": "2m"}
-        now["runtimes"] = {"other": {"path": "/no/such"}}
+        now |= {"runtimes": {"other": {"path": "/no/such"}}, "proxies": PROXIES}
         doors.config.write_text(json.dumps(now))
         os.kill(daemon.pid, signal.SIGHUP)
         assert listening.stdout

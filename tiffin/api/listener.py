@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING, NoReturn
 from tiffin.api.connection import Application, Connection
 from tiffin.api.guard import Guard
 from tiffin.engine.unkillable import has_ended
+from tiffin.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from tiffin.api.doorkeeper import Doorkeeper
 
+USUAL_GROUP = "docker"
 MAX_CONNECTIONS = 4096
 GRACE_SECONDS = 5.0  # for requests under way when we close
 _PEER = struct.Struct("=iII")
@@ -41,7 +43,7 @@ class Listener:
         self._admissions: set[asyncio.Task[object]] = set()
         self._closing = False
 
-    async def listen_unix(self, path: str, group: str = "docker") -> None:
+    async def listen_unix(self, path: str, group: str = USUAL_GROUP) -> None:
         """Serve on a new socket at `path`, mode 0660, in the place of a dead daemon's."""
         await self.serve(bind_unix(path, group))
         self._paths.append(path)
@@ -147,12 +149,13 @@ def bind_tcp(address: str, port: int) -> list[socket.socket]:
     return bound
 
 
-def bind_unix(path: str, group: str = "docker") -> socket.socket:
-    """A listening socket at `path`, mode 0660, of `group` if there is one.
+def bind_unix(path: str, group: str = USUAL_GROUP) -> socket.socket:
+    """A listening socket at `path`, mode 0660, of `group`: a name or a number.
 
     A socket that nobody listens on any more is replaced. Raises OSError (EADDRINUSE) for a live one
-    and for anything that is no socket.
+    and for anything that is no socket, InvalidArgument for a group that is not there.
     """
+    owner = _group_id(group)
     _remove_dead_socket(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     previous = os.umask(0o177)  # nobody connects before the mode is right
@@ -163,11 +166,23 @@ def bind_unix(path: str, group: str = "docker") -> socket.socket:
         raise
     finally:
         os.umask(previous)
-    with contextlib.suppress(KeyError, PermissionError):
-        os.chown(path, -1, grp.getgrnam(group).gr_gid)
+    with contextlib.suppress(PermissionError):
+        os.chown(path, -1, owner)
     os.chmod(path, 0o660)
     listener.listen(512)
     return listener
+
+
+def _group_id(name: str) -> int:
+    """-1, for the daemon's own, where the usual one is not there: nobody has asked for it."""
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        if name.isdecimal():
+            return int(name)
+        if name == USUAL_GROUP:
+            return -1
+        raise InvalidArgument(f"group {name} not found") from None
 
 
 def _remove_dead_socket(path: str) -> None:

@@ -23,6 +23,7 @@ from tiffin.core.container import Status
 from tiffin.core.defaults import ContainerDefaults
 from tiffin.core.filters import parse_filters
 from tiffin.core.logdriver import DRIVERS
+from tiffin.core.proxies import masked, of_environment
 from tiffin.core.timestamps import rfc3339
 from tiffin.errors import InvalidArgument
 
@@ -230,9 +231,9 @@ async def info_json(engine: Engine) -> dict[str, Any]:
         "RegistryConfig": _registry_config(settings.insecure_registries, settings.registry_mirrors),
         "GenericResources": None,
         "DockerRootDir": settings.data_root,
-        "HttpProxy": os.environ.get("HTTP_PROXY", ""),
-        "HttpsProxy": os.environ.get("HTTPS_PROXY", ""),
-        "NoProxy": os.environ.get("NO_PROXY", ""),
+        "HttpProxy": masked(of_environment(os.environ, "HTTP_PROXY")),
+        "HttpsProxy": masked(of_environment(os.environ, "HTTPS_PROXY")),
+        "NoProxy": of_environment(os.environ, "NO_PROXY"),
         "Name": host.hostname,
         "Labels": list(settings.labels),
         "ExperimentalBuild": False,

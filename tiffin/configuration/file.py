@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from tiffin.configuration.keys import ABSENT, BY_NAME, GROUPED, SETTLED
+from tiffin.core.proxies import masked
 from tiffin.errors import InvalidArgument
 
 _UNKNOWN = "the following directives don't match any configuration option"
@@ -104,7 +105,7 @@ def _mistyped(key: str, kind: str, value: Any) -> InvalidArgument:
 def check_twice(flags: dict[str, Any], found: dict[str, Any]) -> None:
     """Raises InvalidArgument when a key comes from both places: neither is the obvious winner."""
     twice = [
-        f"{key}: (from flag: {_shown(flags[key])}, from file: {_shown(found[key])})"
+        f"{key}: (from flag: {_shown(key, flags[key])}, from file: {_shown(key, found[key])})"
         for key in sorted(found)
         if key in flags
     ]
@@ -112,12 +113,16 @@ def check_twice(flags: dict[str, Any], found: dict[str, Any]) -> None:
         raise InvalidArgument(f"{_TWICE}: {', '.join(twice)}")
 
 
-def _shown(value: Any) -> str:
-    """As Go prints it."""
+def _shown(key: str, value: Any) -> str:
+    words = _in_go(value)
+    return masked(words) if key in GROUPED["proxies"] else words
+
+
+def _in_go(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, list):
-        return "[" + " ".join(_shown(item) for item in value) + "]"
+        return "[" + " ".join(_in_go(item) for item in value) + "]"
     if isinstance(value, dict):
-        return "map[" + " ".join(f"{key}:{_shown(value[key])}" for key in sorted(value)) + "]"
+        return "map[" + " ".join(f"{key}:{_in_go(value[key])}" for key in sorted(value)) + "]"
     return str(value)

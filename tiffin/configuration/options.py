@@ -9,19 +9,21 @@ from typing import Any
 
 import msgspec
 
-from tiffin.cli.quantities import parse_size
+from tiffin.cli.quantities import parse_size, parse_ulimit
 from tiffin.configuration.file import check_twice, read_file
 from tiffin.configuration.flags import parse_flags
 from tiffin.configuration.hosts import Door, Tls, parse_door
 from tiffin.core import logdriver, runtimes
 from tiffin.core.container import LogConfig, Ulimit
 from tiffin.core.defaults import ContainerDefaults
+from tiffin.core.network import resolv_conf
 from tiffin.core.runtimes import RuntimeProgram
 from tiffin.engine.settings import DEFAULT_DATA_ROOT, DEFAULT_EXEC_ROOT, Settings
 from tiffin.errors import InvalidArgument
 
 DEFAULT_CONFIG_FILE = "/etc/tiffin/daemon.json"
 _LEVELS = ("debug", "info", "warn", "error", "fatal")
+_FURTHER_LEVELS = {"trace": "debug", "warning": "warn", "panic": "fatal"}  # dockerd's too
 _PROXIES = ("http-proxy", "https-proxy", "no-proxy")
 
 
@@ -102,6 +104,8 @@ def _checked(path: str, values: dict[str, Any], *, validate: bool) -> DaemonOpti
 def _settings(values: dict[str, Any], exec_root: str) -> Settings:
     for address in values.get("dns") or ():
         _check_address(address)
+    # What no container could be started with is refused here, and not by each of them.
+    resolv_conf("", (), values.get("dns-search") or (), values.get("dns-opts") or ())
     return Settings(
         data_root=os.path.abspath(values.get("data-root") or DEFAULT_DATA_ROOT),
         exec_root=exec_root,
@@ -186,10 +190,11 @@ def _defaults(values: dict[str, Any]) -> ContainerDefaults:
 
 
 def _level(values: dict[str, Any]) -> str:
-    level = "debug" if values.get("debug") else values.get("log-level") or "info"
+    asked = "debug" if values.get("debug") else values.get("log-level") or "info"
+    level = _FURTHER_LEVELS.get(asked.lower(), asked.lower())
     if level not in _LEVELS:
-        raise InvalidArgument(f"invalid logging level: {level}")
-    return str(level)
+        raise InvalidArgument(f"invalid logging level: {asked}")
+    return level
 
 
 def _one_of(values: dict[str, Any], key: str, allowed: tuple[str, ...], default: str) -> str:
@@ -277,7 +282,8 @@ def _check_label(text: str) -> str:
 
 
 def _check_registry(text: str) -> str:
-    """A host, or a network that its address is in."""
+    """A host, or a network that its address is in; a scheme before it says nothing more."""
+    text = text.removeprefix("http://").removeprefix("https://")
     if "://" in text:
         raise InvalidArgument(f"insecure registry {text} should not contain '://'")
     if "/" not in text:
@@ -321,11 +327,12 @@ def _ulimit(name: str, limit: Any) -> Ulimit:
     soft, hard = limit.get("Soft", 0), limit.get("Hard", 0)
     if not all(isinstance(each, int) and not isinstance(each, bool) for each in (soft, hard)):
         raise wrong
-    if hard != -1 and (soft == -1 or soft > hard):
-        raise InvalidArgument(
-            f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
-        )
-    return Ulimit(limit.get("Name") or name, soft, hard)
+    name = limit.get("Name") or name
+    try:
+        parse_ulimit(f"{name}={soft}:{hard}")
+    except ValueError as error:
+        raise InvalidArgument(str(error)) from error
+    return Ulimit(name, soft, hard)
 
 
 def _log_config(values: dict[str, Any]) -> LogConfig:

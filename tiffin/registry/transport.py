@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import httpcore
 
 from tiffin.core.image import MAX_DOCUMENT_BYTES
+from tiffin.core.proxies import of_environment
 from tiffin.errors import RegistryMisbehaved, Unavailable
 from tiffin.registry.messages import Headers, Request, Response
 from tiffin.registry.trust import ClearText, is_loopback, origin
@@ -134,11 +135,10 @@ class Proxies:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._urls = {
-            scheme: environment.get(f"{scheme.upper()}_PROXY", "")
-            or environment.get(f"{scheme}_proxy", "")
+            scheme: of_environment(environment, f"{scheme.upper()}_PROXY")
             for scheme in ("http", "https")
         }
-        excluded = environment.get("NO_PROXY", "") or environment.get("no_proxy", "")
+        excluded = of_environment(environment, "NO_PROXY")
         self._excluded = [item.strip().lower() for item in excluded.split(",") if item.strip()]
 
     def of(self, scheme: str, host: str, port: int) -> str:

@@ -134,6 +134,9 @@ def test_defaults_for_containers_come_from_either_place(tmp_path: Path) -> None:
         ({"proxies": []}, "wrong type of value for proxies"),
         ({"default-ulimits": {"nofile": 3}}, "invalid default-ulimits: nofile"),
         ({"default-ulimits": {"nofile": {"Soft": 3, "Hard": 2}}}, "3 > 2"),
+        ({"default-ulimits": {"files": {"Soft": 1, "Hard": 2}}}, "invalid ulimit type: files"),
+        ({"dns-search": ["a b"]}, 'invalid DNS search domain: "a b"'),
+        ({"dns-opts": ["a\nb"]}, "invalid DNS option"),
         ({"live-restore": False}, "live-restore: false is not supported: containers always go on"),
         ({"iptables": False}, "iptables: false is not supported"),
         (
@@ -204,6 +207,22 @@ def test_what_is_said_twice_is_refused_as_dockerd_says_it(tmp_path: Path) -> Non
     )
 
 
+def test_a_proxys_password_is_in_no_message(tmp_path: Path) -> None:
+    path = config(tmp_path, {"proxies": {"http-proxy": "http://me:secret@proxy"}})
+    with pytest.raises(InvalidArgument) as caught:
+        parse_options(["--config-file", path, "--http-proxy", "me:secret@other"])
+    assert caught.value.message.endswith(
+        "http-proxy: (from flag: xxxxx:xxxxx@other, from file: http://xxxxx:xxxxx@proxy)"
+    )
+
+
+def test_what_dockerd_understands_is_understood() -> None:
+    found = options(["--insecure-registry", "http://r:5000", "--insecure-registry", "https://s"])
+    assert found.settings.insecure_registries == ("r:5000", "s")
+    assert options(["--log-level", "WARNING"]).log_level == "warn"
+    assert options(["--log-level", "Debug"]).settings.debug
+
+
 def test_a_configuration_that_is_no_json_or_not_there_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bad").write_text("{")
     for path in ("bad", "missing"):
@@ -231,7 +250,7 @@ def test_a_configuration_that_is_no_json_or_not_there_is_refused(tmp_path: Path)
         (["--default-ipc-mode", "x"], r'IPC mode setting \(x\) is invalid; use "shareable" or'),
         (["--default-cgroupns-mode", "x"], r'mode setting \(x\) is invalid; use "host" or'),
         (["--registry-mirror", "m"], 'invalid mirror: "m"'),
-        (["--insecure-registry", "http://r"], "should not contain '://'"),
+        (["--insecure-registry", "ftp://r"], "should not contain '://'"),
         (["--insecure-registry", "10.0.0.0/99"], "10.0.0.0/99 is not valid"),
         (["--insecure-registry", ""], "is not valid: invalid host"),
         (["--icc=false"], "icc: false is not supported"),
