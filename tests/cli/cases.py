@@ -146,6 +146,14 @@ search -f stars=3 --limit 5 busybox
 search localhost:5000/x
 logs one
 logs -t --tail 5 --since 1700000000 --until 1700000001.5 one
+start /one
+stop one/
+rm ../../x
+kill ../one
+volume rm /v
+network inspect .
+image inspect a//b
+rmi ./a
 """.strip()
 
 
@@ -363,5 +371,6 @@ login -u x -p y --password-stdin
 logout
 logout foo
 port one 99999
+context create ''
 events --format '{{.Nope}}'
 """.strip().split("\n")

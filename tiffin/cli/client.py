@@ -8,6 +8,7 @@ with a 400, and the request is sent once more in its version.
 from __future__ import annotations
 
 import _socket
+from os.path import normpath
 
 from tiffin.cli.dialing import dial
 from tiffin.cli.failures import CommandFailed, DaemonAnswered, DaemonDown
@@ -302,11 +303,11 @@ class Client:
         versioned: bool = True,
     ) -> bytes:
         """A request as it goes out, up to its body."""
-        prefix = f"/v{self.version}" if versioned else ""
+        whole_path = normpath(f"/v{self.version}{path}" if versioned else path)
         whole = {**self.headers, **headers}
         fields = "".join(f"{name}: {value}\r\n" for name, value in whole.items())
         return (
-            f"{method} {prefix}{target(path, query)} HTTP/1.1\r\n"
+            f"{method} {target(whole_path, query)} HTTP/1.1\r\n"
             f"Host: api.moby.localhost\r\nUser-Agent: tiffin-cli\r\n{fields}\r\n"
         ).encode("latin-1")
 

@@ -25,6 +25,8 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 
 def check_name(name: str) -> None:
+    if not name:
+        raise CommandFailed("context name cannot be empty")
     if name == "default":
         raise CommandFailed('"default" is a reserved context name')
     if len(name) < 2 or name[0] not in _LETTERS or name.strip(_LETTERS + "_.+-"):

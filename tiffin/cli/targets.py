@@ -19,7 +19,7 @@ def path_of(kind: str, name: str) -> str:
     """Where the `container`, `network` or `volume` of that name is. EmptyName for no name."""
     if not name.strip():
         raise EmptyName(kind)
-    return f"/{kind}s/{quote(name)}"
+    return f"/{kind}s/{quote(name, '/')}"
 
 
 def container_path(name: str, verb: str = "") -> str:
