@@ -305,7 +305,12 @@ def test_a_linked_container_is_found_by_its_names(asked: Asked, daemon: LiveDaem
     (named,) = [one for one in asked.wire("GET", "/containers/json").json()
                 if "/db" in one["Names"]]  # fmt: skip
     assert sorted(named["Names"]) == ["/db", "/web/db", "/web/sql"]
+    assert run("inspect", "-f", "{{.Name}}", "web/sql").stdout == "/db\n"
+    assert run("exec", "/web/sql", "hostname").stdout.strip() == hostname
     run("rm", "--link", "web/sql")
+    for words in (("logs", "web/sql"), ("rm", "--link", "web/sql")):
+        unlinked = daemon.docker(*words, check=False)
+        assert unlinked.stderr == "Error response from daemon: No such container: web/sql\n"
     assert asked.inspect("web")["HostConfig"]["Links"] == ["/db:/web/db"]
     run("rm", "-f", "web", "db")
 

@@ -28,7 +28,7 @@ class ContainerFileRoutes:
         self._engine = engine
 
     def routes(self) -> list[Route]:
-        one = "/containers/{id}"
+        one = "/containers/{id*}"
         return [
             Route("GET", one + "/changes", self.changes),
             Route(

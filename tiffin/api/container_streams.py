@@ -54,7 +54,7 @@ class ContainerStreamRoutes:
         self._containers = engine.containers
 
     def routes(self) -> list[Route]:
-        one = "/containers/{id}"
+        one = "/containers/{id*}"
         return [
             Route("POST", one + "/wait", self.wait, dies_with_client=True),
             Route("POST", one + "/resize", self.resize),

@@ -45,7 +45,7 @@ class ContainerRoutes:
         self._answers = KnownAnswers()
 
     def routes(self) -> list[Route]:
-        one = "/containers/{id}"
+        one = "/containers/{id*}"
         return [
             Route("GET", "/containers/json", self.listing),
             Route("POST", "/containers/create", self.create),
@@ -60,7 +60,7 @@ class ContainerRoutes:
             Route("POST", one + "/rename", self.rename),
             Route("POST", one + "/update", self.update),
             Route("GET", one + "/top", self.top),
-            Route("DELETE", "/containers/{id*}", self.remove),
+            Route("DELETE", one, self.remove),
         ]
 
     # Looking.

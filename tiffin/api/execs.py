@@ -41,7 +41,7 @@ class ExecRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route("POST", "/containers/{id}/exec", self.create),
+            Route("POST", "/containers/{id*}/exec", self.create),
             Route("POST", "/exec/{id}/start", self.start),
             Route("POST", "/exec/{id}/resize", self.resize),
             Route("GET", "/exec/{id}/json", self.inspect),

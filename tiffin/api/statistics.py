@@ -38,7 +38,7 @@ class StatisticsRoutes:
         self._containers = engine.containers
 
     def routes(self) -> list[Route]:
-        return [Route("GET", "/containers/{id}/stats", self.stats, dies_with_client=True)]
+        return [Route("GET", "/containers/{id*}/stats", self.stats, dies_with_client=True)]
 
     async def stats(self, request: Request) -> Answer:
         streaming = request.query.boolean("stream", default=True)

@@ -32,7 +32,7 @@ class WebsocketRoutes:
         self._keeper = Doorkeeper("websocket door", "wsdoor")
 
     def routes(self) -> list[Route]:
-        return [Route("GET", "/containers/{id}/attach/ws", self.attach)]
+        return [Route("GET", "/containers/{id*}/attach/ws", self.attach)]
 
     async def attach(self, request: Request) -> Answer:
         query = request.query

@@ -66,9 +66,13 @@ class Catalog:
         return self._by_id.get(container_id)
 
     def get(self, reference: str) -> Container:
-        """By id, name, or unique prefix of an id. Raises NotFound; InvalidArgument if ambiguous."""
+        """By id, name ("web/db" too, of one that web links), or unique prefix of an id.
+
+        Raises NotFound; InvalidArgument if ambiguous.
+        """
         bare = reference.removeprefix("/")
-        exact = self._by_id.get(bare) or self._by_id.get(self._id_by_name.get(bare, ""))
+        named = self._id_by_name.get(bare) or self._linked_id(bare)
+        exact = self._by_id.get(bare) or self._by_id.get(named)
         if exact is not None:
             return exact
         matches = [cid for cid in self._by_id if bare and cid.startswith(bare)]
@@ -77,6 +81,12 @@ class Catalog:
         if not matches:
             raise NotFound(f"No such container: {reference}")
         return self._by_id[matches[0]]
+
+    def _linked_id(self, name: str) -> str:
+        parent, _, alias = name.partition("/")
+        container = self._by_id.get(self._id_by_name.get(parent, "")) if alias else None
+        links = container.links if container is not None else ()
+        return next((link.container_id for link in links if link.alias == alias), "")
 
     def lock(self, container_id: str) -> NamedLock:
         return self._locks.of(container_id)

@@ -136,14 +136,12 @@ def given_names(catalog: Catalog) -> dict[str, list[str]]:
 
 def without_link(reference: str, catalog: Catalog) -> Container:
     """The container of "web/db" without its link "db". Raises Conflict, NotFound."""
+    catalog.get(reference)
     name, _, alias = reference.removeprefix("/").rpartition("/")
     if not name:
-        catalog.get(reference)
         raise Conflict("Conflict, cannot remove the default link name of the container")
     container = catalog.get(name)
     kept = tuple(link for link in container.links if link.alias != alias)
-    if kept == container.links:
-        raise NotFound(f"No such link: {reference}")
     texts = tuple(
         text for text in container.host_config.links if links.parse_link(text)[1] != alias
     )
