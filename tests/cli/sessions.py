@@ -418,6 +418,8 @@ info -f '{{.Swarm}} {{.Plugins}} {{.RegistryConfig}} {{.Runtimes}}'
 info -f '{{json .Swarm}}'
 info -f '{{.SecurityOptions}} {{len .SecurityOptions}} {{.Nope}}'
 system df --format '{{.Nope}}'
+port one ''
+--log-level= port one
 """.strip().split("\n")
 
 SESSIONS = {"contexts": CONTEXTS, "doors": DOORS, "formats": FORMATS}

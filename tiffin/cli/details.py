@@ -24,7 +24,7 @@ def port(client: Client, arguments: Arguments) -> None:
 
     name, *asked = arguments.words
     ports = client.get(container_path(name, "json"))["NetworkSettings"].get("Ports") or {}
-    if asked:
+    if any(asked):
         number, _, protocol = asked[0].partition("/")
         try:
             parse_port(number)

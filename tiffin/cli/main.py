@@ -193,7 +193,7 @@ def _set(settings: dict[str, str], name: str, value: str) -> None:
         raise CommandFailed(
             "Failed to initialize: unable to resolve docker endpoint: Specify only one -H"
         )
-    if name == "log-level" and value.lower() not in _LEVELS:
+    if name == "log-level" and value and value.lower() not in _LEVELS:
         raise CommandFailed(f"Unable to parse logging level: {value}")
     settings[name] = value
     if name == "config":
