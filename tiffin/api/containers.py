@@ -102,7 +102,7 @@ class ContainerRoutes:
         return found
 
     async def inspect(self, request: Request) -> Answer:
-        container = self._get(request)
+        container = await self._containers.settled(request.parameters["id"])
         if request.query.boolean("size"):
             sizes = await self._containers.sizes(container)
             return json_response(self._inspected(container, request.version, sizes))

@@ -116,6 +116,11 @@ class Containers:
     def get(self, reference: str) -> Container:
         return self._catalog.get(reference)
 
+    async def settled(self, reference: str) -> Container:
+        """As it is once an end that is known of is in the record."""
+        await self._supervisor.exits.recorded(self.get(reference).id)
+        return self.get(reference)
+
     def execs(self, container: Container) -> Names:
         return self._processes.of(container.id)
 

@@ -54,6 +54,7 @@ class Exits:
         self._clients = clients
         self._ooms = ooms
         self._volume_mounts = volume_mounts
+        self._recording: dict[str, asyncio.Future[None]] = {}
         self.restarted_by_hand: set[str] = set()  # to be removed after their exit is not for now
         self.on_container_end: Callable[[str], None] = lambda _: None
         self.remove: Callable[[str], Awaitable[None]] | None = None  # with --rm
@@ -117,11 +118,24 @@ class Exits:
 
     async def record(self, container: Container, state: State) -> Container:
         """On a full disk in memory alone: who waits for the end is told all the same."""
+        recorded = self._recording[container.id] = asyncio.get_running_loop().create_future()
         try:
             return await self._catalog.put_state(container, state)
         except EngineFailure as error:
             log.error("exit not kept container=%s: %s", container.id, error.message)  # noqa: TRY400
             return self._catalog.show_state(container, state)
+        finally:
+            del self._recording[container.id]
+            recorded.set_result(None)
+
+    async def recorded(self, container_id: str) -> None:
+        """Returns once an end that is known of is in the record.
+
+        Its output has ended before that: who has seen so and asks now is to be told of the end.
+        """
+        recording = self._recording.get(container_id)
+        if recording is not None:
+            await asyncio.shield(recording)
 
     async def release(self, container: Container) -> None:
         """Give back what a running container holds."""

@@ -127,6 +127,9 @@ class FakeContainers:
                 return container
         raise NotFound(f"No such container: {reference}")
 
+    async def settled(self, reference: str) -> Container:
+        return self.get(reference)
+
     def given_names(self) -> dict[str, list[str]]:
         return {}
 

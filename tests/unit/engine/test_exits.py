@@ -34,6 +34,32 @@ def test_an_exit_is_recorded_and_told_to_who_waits(play: Play) -> None:
     play(scene)
 
 
+def test_who_asks_while_an_exit_is_written_down_is_told_of_it(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        await world.supervisor.start("web")
+        put, writing, written = world.catalog.put_state, asyncio.Event(), asyncio.Event()
+
+        async def put_slowly(container: Container, state: State) -> Container:
+            writing.set()
+            await written.wait()
+            return await put(container, state)
+
+        monkeypatch.setattr(world.catalog, "put_state", put_slowly)
+        world.runtime.end(ID, 3)
+        await writing.wait()
+        asked = asyncio.ensure_future(world.supervisor.exits.recorded(ID))
+        await asyncio.sleep(0)
+        assert not asked.done()
+        written.set()
+        await asked
+        assert (world.state().status, world.state().exit_code) == (Status.EXITED, 3)
+
+    play(scene)
+
+
 def test_an_exit_on_a_full_disk_is_told_all_the_same(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
