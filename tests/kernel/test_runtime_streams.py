@@ -516,17 +516,33 @@ def test_an_execs_output_is_not_lost_with_the_container() -> None:
     on_bench(act)
 
 
+def test_what_an_exec_leaves_running_is_listened_to_for_a_while() -> None:
+    async def act(bench: Bench) -> None:
+        workload = bench.workload("sleep", "100")
+        await bench.start(workload)
+        script = "mkfifo /ended; (read x < /ended; echo late; echo oops >&2) & echo now"
+        _, peer = await bench.exec(workload, "sh", "-c", script)
+        assert peer is not None
+        assert (await bench.ended(workload, "e1")).exit_code == 0
+        await bench.exec(workload, "sh", "-c", "echo > /ended", attachment=None, exec_id="e2")
+        assert await peer.frames() == {1: b"now\nlate\n", 2: b"oops\n"}
+
+    on_bench(act)
+
+
 def test_what_an_exec_leaves_running_goes_on() -> None:
     async def act(bench: Bench) -> None:
         workload = bench.workload("sleep", "100")
         await bench.start(workload)
-        script = "(sleep 0.3; echo late; echo x > /done) & echo now"
+        script = "mkfifo /go; (read x < /go; echo unheard; echo x > /done) & echo now"
         _, peer = await bench.exec(workload, "sh", "-c", script)
         assert peer is not None
-        assert (await peer.frames())[1].startswith(b"now\n")
+        assert (await peer.frames())[1] == b"now\n"
         assert (await bench.ended(workload, "e1")).exit_code == 0
         _, waiting = await bench.exec(
-            workload, "sh", "-c", "until test -e /done; do sleep 0.05; done", exec_id="e2"
+            workload,
+            *("sh", "-c", "echo > /go; until test -e /done; do sleep 0.05; done"),
+            exec_id="e2",
         )
         assert waiting is not None
         assert (await bench.ended(workload, "e2")).exit_code == 0

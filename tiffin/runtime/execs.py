@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _REMEMBERED = 64  # ended execs, and
 _REMEMBERED_BYTES = 256 * 1024  # of their records
 _READY_SECONDS = 0.5  # that the process of an exec waits for its start
+_LATE_SECONDS = 2.0  # that clients wait for what an ended exec's children say, as in Docker
 _WITHHELD_SECONDS = 60.0  # a daemon that is not back by then is not waited for
 
 
@@ -397,7 +398,7 @@ class Execs:
         self._shim.broadcast(event)
         self._leaving.append(running.streams)
         if self._is_served(running) or not running.streams.has_clients:
-            running.streams.close_clients()
+            running.streams.close_clients_late(_LATE_SECONDS)
         else:
             self._withheld.append(running.streams)
             self._loop.later(_WITHHELD_SECONDS, self.release)

@@ -108,6 +108,7 @@ class Streams:
         self._stopped = False  # outputs are not read: somebody is too far behind
         self._judging = False  # a look at who is too far behind is due
         self._ended = False
+        self._lingers = False  # it has ended, and what it has left running may still say something
         self._held: dict[int, Client] = {}  # by the number that the daemon knows them by
         self._held_count = 0
         self._unopened: set[int] = set()  # of them, those whose log the daemon has not opened yet
@@ -183,9 +184,19 @@ class Streams:
 
     def close_clients(self) -> None:
         """Each once it has taken all of its output."""
+        self._lingers = False
         for client in list(self._clients):
             client.ending = True
             self._settle(client)
+        self.regulate()
+
+    def close_clients_late(self, seconds: float) -> None:
+        """Once nobody has the outputs any more either; after that time in any case."""
+        if self._outputs:
+            self._lingers = True
+            self._loop.later(seconds, self.close_clients)
+        else:
+            self.close_clients()
 
     def forget_clients(self) -> None:
         """Let go of the connections without a word on them."""
@@ -257,6 +268,8 @@ class Streams:
         if fd == self._terminal:
             self._terminal = -1
         os.close(fd)
+        if self._lingers and not self._outputs:
+            self.close_clients()
 
     # -- the clients' side ---
 
@@ -353,7 +366,7 @@ class Streams:
         """Let the process wait for whoever is too far behind, or go on."""
         behind = any(client.behind_since for client in self._clients)
         behind = behind or (self._log is not None and self._log.full)
-        stopped = behind and not self._ended
+        stopped = behind and (self._lingers or not self._ended)
         if stopped != self._stopped:
             self._stopped = stopped
             for fd in self._outputs:
