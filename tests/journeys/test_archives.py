@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,7 +42,7 @@ def box(daemon: LiveDaemon, tmp_path: Path, request: pytest.FixtureRequest) -> I
 
 
 def put(
-    daemon: LiveDaemon, name: str, *items: Item, path: str = "/w", **query: str
+    daemon: LiveDaemon, name: str, *items: Item, path: str | bytes = "/w", **query: str
 ) -> tuple[int, str]:
     """The status, and the message of what was refused."""
     where = f"/containers/{name}/archive?{urlencode({'path': path, **query})}"
@@ -49,7 +50,7 @@ def put(
     return status, json.loads(body)["message"] if body else ""
 
 
-def files(daemon: LiveDaemon, name: str, path: str) -> dict[str, bytes]:
+def files(daemon: LiveDaemon, name: str, path: str | bytes) -> dict[str, bytes]:
     """What is at `path`: the content of files, "" of all else."""
     status, body = ask(daemon, "GET", f"/containers/{name}/archive?{urlencode({'path': path})}")
     assert status == 200, body
@@ -149,6 +150,20 @@ def test_names_of_whiteouts_are_names_both_ways(daemon: LiveDaemon, box: str) ->
     _, exported = ask(daemon, "GET", f"/containers/{box}/export")
     with tarfile.open(fileobj=io.BytesIO(exported)) as packed:
         assert "w/.wh.file" in packed.getnames()
+
+
+def test_a_name_may_be_of_any_bytes(daemon: LiveDaemon, box: str) -> None:
+    name = os.fsdecode(b"n\xff")
+
+    assert put(daemon, box, directory(name)) == (200, "")
+    assert put(daemon, box, file("in", b"x"), path=b"/w/n\xff") == (200, "")
+
+    assert files(daemon, box, b"/w/n\xff") == {name: b"", f"{name}/in": b"x"}
+    status, changes = ask(daemon, "GET", f"/containers/{box}/changes")
+    assert (status, {"Path": "/w/n\ufffd", "Kind": 1} in json.loads(changes)) == (200, True)
+    assert put(daemon, box, path=b"/w/o\xff") == (
+        404, f"Could not find the file /w/o\ufffd in container {box}",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("what", ["archive?path=/many", "export"])

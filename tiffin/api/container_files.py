@@ -5,11 +5,9 @@ from __future__ import annotations
 import base64
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from tiffin.api.create import read_config
 from tiffin.api.decode import read_json
-from tiffin.api.messages import TAR, Answer, Request, Response, Stream, json_response
+from tiffin.api.messages import TAR, Answer, Request, Response, Stream, json_response, to_json
 from tiffin.api.router import Route
 from tiffin.core.reference import parse
 from tiffin.errors import InvalidArgument
@@ -106,7 +104,7 @@ def _image_name(repository: str, tag: str) -> str:
 
 
 def _archive_path(request: Request) -> str:
-    path = request.query.get("path")
+    path = request.query.path("path")
     if not path:
         raise InvalidArgument("bad parameter: 'path' cannot be empty")
     if "\0" in path:
@@ -123,4 +121,4 @@ def _path_stat(found: Any) -> str:
         "mtime": found.mtime,
         "linkTarget": found.link_target,
     }
-    return base64.b64encode(msgspec.json.encode(value)).decode()
+    return base64.b64encode(to_json(value)).decode()

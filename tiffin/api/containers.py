@@ -191,8 +191,9 @@ class ContainerRoutes:
         self._containers.get(name)
         try:
             await self._containers.restart(name, signal=signal, timeout=timeout)
-        except (NotFound, Conflict, InvalidArgument) as error:
-            raise type(error)(f"Cannot restart container {name}: {error.message}") from error
+        except TiffinError as error:
+            error.args = (f"Cannot restart container {name}: {error.message}",)
+            raise
         return NO_CONTENT
 
     async def kill(self, request: Request) -> Answer:

@@ -22,6 +22,8 @@ TAR = "application/x-tar"
 RAW_STREAM = "application/vnd.docker.raw-stream"
 MULTIPLEXED_STREAM = "application/vnd.docker.multiplexed-stream"
 
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2}).{0,2}", re.DOTALL)
+_NO_TEXT = re.compile("[\ud800-\udfff]")
 _DIGITS = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _FALSE_WORDS = frozenset({"", "0", "no", "false", "none"})
 
@@ -34,6 +36,8 @@ class Query:
         self._values: dict[str, list[str]] = {}
         if not text:
             return
+        if wrong := _BAD_ESCAPE.search(text):
+            raise InvalidArgument(f'invalid URL escape "{wrong[0]}"')
         try:
             pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=1000)
         except ValueError as error:
@@ -47,6 +51,11 @@ class Query:
     def get(self, key: str, default: str = "") -> str:
         values = self._values.get(key)
         return values[0] if values else default
+
+    def path(self, key: str) -> str:
+        """A file's name: bytes that are no UTF-8 are escaped as os.fsencode wants them."""
+        pairs = parse_qsl(self.text, keep_blank_values=True, errors="surrogateescape")
+        return next((value for name, value in pairs if name == key), "")
 
     def all(self, key: str) -> list[str]:
         return self._values.get(key, [])
@@ -62,8 +71,10 @@ class Query:
         if not text:
             return default
         digits = text[1:] if text[0] in "+-" else text
-        if not (digits.isascii() and digits.isdigit() and len(digits) <= 19):
+        if not (digits.isascii() and digits.isdigit()):
             raise InvalidArgument(f'strconv.Atoi: parsing "{text}": invalid syntax')
+        if len(digits) > 19 or not -(2**63) <= int(text) < 2**63:
+            raise InvalidArgument(f'strconv.Atoi: parsing "{text}": value out of range')
         return int(text)
 
     def moment(self, key: str, now_ns: int) -> int:
@@ -143,10 +154,26 @@ Answer = Response | Stream | Hijacked
 Handler = Callable[[Request], Awaitable[Answer]]
 
 
+def to_json(value: Any) -> bytes:
+    """What is no UTF-8, as a file's name may be, is told as U+FFFD, as by Go's encoder."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_legible(msgspec.to_builtins(value)))
+
+
+def _legible(value: Any) -> Any:
+    if isinstance(value, str):
+        return _NO_TEXT.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_legible(key): _legible(item) for key, item in value.items()}
+    return list(map(_legible, value)) if isinstance(value, list | tuple) else value
+
+
 def json_response(
     value: Any, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    return Response(status, msgspec.json.encode(value) + b"\n", JSON, headers or {})
+    return Response(status, to_json(value) + b"\n", JSON, headers or {})
 
 
 def error_response(status: int, message: str) -> Response:

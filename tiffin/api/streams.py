@@ -7,9 +7,7 @@ import struct
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-import msgspec
-
-from tiffin.api.messages import JSON, Answer, Response, Stream
+from tiffin.api.messages import JSON, Answer, Response, Stream, to_json
 from tiffin.api.versions import Version
 from tiffin.errors import TiffinError
 
@@ -41,7 +39,7 @@ def frames(streams: list[int], lines: list[bytes]) -> bytes:
 
 
 def json_line(value: Mapping[str, Any]) -> bytes:
-    return msgspec.json.encode(value) + b"\r\n"
+    return to_json(value) + b"\r\n"
 
 
 def failure_line(error: BaseException) -> bytes:

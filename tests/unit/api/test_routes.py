@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 
 from tests.unit.api.kitchen import NOW, RUNNING_ID, FakeEngine, ask, asking, image
 from tiffin.api.event_json import event_json, event_matcher
-from tiffin.api.messages import Query
+from tiffin.api.messages import Query, json_response
 from tiffin.api.router import Router
 from tiffin.api.server import routes
 from tiffin.api.versions import Version
@@ -21,7 +23,7 @@ from tiffin.core.filters import Filters
 from tiffin.core.image import RootFS
 from tiffin.engine.events import Event
 from tiffin.engine.waiting import ExitResult
-from tiffin.errors import NotFound
+from tiffin.errors import CannotStart, InvalidArgument, NotFound
 from tiffin.registry.search import SearchResult
 
 
@@ -513,6 +515,55 @@ def test_a_query_has_gos_ideas_of_true() -> None:
     ]  # fmt: skip
     assert query.integer("h") == -5
     assert query.boolean("missing", default=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a=%zz", 'invalid URL escape "%zz"'),
+        ("a=1&%", 'invalid URL escape "%"'),
+        ("a=%e", 'invalid URL escape "%e"'),
+    ],
+)
+def test_a_query_that_is_none_is_refused(text: str, words: str) -> None:
+    with pytest.raises(InvalidArgument, match=re.escape(words)):
+        Query(text)
+
+
+def test_a_number_that_is_none_in_64_bits_is_out_of_range() -> None:
+    query = Query(f"a={2**63 - 1}&b={2**63}&c={'9' * 5000}")
+    assert query.integer("a") == 2**63 - 1
+    for name in "bc":
+        with pytest.raises(InvalidArgument, match="value out of range"):
+            query.integer(name)
+
+
+def test_a_path_may_be_any_bytes_and_nothing_else_may() -> None:
+    query = Query("path=/a%FF%20b+c&path=/d")
+    assert os.fsencode(query.path("path")) == b"/a\xff b c"
+    assert query.get("path") == "/a\ufffd b c"
+    assert query.path("missing") == ""
+
+
+def test_what_is_no_text_is_told_as_go_tells_it() -> None:
+    name = os.fsdecode(b"/\xe9\xff")
+    said = json_response([{"Path": name, "Kind": 1}, (name,), {name: None}])
+    assert json.loads(said.body) == [
+        {"Path": "/\ufffd\ufffd", "Kind": 1}, ["/\ufffd\ufffd"], {"/\ufffd\ufffd": None},
+    ]  # fmt: skip
+
+
+def test_a_restart_that_fails_says_what_it_was_and_keeps_its_status() -> None:
+    engine = FakeEngine()
+
+    async def restart(*_: object, **__: object) -> None:
+        raise CannotStart("no such file", exit_code=127)
+
+    engine.containers.restart = restart  # type: ignore[method-assign]
+    said = ask(engine, "POST", "/containers/web/restart")
+    assert (said.status, said.json()["message"]) == (
+        400, "Cannot restart container web: no such file",
+    )  # fmt: skip
 
 
 def test_every_route_of_a_client_that_may_leave_is_a_stream_or_a_search() -> None:
