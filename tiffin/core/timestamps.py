@@ -13,7 +13,8 @@ from tiffin.errors import InvalidArgument
 NEVER = "0001-01-01T00:00:00Z"  # Go's zero time, which clients compare with
 
 _NANO = 1_000_000_000
-_UNIX = re.compile(r"(-?\d{1,12})(?:\.(\d{1,9})\d*)?")
+_FARTHEST = 2**63 - 1
+_UNIX = re.compile(r"(-?\d{1,18})(?:\.(\d{1,9})\d*)?")
 _RFC3339 = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)"
     r"(?:[Tt ](\d\d)(?::(\d\d)(?::(\d\d)(?:[.,](\d{1,9})\d*)?)?)?)?"
@@ -53,14 +54,15 @@ def rfc3339_fixed(time_ns: int) -> str:
 def parse_time(text: str, now_ns: int = 0) -> int:
     """Nanoseconds of a unix time ("1700000000.5"), an RFC 3339 time, or a Go duration before now.
 
-    "" and "0" are 0. Raises InvalidArgument.
+    "" and "0" are 0. A unix time beyond what 64 bits of nanoseconds reach, as one in milliseconds
+    is, is the farthest. Raises InvalidArgument.
     """
     if not text or text == "0":
         return 0
     unix = _UNIX.fullmatch(text)
     if unix:
         nanos = int((unix[2] or "").ljust(9, "0"))
-        return int(unix[1]) * _NANO + nanos
+        return max(-_FARTHEST, min(int(unix[1]) * _NANO + nanos, _FARTHEST))
     duration = parse_duration(text)
     if duration is not None:
         return now_ns - duration

@@ -16,6 +16,7 @@ from tiffin.runtime import spec
 
 _JOINS = ("network_mode", "pid_mode", "ipc_mode")
 _PREFIX = "container:"
+_MOST = 2**63 - 1  # bytes: more is no number for clients
 
 
 def settle(
@@ -24,7 +25,8 @@ def settle(
     """The host config to keep and what its user is told. Raises InvalidArgument."""
     settled, warnings = spec.adapt(host, facts)
     if settled.memory > 0 and settled.memory_swap == 0:
-        settled = msgspec.structs.replace(settled, memory_swap=settled.memory * 2)
+        swap = min(settled.memory * 2, _MOST)
+        settled = msgspec.structs.replace(settled, memory_swap=swap)
     if settled.oom_kill_disable is None and "oom-kill-disable" in facts.features:
         settled = msgspec.structs.replace(settled, oom_kill_disable=False)
     joins = {field: _by_id(field, getattr(settled, field), catalog) for field in _JOINS}

@@ -35,6 +35,8 @@ def test_a_fraction_has_no_trailing_zeros_unless_it_is_fixed() -> None:
         ("10m", 1000 * SECOND - 600 * SECOND),
         ("1h30m", 1000 * SECOND - 5400 * SECOND),
         ("1.5s", 1000 * SECOND - SECOND * 3 // 2),
+        ("1700000000000", 2**63 - 1),
+        ("9" * 18 + ".5", 2**63 - 1),
     ],
 )
 def test_a_time_is_read_in_dockers_spellings(text: str, time_ns: int) -> None:
