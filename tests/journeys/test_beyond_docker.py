@@ -135,8 +135,8 @@ def ports(daemon: LiveDaemon, name: str) -> dict[str, str]:
 def answer_of(port: int) -> str:
     """What is said on a port of this host; the reason where nothing is."""
     try:
-        with socket.create_connection(("127.0.0.1", port), patient(10)) as connection:
-            connection.settimeout(patient(10))
+        with socket.create_connection(("127.0.0.1", port), patient(60)) as connection:
+            connection.settimeout(patient(60))
             return connection.recv(100).decode()
     except OSError as error:
         return type(error).__name__

@@ -187,7 +187,7 @@ def test_a_daemon_must_prove_who_it_is(doors: Doors, client: str, tmp_path: Path
 
 
 def test_clear_text_is_told_at_a_tls_door_that_it_is(doors: Doors, client: str) -> None:
-    with socket.create_connection(("127.0.0.1", doors.port), patient(20)) as raw:
+    with socket.create_connection(("127.0.0.1", doors.port), patient(60)) as raw:
         raw.sendall(b"GET /_ping HTTP/1.1\r\nHost: localhost\r\n\r\n")
         with raw.makefile("rb") as said:
             assert said.read().startswith(b"HTTP/1.0 400 Bad Request\r\n")
@@ -204,7 +204,7 @@ def test_clear_text_is_told_at_a_tls_door_that_it_is(doors: Doors, client: str) 
 
 
 def test_bytes_of_no_kind_get_no_answer_at_a_tls_door(doors: Doors) -> None:
-    with socket.create_connection(("127.0.0.1", doors.port), patient(20)) as raw:
+    with socket.create_connection(("127.0.0.1", doors.port), patient(60)) as raw:
         raw.sendall(b"\0\1\2 GET /_ping HTTP/1.1\r\nHost: localhost\r\n\r\n")
         try:
             said = raw.recv(4096)
@@ -274,7 +274,7 @@ def test_clear_text_is_served_on_loopback_to_who_insists() -> None:
                 argv, env=environment, input="x\n", capture_output=True, text=True, check=True
             )
             assert shown.stdout == "x\n"
-        with socket.create_connection(("127.0.0.1", int(found[1])), patient(20)) as raw:
+        with socket.create_connection(("127.0.0.1", int(found[1])), patient(60)) as raw:
             raw.sendall(b"GET /_ping HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
             assert raw.recv(4096).startswith(b"HTTP/1.1 403 ")
 

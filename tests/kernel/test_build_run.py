@@ -93,7 +93,7 @@ def test_a_failure_in_a_later_stage_is_shown_and_stops_the_others(directory: str
             "FROM bb AS a\nRUN sleep 1000\nFROM bb AS b\nRUN echo why; exit 4\n"
             "FROM bb\nCOPY --from=a / /a\nCOPY --from=b / /b\n"
         )
-        outcome = await asyncio.wait_for(bench.build(text), patient(20))
+        outcome = await asyncio.wait_for(bench.build(text), patient(60))
 
         assert "why\n" in outcome.text
         assert outcome.error.endswith("returned a non-zero code: 4")

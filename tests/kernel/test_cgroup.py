@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import pytest
 
+from tests.patience import patient
 from tiffin.kernel import cgroup, cgroupfiles
 from tiffin.kernel.cgroup import Cgroup, Hierarchy, Layout
 from tiffin.kernel.cgroupstatistics import statistics_of
@@ -71,7 +72,7 @@ def start() -> Iterator[Start]:
 def ended(pid: int) -> bool:
     handle = os.pidfd_open(pid)
     try:
-        return bool(select.select([handle], [], [], 5)[0])
+        return bool(select.select([handle], [], [], patient(60))[0])
     finally:
         os.close(handle)
 

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.busybox import busybox_image_id, busybox_image_tar
 from tests.imagebench import Bench
 from tests.patience import patient
 from tests.registry_server import RegistryServer, registry_fixture  # noqa: F401
+from tiffin.kernel import mounts
 
 pytestmark = pytest.mark.root
 
@@ -25,8 +27,9 @@ class Docker:
 
     def __init__(self, root: Path) -> None:
         self.socket = f"unix://{root}/d.sock"
+        self._data = str(root / "data")
         self._log = (root / "log").open("wb")
-        flags = ["--data-root", root / "data", "--exec-root", root / "exec"]
+        flags = ["--data-root", self._data, "--exec-root", root / "exec"]
         flags += ["--pidfile", root / "pid", "-H", self.socket, "--storage-driver", "vfs"]
         flags += ["--bridge", "none", "--iptables=false", "--ip6tables=false"]
         self._process = subprocess.Popen(
@@ -47,6 +50,8 @@ class Docker:
         self._process.terminate()
         self._process.wait(patient(60))
         self._log.close()
+        with suppress(OSError):  # where the root is not shared it has mounted this on itself
+            mounts.umount(self._data, mounts.MNT_DETACH)
 
     def __call__(self, *arguments: str, stdin: bytes = b"") -> bytes:
         done = self._try(*arguments, stdin=stdin)

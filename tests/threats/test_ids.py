@@ -11,6 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from tests.journeys.test_failpoints import ends, shims
 from tests.live import LiveDaemon
 from tiffin.core.container import HostConfig, IdRange
 from tiffin.core.idrange import FIRST, LAST, SIZE, extents, parse_subordinate
@@ -148,7 +149,9 @@ def test_many_containers_have_ranges_of_their_own_and_a_killed_daemon_loses_none
                 "1000",
             )
         after = ranges_of(daemon)
+        leaving = shims(daemon)
         daemon.remove_containers()
+        assert all(ends(pid) for pid in leaving)  # with the last of them its range is free
         daemon.docker(
             "run", "-d", "--name", "last", "--network", "none", "busybox", "sleep", "1000"
         )
