@@ -21,7 +21,7 @@ import pytest
 from tests.live import LiveDaemon
 from tests.patience import patient
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.timeout(900)]  # packages come from wherever they are
 
 PACKAGE = "tiffin-lunch"
 CONTROL = f"""Package: {PACKAGE}
