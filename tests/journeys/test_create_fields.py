@@ -154,6 +154,18 @@ def test_a_mount_that_cannot_be_leaves_nothing(
     assert "wished" not in daemon.docker("volume", "ls", "-q").stdout
 
 
+def test_a_volume_that_is_there_has_no_other_driver(asked: Asked, daemon: LiveDaemon) -> None:
+    daemon.docker("volume", "create", "there")
+    flag = {"Binds": ["there:/x"], "VolumeDriver": "nodriver"}
+    option = mounted(Type="volume", Source="there", Target="/x",
+                     VolumeOptions={"DriverConfig": {"Name": "nodriver"}})  # fmt: skip
+    for host in (flag, option):
+        status, message = asked.refused(host)
+        assert status == 404
+        assert 'plugin "nodriver" not found' in message
+    daemon.docker("volume", "rm", "there")
+
+
 def test_a_tmpfs_has_what_its_options_say(asked: Asked) -> None:
     host = mounted(
         Type="tmpfs",

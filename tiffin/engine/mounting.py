@@ -16,7 +16,7 @@ from tiffin.core.workload import Overlay
 from tiffin.engine.catalog import Catalog
 from tiffin.engine.images import Images
 from tiffin.engine.volumemounts import VolumeMounts
-from tiffin.engine.volumes import Volumes
+from tiffin.engine.volumes import Volumes, check_driver
 from tiffin.errors import Conflict, InvalidArgument, NotFound
 from tiffin.kernel import rootpath, treecopy
 from tiffin.kernel.ownthread import may_hang
@@ -103,6 +103,8 @@ class Mounting:
     ) -> Mount:
         mount = wanted.mount
         existing = await self._volumes.find(mount.name) if mount.name else None
+        if existing is not None:
+            check_driver(existing.name, mount.driver)
         volume = existing or await self._volumes.create(
             mount.name,
             driver=mount.driver,

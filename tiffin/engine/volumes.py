@@ -83,11 +83,7 @@ class Volumes:
         """
         anonymous = not name
         name = check_volume_name(name or new_id())
-        if driver not in ("", "local"):
-            raise NotFound(
-                f"create {name}: error looking up volume plugin {driver}: "
-                f'plugin "{driver}" not found'
-            )
+        check_driver(name, driver)
         limit = volume_options(name, options or {}).limit_bytes
         check_labels(labels)
         async with self._lock:
@@ -225,6 +221,14 @@ class Volumes:
             reclaimed += size
         self._events.emit("volume", "prune", "", {"reclaimed": str(reclaimed)})
         return removed, reclaimed
+
+
+def check_driver(name: str, driver: str) -> None:
+    """Also of a volume that is there already: it is not what was asked for."""
+    if driver not in ("", "local"):
+        raise NotFound(
+            f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found'
+        )
 
 
 def _limit(name: str, path: str, size_bytes: int) -> None:
