@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import stat
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -251,6 +253,25 @@ def test_a_bind_that_was_not_there_is_made_when_asked_for(asked: Asked, tmp_path
     )
     assert asked.said("touch /b/x && echo written", host) == "written\n"
     assert (made / "x").exists()
+
+
+def test_a_bind_is_made_again_for_a_start_that_finds_nothing(
+    asked: Asked, daemon: LiveDaemon, tmp_path: Path
+) -> None:
+    flag, option = tmp_path / "by" / "flag", tmp_path / "by" / "option"
+    flag.mkdir(parents=True)
+    option.mkdir()
+    script = ["sh", "-c", "ls -ld /flag | cut -c1-10"]
+    made = asked.made({"Binds": [f"{flag}:/flag"]}, Cmd=script)
+    refused = asked.made(mounted(Type="bind", Source=str(option), Target="/x"))
+    shutil.rmtree(tmp_path / "by")
+    assert daemon.docker("start", "-a", made).stdout == "drwxr-xr-x\n"
+    assert stat.S_IMODE(flag.parent.stat().st_mode) == 0o755
+    finished = daemon.docker("start", refused, check=False)
+    assert "no such file or directory" in finished.stderr
+    assert not option.exists()
+    for container in (made, refused):
+        asked.remove(container)
 
 
 def test_volumes_from_another_container_may_be_read_only(asked: Asked) -> None:

@@ -232,6 +232,7 @@ class Mount(msgspec.Struct, frozen=True, rename="pascal"):
     non_recursive: bool = False
     subpath: str = ""
     read_only_below: bool = True  # of a bind that is read-only: all mounts below it too
+    make_source: bool = False  # of a bind: a directory, at each start that finds nothing there
     options: str = ""  # a tmpfs's: "size=65536,mode=700"
     snapshot: str = ""  # an image's: the id of the active snapshot that is mounted
     device: str = ""  # of a volume that is a directory of the host: that one

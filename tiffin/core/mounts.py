@@ -34,7 +34,6 @@ class WantedMount(msgspec.Struct, frozen=True):
 
     mount: Mount
     copy: bool = True  # a new volume takes what the image has there
-    create_source: bool = False  # a bind's source is made where it is missing
     labels: dict[str, str] = {}
     driver_options: dict[str, str] = {}
 
@@ -143,8 +142,9 @@ def parse_bind(text: str, driver: str = "") -> WantedMount:
             mode=mode,
             rw="ro" not in words,
             propagation=propagation or "rprivate",
+            make_source=True,
         )
-        return WantedMount(mount, create_source=True)
+        return WantedMount(mount)
     name = check_volume_name(source) if source else ""
     mount = _volume(destination, name, mode or "z", driver)
     mount = msgspec.structs.replace(mount, rw="ro" not in words)
@@ -245,8 +245,9 @@ def _bind_request(request: MountRequest, destination: str) -> WantedMount:
         mount,
         non_recursive=options.non_recursive,
         read_only_below=not options.read_only_non_recursive,
+        make_source=options.create_mountpoint,
     )
-    return WantedMount(mount, create_source=options.create_mountpoint)
+    return WantedMount(mount)
 
 
 def _check_read_only(request: MountRequest) -> None:

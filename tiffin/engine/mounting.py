@@ -51,7 +51,7 @@ class Mounting:
             wanted = tuple(map(_shallow, wanted))
         self._inherited(host)
         for one in wanted:
-            if one.mount.type == "bind" and not one.create_source:
+            if one.mount.type == "bind" and not one.mount.make_source:
                 await may_hang(_check_source, one.mount)
         return wanted
 
@@ -79,7 +79,7 @@ class Mounting:
             elif mount.type == "image":
                 mounts[mount.destination] = await self._with_image(mount, undo)
             else:
-                if one.create_source:
+                if mount.make_source:
                     await may_hang(_make_source, mount)
                 mounts[mount.destination] = mount
         return tuple(mounts.values())

@@ -124,15 +124,27 @@ class MakeOverlay(Operation):
 
 
 class CloneTree(Operation):
-    """A copy of the mount at a host path: what a bind is before it is put somewhere."""
+    """A copy of the mount at a host path: what a bind is before it is put somewhere.
 
-    __slots__ = ("source", "subpath", "target", "words")
+    With `make` a directory is made where the host has nothing.
+    """
 
-    def __init__(self, source: str, target: str, words: list[str], subpath: str = "") -> None:
+    __slots__ = ("make", "source", "subpath", "target", "words")
+
+    def __init__(
+        self,
+        source: str,
+        target: str,
+        words: list[str],
+        subpath: str = "",
+        *,
+        make: bool = False,
+    ) -> None:
         self.source = source
         self.target = target
         self.words = words
         self.subpath = subpath
+        self.make = make
 
     def describe(self) -> str:
         return f"bind {self.source} on {self.target}"
@@ -474,7 +486,8 @@ def _plan_mount(result: Plan, mount: Config, linux: Config, extra: Config) -> No
     elif is_bind(mount):
         late = next((word for word in words if word.endswith("unbindable")), "")
         early = [word for word in words if word != late]
-        slot = result.detach(CloneTree(source, target, early, own.get("subpath") or ""))
+        subpath, make = own.get("subpath") or "", bool(own.get("make"))
+        slot = result.detach(CloneTree(source, target, early, subpath, make=make))
         result.create.append(Attach(slot, source, target, late))
     elif kind == "tmpfs" and target == "/dev":
         links = extra.get("links") or _DEVICE_LINKS

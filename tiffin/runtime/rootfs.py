@@ -317,7 +317,13 @@ def _tree_at(path: str) -> int:
 
 
 def _open_source(operation: CloneTree) -> int:
-    source = os.open(operation.source, os.O_PATH | os.O_CLOEXEC)
+    try:
+        source = os.open(operation.source, os.O_PATH | os.O_CLOEXEC)
+    except FileNotFoundError:
+        if not operation.make:
+            raise
+        _make_directories(operation.source)
+        source = os.open(operation.source, os.O_PATH | os.O_CLOEXEC)
     if not operation.subpath:
         return source
     # A container may have written what the path below a volume leads over.
@@ -325,6 +331,14 @@ def _open_source(operation: CloneTree) -> int:
         return mounts.openat2(source, operation.subpath, os.O_PATH, resolve=_INSIDE)
     finally:
         os.close(source)
+
+
+def _make_directories(path: str) -> None:
+    previous = os.umask(0o022)  # counts for those above it, whatever mode is asked for
+    try:
+        os.makedirs(path, exist_ok=True)
+    finally:
+        os.umask(previous)
 
 
 def _map_bind(tree: int, source: str, namespace: int, *, recursive: bool) -> None:

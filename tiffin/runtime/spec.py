@@ -26,7 +26,8 @@ How the rest is to be read:
   "idmap" (or "ridmap": with everything below) says: map ids as `linux.uidMappings` do, where the
   file system can, else bind it as it is. A tmpfs with "idmap" is /dev: made in the host's user
   namespace, idmapped, bound. "rro" is read-only with everything below. A volume may have
-  "tiffin": {"subpath": "a/b"}, to be resolved inside `source`; /dev/shm of a joined container has
+  "tiffin": {"subpath": "a/b"}, to be resolved inside `source`, a bind "tiffin": {"make": true}: a
+  `source` that is missing is made, a directory. /dev/shm of a joined container has
   "tiffin": {"pid": n}, in whose mount namespace it is. An image's mount has
   "tiffin": {"overlay": as above, "subpath"}. On v1 the type "cgroup" stands for a
   tmpfs and one mount a hierarchy.
@@ -286,6 +287,8 @@ def _user_mount(mount: Mount, id_map: Map) -> OCIMount:
     bound = _bind(mount.destination, mount.host_path, options, id_map)
     if mount.subpath:
         bound["tiffin"] = {"subpath": mount.subpath}
+    elif mount.make_source:
+        bound["tiffin"] = {"make": True}
     return bound
 
 

@@ -22,7 +22,13 @@ from tiffin.errors import InvalidArgument
 
 def test_a_path_is_bound_and_a_name_is_a_volume() -> None:
     assert parse_bind("/host:/in:ro").mount == Mount(
-        type="bind", source="/host", destination="/in", mode="ro", rw=False, propagation="rprivate"
+        type="bind",
+        source="/host",
+        destination="/in",
+        mode="ro",
+        rw=False,
+        propagation="rprivate",
+        make_source=True,
     )
     volume = parse_bind("data:/in").mount
     assert (volume.type, volume.name, volume.source, volume.rw) == ("volume", "data", "", True)
