@@ -516,6 +516,21 @@ def test_a_websocket_has_the_log_first_and_only_what_it_asks_for(daemon: LiveDae
     daemon.docker("rm", "-f", "socketed")
 
 
+@pytest.mark.parametrize("chosen", ["label=stage=old", "label!=stage=live"])
+def test_a_prune_of_everything_may_be_by_label(
+    daemon: LiveDaemon, client: str, chosen: str
+) -> None:
+    run = daemon.client(client)
+    kept, gone = (
+        run("create", "--label", f"stage={stage}", "busybox", "true").stdout.strip()
+        for stage in ("live", "old")
+    )
+    said = run("system", "prune", "-f", "--filter", chosen).stdout
+    assert gone in said
+    assert kept not in said
+    run("rm", kept)
+
+
 def wait_for_log(daemon: LiveDaemon, name: str, text: str) -> None:
     deadline = time.monotonic() + patient(60)
     while (finished := daemon.docker("logs", name)).stdout + finished.stderr != text:

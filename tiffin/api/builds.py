@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 _CLASSIC = "the classic builder's protocol; no remote context, no squash"
 _NO_IDS = "no build has an id: a build ends with its client"
 _PRUNE_FILTERS = (
-    "description", "id", "inuse", "parent", "private", "shared", "type", "unused-for", "until",
+    "description", "id", "inuse", "label", "label!", "parent", "private", "shared", "type",
+    "unused-for", "until",
 )  # fmt: skip
 
 
@@ -43,7 +44,7 @@ class BuildRoutes:
         return await progress(messages, request.version)
 
     async def prune(self, request: Request) -> Answer:
-        """All of the cache: none of it is in use between builds."""
+        """All of the cache: none of it is in use between builds, and labels choose none of it."""
         filters = parse_filters(request.query.get("filters")).check(*_PRUNE_FILTERS)
         filters.until_ns(time.time_ns())
         deleted, reclaimed = await self._engine.builds.prune()
