@@ -56,10 +56,9 @@ class Ending:
         lifecycle.transition(container, Action.STOP)
         number = _stop_signal(container, signal)
         await self._mark_stopped(container.id, _asked(verb, number))
-        if container.state.status is Status.RESTARTING:
-            return
-        with _said(f"cannot {verb} container: {container.name}"):
-            await self._end(container, number, _patience(container, timeout))
+        if container.state.status is not Status.RESTARTING:
+            with _said(f"cannot {verb} container: {container.name}"):
+                await self._end(container, number, _patience(container, timeout))
         emit_container(self._events, container, "stop")
 
     async def for_removal(self, container_id: str) -> None:

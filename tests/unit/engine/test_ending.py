@@ -123,6 +123,17 @@ def test_what_is_asked_to_end_goes_on_to_hear_it(
     play(scene)
 
 
+def test_a_stop_between_two_runs_is_told(play: Play) -> None:
+    async def scene(world: World) -> None:
+        container = await world.add()
+        await world.catalog.put_state(container, State(status=Status.RESTARTING, exit_code=1))
+        await world.supervisor.stop("web")
+        assert world.state().status is Status.EXITED
+        assert world.actions() == ["stop"]
+
+    play(scene)
+
+
 def test_restarting_what_is_removed_after_its_exit_does_not_remove_it(
     play: Play,
 ) -> None:
