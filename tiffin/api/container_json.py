@@ -47,7 +47,6 @@ _READ_ONLY = (
 # Accepted, and of no consequence, as in Docker.
 INERT_HOST_FIELDS = frozenset({"Cgroup", "ContainerIDFile"})
 
-_HOST_DEFAULTS: dict[str, Any] = {"ContainerIDFile": ""}
 # Null where the request did not give them, even if only as empty.
 NULLABLE_HOST_FIELDS = frozenset(
     (
@@ -295,7 +294,7 @@ def image_config_json(config: ContainerConfig | None, version: Version) -> dict[
 
 
 def host_config_json(host: HostConfig, given_empty: Collection[str] = ()) -> dict[str, Any]:
-    value: dict[str, Any] = {**_HOST_DEFAULTS, **msgspec.to_builtins(host)}
+    value: dict[str, Any] = msgspec.to_builtins(host)
     for name in NULLABLE_HOST_FIELDS.difference(given_empty):
         value[name] = value[name] or None
     if _is_unlabelled(host):

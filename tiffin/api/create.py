@@ -40,12 +40,6 @@ class CreateRequest(msgspec.Struct, frozen=True):
     given_empty: tuple[str, ...] = ()  # lists and maps of the host config
 
 
-class _Unheeded(msgspec.Struct, frozen=True):
-    """What is of no consequence has a type all the same."""
-
-    container_id_file: str = msgspec.field(name="ContainerIDFile", default="")
-
-
 class _Misplaced(msgspec.Struct, frozen=True):
     """docker-py says beside the host config which runtime is wanted."""
 
@@ -111,7 +105,6 @@ def read_host_config(document: Any) -> HostConfig:
     if not isinstance(document, dict):
         words = gowords.no_object(document, "HostConfig", "container.HostConfig")
         raise InvalidArgument(words)
-    decode(document, _Unheeded, prefix="HostConfig", root="HostConfig")
     host = decode(document, HostConfig, prefix="HostConfig")
     swappiness = host.memory_swappiness
     return msgspec.structs.replace(

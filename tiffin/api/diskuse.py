@@ -24,21 +24,27 @@ async def disk_use_json(
     *,
     verbose: bool,
 ) -> dict[str, Any]:
-    """Since 1.52 sums per kind, items only when `verbose`; before, the items themselves."""
+    """Since 1.52 sums per kind, items only when `verbose`; before, the items themselves.
+
+    Who speaks 1.52 may know of either.
+    """
     wanted = kinds or set(_KINDS)
     images = await _images(engine, version) if "image" in wanted else []
     volumes = await _volumes(engine) if "volume" in wanted else []
     cache = _build_cache(await engine.builds.cache_records()) if "build-cache" in wanted else []
     layers_size = await engine.images.layers_size() if "image" in wanted else 0
+    flat = _flat(wanted, layers_size, images, containers, volumes, cache)
     if version.before("1.52"):
-        return _flat(wanted, layers_size, images, containers, volumes, cache)
+        return flat
     sums = {
         "image": ("ImageUsage", images, "Size", lambda one: one["Containers"] > 0),
         "container": ("ContainerUsage", containers, "SizeRw", _is_live),
         "volume": ("VolumeUsage", volumes, "", lambda one: one["UsageData"]["RefCount"] > 0),
         "build-cache": ("BuildCacheUsage", cache, "Size", lambda one: one["InUse"]),
     }
-    value = {}
+    value: dict[str, Any] = {}
+    if version.before("1.53") and not verbose:
+        value = {name: items for name, items in flat.items() if items is not None}
     for kind in _KINDS:
         if kind in wanted:
             name, items, size, active = sums[kind]

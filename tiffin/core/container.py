@@ -133,6 +133,7 @@ def _host_name(field: str) -> str:
         "dns_search": "DnsSearch",
         "nano_cpus": "NanoCpus",
         "uts_mode": "UTSMode",
+        "container_id_file": "ContainerIDFile",
         "blkio_device_read_iops": "BlkioDeviceReadIOps",
         "blkio_device_write_iops": "BlkioDeviceWriteIOps",
         "kernel_memory_tcp": "KernelMemoryTCP",
@@ -170,7 +171,9 @@ class HostConfig(msgspec.Struct, frozen=True, rename=_host_name):
     ipc_mode: str = ""
     uts_mode: str = ""
     cgroupns_mode: str = ""
-    cgroup: str = ""  # kept and shown: nothing has ever come of it in Docker either
+    # Kept and shown: the file is the client's to write, and nothing has ever come of such a cgroup.
+    container_id_file: str = ""
+    cgroup: str = ""
     cgroup_parent: str = ""
     masked_paths: tuple[str, ...] | None = None
     readonly_paths: tuple[str, ...] | None = None

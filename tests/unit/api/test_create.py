@@ -53,9 +53,9 @@ def test_what_was_given_as_empty_is_shown_so_and_what_was_not_is_null() -> None:
     assert (shown["Dns"], shown["Devices"], shown["CapAdd"]) == (None, None, None)
 
 
-def test_a_cgroup_is_kept_and_shown() -> None:
-    host = read_host_config({"Cgroup": "container:web"})
-    assert host_config_json(host)["Cgroup"] == "container:web"
+@pytest.mark.parametrize("field", ["Cgroup", "ContainerIDFile"])
+def test_what_is_of_no_consequence_is_kept_and_shown(field: str) -> None:
+    assert host_config_json(read_host_config({field: "some"}))[field] == "some"
 
 
 @pytest.mark.parametrize(

@@ -206,13 +206,15 @@ def test_shared_sizes_are_told_since_1_42_to_who_asks() -> None:
 
 
 def test_disk_use_has_another_shape_since_1_52() -> None:
-    before, after, verbose = (
+    before, between, after, verbose = (
         _get(version, "/system/df" + query).json()
-        for version, query in (("1.51", ""), ("1.52", ""), ("1.52", "?verbose=1"))
+        for version, query in (("1.51", ""), ("1.52", ""), ("1.53", ""), ("1.52", "?verbose=1"))
     )
     assert set(before) == {"LayersSize", "Images", "Containers", "Volumes", "BuildCache"}
     names = {"ImageUsage", "ContainerUsage", "VolumeUsage", "BuildCacheUsage"}
     assert set(after) == set(verbose) == names
+    assert set(between) == set(before) | names
+    assert {name: between[name] for name in names} == after
     assert "Items" not in after["ContainerUsage"]
     assert {one["Id"] for one in verbose["ContainerUsage"]["Items"]} == {RUNNING_ID, EXITED_ID}
     assert before["Images"][0]["SharedSize"] == 1000
