@@ -569,9 +569,9 @@ def test_a_restart_that_fails_says_what_it_was_and_keeps_its_status() -> None:
 def test_every_route_of_a_client_that_may_leave_is_a_stream_or_a_search() -> None:
     table = Router(routes(FakeEngine())).routes  # type: ignore[arg-type]
     cancellable = {route.pattern for route in table if route.dies_with_client}
-    for lasting in ("/containers/create", "/containers/{id}/start", "/containers/{id}"):
+    for lasting in ("/containers/create", "/containers/{id*}/start", "/containers/{id*}"):
         assert lasting not in cancellable
-    for leaving in ("/images/create", "/build", "/events", "/containers/{id}/logs"):
+    for leaving in ("/images/create", "/build", "/events", "/containers/{id*}/logs"):
         assert leaving in cancellable
 
 
