@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 
 import msgspec
@@ -22,7 +22,7 @@ from tiffin.engine.events import Events
 from tiffin.engine.ports import ContainerRuntime
 from tiffin.engine.restarts import Restarts
 from tiffin.engine.waiting import ExitResult
-from tiffin.errors import Conflict, EngineFailure
+from tiffin.errors import Conflict, EngineFailure, NotFound
 from tiffin.kernel import failpoints
 
 DEFAULT_STOP_SECONDS = 10
@@ -42,12 +42,14 @@ class Ending:
         events: Events,
         restarts: Restarts,
         clients: Clients,
+        unpause: Callable[[str], Awaitable[None]],
     ) -> None:
         self._catalog = catalog
         self._runtime = runtime
         self._events = events
         self._restarts = restarts
         self._clients = clients
+        self._unpause = unpause
 
     async def stop(
         self, container: Container, verb: str, signal: str | None, timeout: int | None
@@ -89,28 +91,28 @@ class Ending:
             await self._note_asked(container, asked)
         await self._end(container, number, _patience(container))
 
-    async def kill(self, reference: str, signal: str) -> bool:
-        """Whether it is asked to end, and paused: it cannot hear that before it goes on."""
+    async def kill(self, reference: str, signal: str) -> None:
         number = parse_signal(signal)
         container = await self._catalog.settled(reference)
         lifecycle.transition(container, Action.KILL)
         if container.state.status is Status.RESTARTING:
             if _asks_to_end(container, number):
                 await self._mark_stopped(container.id, _asked("kill", number))
-            return False
+            return
         if number == SIGKILL:
             await self._mark_stopped(container.id, _asked("kill", SIGKILL))
             exited = self._clients.next_exit(container.id)
             await self._signal(container, SIGKILL)
             with _said(f"Cannot kill container: {container.name}"):
                 await self._await_kill(container, exited)
-            return False
+            return
         async with self._catalog.lock(container.id):
             container = self._catalog.get(container.id)
             if container.state.status in lifecycle.LIVE:
                 container = await self._note_kill(container, number)
         await self._signal(container, number)
-        return container.state.status is Status.PAUSED and _asks_to_end(container, number)
+        if _asks_to_end(container, number):
+            await self._let_hear(container)
 
     async def _note_kill(self, container: Container, number: int) -> Container:
         state = container.state
@@ -152,9 +154,8 @@ class Ending:
         if now is None or now.state.status not in lifecycle.LIVE:
             return
         with suppress(Conflict):  # it ends just now: then that is told
-            if now.state.status is Status.PAUSED:
-                await self._runtime.unpause(container.id)
             await self._signal(container, signal)
+        await self._let_hear(now)
         try:
             limit = None if patience_seconds < 0 else patience_seconds
             await asyncio.wait_for(asyncio.shield(exited), limit)
@@ -184,6 +185,12 @@ class Ending:
         finally:
             exited.cancel()
         raise _NotKilled(f"tried to kill container, but did not receive an exit event{why}")
+
+    async def _let_hear(self, container: Container) -> None:
+        """One that is paused and is asked to end hears of it once it goes on."""
+        if container.state.status is Status.PAUSED:
+            with suppress(Conflict, NotFound):  # it has ended, or goes on, by now
+                await self._unpause(container.id)
 
     async def _signal(self, container: Container, signal: int) -> None:
         await self._runtime.kill(container.id, signal)

@@ -36,9 +36,7 @@ from tiffin.engine.volumemounts import VolumeMounts
 from tiffin.engine.waiting import ExitResult
 from tiffin.errors import (
     CannotStart,
-    Conflict,
     EngineFailure,
-    NotFound,
     NotModified,
     TiffinError,
 )
@@ -64,7 +62,7 @@ class Supervisor:
         self.log_targets = LogTargets(containers_directory)
         self.restarts = Restarts(catalog, self.tasks, self._start_again)
         self.clients = Clients(catalog, runtime, self.restarts)
-        self.ending = Ending(catalog, runtime, events, self.restarts, self.clients)
+        self.ending = Ending(catalog, runtime, events, self.restarts, self.clients, self.unpause)
         self.volume_mounts = VolumeMounts()
         self._ooms = OOMWatch(runtime.group, self._on_oom)
         self._starting = Starting(
@@ -186,9 +184,7 @@ class Supervisor:
         await self.ending.stop(container, "stop", signal, timeout)
 
     async def kill(self, reference: str, signal: str = "SIGKILL") -> None:
-        if await self.ending.kill(reference, signal):
-            with suppress(Conflict, NotFound):  # it has ended, or goes on, by now
-                await self.unpause(reference)
+        await self.ending.kill(reference, signal)
 
     async def restart(
         self, reference: str, *, signal: str | None = None, timeout: int | None = None

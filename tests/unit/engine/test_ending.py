@@ -123,6 +123,19 @@ def test_what_is_asked_to_end_goes_on_to_hear_it(
     play(scene)
 
 
+def test_a_stop_lets_what_is_paused_go_on_and_says_so(play: Play) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        await world.supervisor.start("web")
+        await world.supervisor.pause("web")
+
+        await world.supervisor.stop("web")
+
+        assert world.actions() == ["start", "pause", "kill", "unpause", "die", "stop"]
+
+    play(scene)
+
+
 def test_a_stop_between_two_runs_is_told(play: Play) -> None:
     async def scene(world: World) -> None:
         container = await world.add()
