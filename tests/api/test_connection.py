@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import grp
 import os
+import re
 import socket
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -532,6 +533,13 @@ def test_the_socket_is_for_root_and_its_group_and_replaces_only_a_dead_one(short
     with open(path, "w", encoding="ascii"):
         pass
     with pytest.raises(OSError, match="in use"):
+        bind_unix(path)
+
+
+@pytest.mark.parametrize("name", ["missing/api.sock", "x" * 120])
+def test_a_socket_that_cannot_be_is_named(short_tmp: str, name: str) -> None:
+    path = os.path.join(short_tmp, name)
+    with pytest.raises(OSError, match=re.escape(path)):
         bind_unix(path)
 
 

@@ -161,9 +161,9 @@ def bind_unix(path: str, group: str = USUAL_GROUP) -> socket.socket:
     previous = os.umask(0o177)  # nobody connects before the mode is right
     try:
         listener.bind(path)
-    except OSError:
+    except OSError as error:
         listener.close()
-        raise
+        raise OSError(error.errno or errno.EINVAL, error.strerror or str(error), path) from error
     finally:
         os.umask(previous)
     with contextlib.suppress(PermissionError):
