@@ -90,9 +90,10 @@ class Escape:
     def __init__(self, keys: bytes):
         self.keys = keys
         self.seen = 0
+        self.complete = False
 
     def feed(self, typed: bytes) -> bytes:
-        """What to send on. Detached once the whole sequence was typed."""
+        """What to send on; nothing of what comes after the keys, which make it `complete`."""
         passed = b""
         for byte in typed:
             if byte != self.keys[self.seen]:
@@ -101,7 +102,8 @@ class Escape:
             if byte == self.keys[self.seen]:
                 self.seen += 1
                 if self.seen == len(self.keys):
-                    raise Detached
+                    self.complete = True
+                    break
             else:
                 passed += bytes((byte,))
         return passed
@@ -261,8 +263,12 @@ class _Copy:
         self.send()
 
     def send(self) -> None:
-        if not self.unsent:
-            return
+        if self.unsent:
+            self.send_some()
+        if not self.unsent and self.escape is not None and self.escape.complete:
+            raise Detached
+
+    def send_some(self) -> None:
         try:
             count = self.socket.send(self.unsent, _socket.MSG_DONTWAIT | _socket.MSG_NOSIGNAL)
         except BlockingIOError:

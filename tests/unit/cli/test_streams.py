@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiffin.cli.failures import CommandFailed
-from tiffin.cli.streams import DETACH_KEYS, Detached, Escape, Frames, parse_keys
+from tiffin.cli.streams import DETACH_KEYS, Escape, Frames, parse_keys
 
 
 def frame(kind: int, payload: bytes) -> bytes:
@@ -68,8 +68,16 @@ def test_the_keys_detach_and_are_not_passed_on() -> None:
     escape = Escape(DETACH_KEYS)
 
     assert escape.feed(b"ab\x10") == b"ab"
-    with pytest.raises(Detached):
-        escape.feed(b"\x11")
+    assert not escape.complete
+    assert escape.feed(b"\x11") == b""
+    assert escape.complete
+
+
+def test_what_was_typed_before_the_keys_is_passed_on_and_nothing_after_them() -> None:
+    escape = Escape(b"ab")
+
+    assert escape.feed(b"xaxaba") == b"xax"
+    assert escape.complete
 
 
 def test_keys_that_only_began_are_passed_on() -> None:
@@ -83,8 +91,8 @@ def test_a_key_may_begin_again() -> None:
     escape = Escape(DETACH_KEYS)
 
     assert escape.feed(b"\x10\x10") == b"\x10"
-    with pytest.raises(Detached):
-        escape.feed(b"\x11")
+    assert escape.feed(b"\x11") == b""
+    assert escape.complete
 
 
 def test_keys_have_names() -> None:
