@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tiffin.core.container import IdRange
+from tiffin.core.container import HostConfig, IdRange
 from tiffin.errors import EngineFailure, InvalidArgument
 
 SIZE = 65536
@@ -22,6 +22,12 @@ _SLOTS = (LAST + 1 - FIRST) // SIZE
 _EXTRA_FIRST = 0x70000000
 _EXTRA_SIZE = 8192  # all ranges' extra ids end below 0x7FFE0000, where systemd's foreign ids begin
 _MAX_EXTRA = 339  # the kernel's UID_GID_MAP_MAX_EXTENTS, less the range itself
+
+
+def has_hosts_ids(host: HostConfig) -> bool:
+    """Whether a container asks for what one with ids of its own cannot have."""
+    shared = (host.network_mode, host.pid_mode, host.ipc_mode, host.userns_mode)
+    return host.privileged or "host" in shared
 
 
 class RangePool:

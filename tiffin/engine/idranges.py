@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from tiffin.core.container import HostConfig, IdRange
-from tiffin.core.idrange import RangePool, slot_of
+from tiffin.core.idrange import RangePool, has_hosts_ids, slot_of
 from tiffin.engine.idclaims import IdClaims
 from tiffin.errors import EngineFailure
 
@@ -33,8 +33,7 @@ class IdRanges:
 
     def wanted(self, host: HostConfig) -> bool:
         """Whether this container gets its own user namespace (the host's ids otherwise)."""
-        shares_host = "host" in (host.network_mode, host.pid_mode, host.ipc_mode, host.userns_mode)
-        return self.available and not host.privileged and not shares_host
+        return self.available and not has_hosts_ids(host)
 
     def acquire(self, container_id: str) -> IdRange:
         """Raises EngineFailure when every range is in use; OSError."""

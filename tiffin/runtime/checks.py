@@ -6,6 +6,7 @@ from posixpath import normpath
 
 from tiffin.core.container import HostConfig, RestartPolicy, Ulimit
 from tiffin.core.health import probe_command
+from tiffin.core.idrange import has_hosts_ids
 from tiffin.core.image import ContainerConfig, Healthcheck
 from tiffin.core.lifecycle import ON_UNHEALTHY
 from tiffin.core.merge import check_environment
@@ -134,12 +135,31 @@ def _check_security(host: HostConfig, facts: HostFacts) -> None:
         )
     if asked:
         seccomp_profile.check(security.seccomp)
+    if security.writable_cgroups and not host.privileged:  # who has them anyway
+        _check_writable_cgroups(host, facts)
     for rule in host.device_cgroup_rules:
         devices.parse_rule(rule)
     for mapping in host.devices:
         access = mapping.cgroup_permissions
         if access.strip("rwm") or len(set(access)) != len(access):
             raise InvalidArgument(f"invalid device mode: {access}")
+
+
+def _check_writable_cgroups(host: HostConfig, facts: HostFacts) -> None:
+    lacking = [
+        words
+        for there, words in (
+            (facts.cgroup_version == 2, "cgroup v2"),
+            (host.cgroupns_mode != "host", "a cgroup namespace of the container's (--cgroupns)"),
+            # The kernel lets root of another user namespace write to none of the host's cgroups.
+            (has_hosts_ids(host), "the host's ids (--userns=host)"),
+        )
+        if not there
+    ]
+    if lacking:
+        raise InvalidArgument(
+            f"invalid --security-opt writable-cgroups=true: it needs {' and '.join(lacking)}"
+        )
 
 
 def _check_modes(config: ContainerConfig, host: HostConfig) -> None:

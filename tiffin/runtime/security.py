@@ -32,6 +32,7 @@ class SecurityOptions(msgspec.Struct, frozen=True):
     seccomp: str = ""  # "": the default, "unconfined", or a profile's JSON
     apparmor: str = ""  # "": the default, "unconfined", or a profile's name
     unmasked: bool = False  # systempaths=unconfined
+    writable_cgroups: bool | None = None  # None: of privileged containers alone
     label: tuple[str, ...] = ()  # SELinux's: "type:container_t", "disable"
 
 
@@ -57,6 +58,8 @@ def _part(
     match key:
         case "no-new-privileges":
             return {"no_new_privileges": _boolean(value, option)}
+        case "writable-cgroups":
+            return {"writable_cgroups": _boolean(value, option)}
         case "seccomp":
             return {"seccomp": "" if value == "builtin" else value}
         case "systempaths" if value == UNCONFINED:

@@ -105,7 +105,7 @@ def plan(workload: Workload, facts: HostFacts, observed: Observed | None = None)
         "root": {"path": "", "readonly": host.readonly_rootfs},
         "hostname": "" if host.uts_mode == "host" else workload.hostname,
         "domainname": "" if host.uts_mode == "host" else workload.config.domainname,
-        "mounts": _mounts(workload, facts, id_map),
+        "mounts": _mounts(workload, facts, id_map, security),
         "linux": _linux(workload, facts, seen, id_map, security),
         "annotations": dict(host.annotations),
         "tiffin": _ours(workload, facts, mapped=bool(id_map)),
@@ -200,14 +200,16 @@ def _rlimit(limit: Ulimit) -> Config:
 _OWN_WHEN_READ_ONLY = frozenset({"/proc", "/dev/pts", "/dev/shm", "/dev/mqueue", "/dev"})
 
 
-def _mounts(workload: Workload, facts: HostFacts, id_map: Map) -> list[OCIMount]:
+def _mounts(
+    workload: Workload, facts: HostFacts, id_map: Map, security: SecurityOptions
+) -> list[OCIMount]:
     host = workload.host_config
     theirs = _user_mounts(workload, id_map)
     taken = {mount["destination"] for mount in theirs}
     ours = [
         mount
         for mount in [
-            *_default_mounts(host, facts, mapped=bool(id_map)),
+            *_default_mounts(host, facts, security, mapped=bool(id_map)),
             *_shared_memory(host, workload.join_pids.get("ipc", 0)),
         ]
         if mount["destination"] not in taken
@@ -220,8 +222,12 @@ def _mounts(workload: Workload, facts: HostFacts, id_map: Map) -> list[OCIMount]
     return ours + theirs
 
 
-def _default_mounts(host: HostConfig, facts: HostFacts, *, mapped: bool) -> list[OCIMount]:
+def _default_mounts(
+    host: HostConfig, facts: HostFacts, security: SecurityOptions, *, mapped: bool
+) -> list[OCIMount]:
     read_only = [] if host.privileged else ["ro"]
+    writable = security.writable_cgroups
+    cgroups = read_only if writable is None else [] if writable else ["ro"]
     dev = ["nosuid", "strictatime", "mode=755", "size=65536k", *(["idmap"] if mapped else [])]
     pts = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]
     guarded = ["nosuid", "noexec", "nodev"]
@@ -236,7 +242,7 @@ def _default_mounts(host: HostConfig, facts: HostFacts, *, mapped: bool) -> list
         words = ["rbind", "rro", "rprivate", *guarded]
         mounts.append(_mount("/sys/fs/cgroup", "bind", "/sys/fs/cgroup", words))
     elif facts.cgroup_version:
-        mounts.append(_mount("/sys/fs/cgroup", "cgroup", "cgroup", [*read_only, *guarded]))
+        mounts.append(_mount("/sys/fs/cgroup", "cgroup", "cgroup", [*cgroups, *guarded]))
     mounts.append(_mount("/dev/mqueue", "mqueue", "mqueue", list(guarded)))
     return mounts
 

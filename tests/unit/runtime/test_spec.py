@@ -369,6 +369,18 @@ def test_paths_are_masked_and_read_only_unless_told_otherwise() -> None:
     assert (unconfined["maskedPaths"], unconfined["readonlyPaths"]) == ([], [])
 
 
+def test_cgroups_are_writable_by_who_is_privileged_unless_told_otherwise() -> None:
+    def read_only(*options: str, privileged: bool = False) -> bool:
+        config = planned(HostConfig(security_opt=options, privileged=privileged))
+        return "ro" in mounts(config)["/sys/fs/cgroup"]["options"]
+
+    assert read_only()
+    assert not read_only("writable-cgroups=true")
+    assert read_only("writable-cgroups=false")
+    assert not read_only(privileged=True)
+    assert read_only("writable-cgroups=false", privileged=True)
+
+
 def test_privileged_lifts_everything() -> None:
     config = planned(HostConfig(privileged=True))
 

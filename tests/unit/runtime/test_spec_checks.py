@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import pytest
 
 from tiffin.core.container import HostConfig, PortBinding, RestartPolicy, Ulimit
@@ -231,3 +234,26 @@ def test_a_list_that_is_none_is_refused_in_dockers_words(text: str, words: str) 
     with pytest.raises(ValueError) as caught:
         parse_list(text)
     assert str(caught.value) == words
+
+
+@pytest.mark.parametrize(
+    ("asked", "version", "lacking"),
+    [
+        ({}, 2, "the host's ids (--userns=host)"),
+        ({"userns_mode": "host", "cgroupns_mode": "host"}, 2, "a cgroup namespace"),
+        ({"userns_mode": "host"}, 1, "cgroup v2"),
+    ],
+)
+def test_writable_cgroups_are_refused_where_they_would_be_none_or_the_hosts(
+    asked: dict[str, Any], version: int, lacking: str
+) -> None:
+    facts = HostFacts(controllers=FACTS.controllers, cgroup_version=version)
+    option = ("writable-cgroups=true",)
+    with pytest.raises(InvalidArgument, match=re.escape(f"it needs {lacking}")):
+        validate(ContainerConfig(cmd=("true",)), host(security_opt=option, **asked), facts)
+
+
+def test_writable_cgroups_are_had_with_the_hosts_ids() -> None:
+    facts = HostFacts(controllers=FACTS.controllers, cgroup_version=2)
+    asked = host(security_opt=("writable-cgroups=true",), userns_mode="host")
+    validate(ContainerConfig(cmd=("true",)), asked, facts)
