@@ -386,6 +386,8 @@ def _legacy_network_fields(container: Container) -> dict[str, Any]:
 
 
 def _networks(container: Container, version: Version) -> dict[str, Any]:
+    if container.config.network_disabled:
+        return {}
     endpoints = container.state.endpoints or _planned_endpoints(container.host_config.network_mode)
     return {end.network_name: endpoint_json(end, container, version) for end in endpoints}
 

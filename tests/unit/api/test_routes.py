@@ -359,6 +359,14 @@ def test_a_prune_of_what_is_older_than_time_itself_takes_nothing() -> None:
     assert [len(one["ContainersDeleted"] or ()) for one in pruned] == [0, 2]
 
 
+def test_who_has_no_network_is_on_none() -> None:
+    engine = FakeEngine()
+    web = engine.containers.found[0]
+    config = msgspec.structs.replace(web.config, network_disabled=True)
+    engine.containers.found[0] = msgspec.structs.replace(web, config=config)
+    assert ask(engine, "GET", "/containers/web/json").json()["NetworkSettings"]["Networks"] == {}
+
+
 def test_a_network_knows_who_runs_on_it() -> None:
     engine = FakeEngine()
     bridge = engine.networks.bridge
