@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import operator
 import os
 import re
 import socket
-import termios
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -35,7 +33,7 @@ from tiffin.core.container import Container
 from tiffin.core.logextras import prefix
 from tiffin.core.loglines import LogBatch
 from tiffin.core.workload import Attachment, ExitAnswer
-from tiffin.engine.clients import EarlyClient
+from tiffin.engine.clients import EarlyClient, until_head_is_read
 from tiffin.engine.containerstreams import LogOptions
 from tiffin.engine.waiting import ExitResult
 from tiffin.errors import InvalidArgument, TiffinError
@@ -44,7 +42,6 @@ if TYPE_CHECKING:
     from tiffin.engine.containerstreams import ContainerStreams
     from tiffin.engine.engine import Engine
 
-_HEAD_LOOKS, _HEAD_LOOK_SECONDS = 5000, 0.001
 _LINES = re.compile(r"[+-]?[0-9]{1,18}")
 _WAIT_CONDITIONS = ("", "not-running", "next-exit", "removed")
 
@@ -101,10 +98,9 @@ class ContainerStreamRoutes:
         )
         client = await request.hijack(stream_type(request, tty=container.config.tty))
         try:
-            if query.boolean("logs") or loses_what_comes_with_the_head(request):
-                await until_head_is_read(client.descriptor)
-            early = EarlyClient(client.descriptor, attachment, client.early)
-            await join(self._containers.streams, container, early, query)
+            apart = query.boolean("logs") or loses_what_comes_with_the_head(request)
+            joining = EarlyClient(client.descriptor, attachment, client.early, apart)
+            await join(self._containers.streams, container, joining, query)
         finally:
             os.close(client.descriptor)
         return Hijacked()
@@ -138,16 +134,6 @@ def loses_what_comes_with_the_head(request: Request) -> bool:
     return request.header("user-agent").startswith("docker-sdk-python")
 
 
-async def until_head_is_read(descriptor: int) -> None:
-    """A client that is slow to read is not waited for, nor is one by TCP."""
-    unread = bytearray(4)
-    for _ in range(_HEAD_LOOKS):
-        fcntl.ioctl(descriptor, termios.TIOCOUTQ, unread)
-        if not any(unread):
-            return
-        await asyncio.sleep(_HEAD_LOOK_SECONDS)
-
-
 def _writer(descriptor: int, *, framed: bool) -> Callable[[LogBatch], Awaitable[None]]:
     async def give(batch: LogBatch) -> None:
         data = frames(batch.streams, batch.lines) if framed else b"".join(batch.lines)
@@ -160,16 +146,17 @@ async def join(
     streams: ContainerStreams, container: Container, client: EarlyClient, query: Query
 ) -> None:
     """Give a client the log, the stream, or both, as its query says; a failure is said there."""
-    descriptor, attachment, early = client
+    descriptor, attachment = client.connection, client.attachment
     streaming, logs = query.boolean("stream"), query.boolean("logs")
     give = _writer(descriptor, framed=attachment.framed)
     try:
         if logs and streaming:
             await streams.attach_with_logs(container.id, client, give)
         elif streaming:
-            await streams.attach(container.id, descriptor, attachment, early=early)
+            await streams.attach(container.id, client)
         else:
             if logs and (attachment.stdout or attachment.stderr):
+                await until_head_is_read(descriptor)
                 options = LogOptions(stdout=attachment.stdout, stderr=attachment.stderr)
                 async for batch in await streams.logs(container.id, options):
                     await give(batch)

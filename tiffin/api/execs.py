@@ -11,7 +11,6 @@ import msgspec
 from tiffin.api.container_streams import (
     loses_what_comes_with_the_head,
     stream_type,
-    until_head_is_read,
     write_failure,
 )
 from tiffin.api.decode import decode, read_json
@@ -19,6 +18,7 @@ from tiffin.api.messages import Answer, Hijacked, Request, Response, json_respon
 from tiffin.api.router import Route
 from tiffin.api.terminal import parse_detach_keys, parse_size
 from tiffin.core.workload import Attachment
+from tiffin.engine.clients import until_head_is_read
 from tiffin.engine.processes import ExecRecord, ExecRequest
 from tiffin.errors import Conflict, InvalidArgument, TiffinError
 

@@ -164,6 +164,12 @@ def ended(
     )
 
 
+def ended_since(before: State, state: State) -> bool:
+    """Whether a run has ended that went on before, or has begun since."""
+    went_on = before.status in LIVE or before.started_ns != state.started_ns
+    return went_on and state.status not in LIVE
+
+
 def restarting(state: State) -> State:
     """The state of what has ended, until it is started again."""
     return msgspec.structs.replace(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
+import termios
 from collections import defaultdict
 from typing import NamedTuple
 
@@ -26,6 +28,20 @@ class EarlyClient(NamedTuple):
     connection: int
     attachment: Attachment
     early: bytes
+    reads_head_apart: bool = False  # what comes with the head of its answer would be lost to it
+
+
+_HEAD_LOOKS, _HEAD_LOOK_SECONDS = 5000, 0.001
+
+
+async def until_head_is_read(descriptor: int) -> None:
+    """A client that is slow to read is not waited for, nor is one by TCP."""
+    unread = bytearray(4)
+    for _ in range(_HEAD_LOOKS):
+        fcntl.ioctl(descriptor, termios.TIOCOUTQ, unread)
+        if not any(unread):
+            return
+        await asyncio.sleep(_HEAD_LOOK_SECONDS)
 
 
 class Clients:
@@ -47,13 +63,18 @@ class Clients:
         """To the shim of a container that is made, and does not run yet."""
         for waiting in self._early.pop(container_id, []):
             try:
-                await self._runtime.attach(
-                    container_id, waiting.connection, waiting.attachment, early=waiting.early
-                )
+                await self.join(container_id, waiting)
             finally:
                 os.close(waiting.connection)
         removals = self._catalog.get(container_id).host_config.auto_remove
         await self._held.hand_over(container_id, removals=removals)
+
+    async def join(self, container_id: str, client: EarlyClient) -> None:
+        """To the shim of a container that is there."""
+        connection, attachment, early, reads_head_apart = client
+        if reads_head_apart:
+            await until_head_is_read(connection)
+        await self._runtime.attach(container_id, connection, attachment, early=early)
 
     def drop_early(self, container_id: str) -> None:
         for waiting in self._early.pop(container_id, []):

@@ -13,9 +13,8 @@ from tiffin.core.container import Container
 from tiffin.core.lifecycle import Action
 from tiffin.core.logdriver import FileSettings
 from tiffin.core.loglines import LogBatch
-from tiffin.core.workload import Attachment
 from tiffin.engine.catalog import Catalog
-from tiffin.engine.clients import EarlyClient
+from tiffin.engine.clients import EarlyClient, until_head_is_read
 from tiffin.engine.containerevents import emit_container
 from tiffin.engine.events import Events
 from tiffin.engine.ports import ContainerRuntime
@@ -64,40 +63,35 @@ class ContainerStreams:
         lifecycle.transition(container, Action.ATTACH)
         return container
 
-    async def attach(
-        self,
-        reference: str,
-        connection: int,
-        attachment: Attachment,
-        *,
-        early: bytes = b"",
-    ) -> None:
+    async def attach(self, reference: str, client: EarlyClient) -> None:
         """Join a client's socket to the streams; the shim owns the connection from then on.
 
         A client that attaches before the start is joined by the start, so that it misses nothing.
         """
         container = self.attachable(reference)
-        if not container.config.open_stdin:
-            attachment = msgspec.structs.replace(attachment, stdin=False)
+        client = _without_closed_stdin(container, client)
+        attachment = client.attachment
         async with self._catalog.lock(container.id):
             self._emit(container, "attach")  # before it can detach
             if not any((attachment.stdin, attachment.stdout, attachment.stderr)):
                 return  # what joins nothing is at its end
-            if self._catalog.get(container.id).state.status in lifecycle.LIVE:
-                await self._runtime.attach(container.id, connection, attachment, early=early)
-            else:
-                waiting = EarlyClient(os.dup(connection), attachment, early)
-                self._supervisor.clients.hold_for_start(container.id, waiting)
+            state = self._catalog.get(container.id).state
+            if state.status in lifecycle.LIVE:
+                await self._supervisor.clients.join(container.id, client)
+            elif not lifecycle.ended_since(container.state, state):
+                self._supervisor.clients.hold_for_start(container.id, _own(client))
 
     async def attach_with_logs(
         self, reference: str, client: EarlyClient, give: Callable[[LogBatch], Awaitable[None]]
     ) -> None:
         """As `attach`, after what it has said so far, of which `give` writes each batch."""
         container = self.attachable(reference)
-        attachment = client.attachment
-        if not container.config.open_stdin:
-            client = client._replace(attachment=msgspec.structs.replace(attachment, stdin=False))
         kept = readable_log(container)
+        if await self._is_held_for_first_start(container, client):
+            return
+        await until_head_is_read(client.connection)
+        client = _without_closed_stdin(container, client)
+        attachment = client.attachment
         chosen = LogOptions(stdout=attachment.stdout, stderr=attachment.stderr)
 
         async def give_chosen(batch: LogBatch) -> None:
@@ -107,7 +101,19 @@ class ContainerStreams:
         replay = Replay(self._catalog, self._supervisor.clients, self._runtime, client, give_chosen)
         self._emit(container, "attach")
         with closing(LogCursor(self.log_path(container), kept.kind)) as log:
-            await replay.run(container.id, log)
+            await replay.run(container, log)
+
+    async def _is_held_for_first_start(self, container: Container, client: EarlyClient) -> bool:
+        """What never ran has no log: its client is as one that wants none, and misses nothing."""
+        if container.state.started_ns:
+            return False
+        async with self._catalog.lock(container.id):
+            if self._catalog.get(container.id).state.started_ns:
+                return False
+            self._emit(container, "attach")
+            client = _own(_without_closed_stdin(container, client))
+            self._supervisor.clients.hold_for_start(container.id, client)
+            return True
 
     def note_attach(self, reference: str) -> None:
         """One that joins no stream, and has had the log at most: events tell of it as well."""
@@ -161,6 +167,17 @@ class ContainerStreams:
 
     def _emit(self, container: Container, action: str, **more: str) -> None:
         emit_container(self._events, container, action, **more)
+
+
+def _without_closed_stdin(container: Container, client: EarlyClient) -> EarlyClient:
+    if container.config.open_stdin:
+        return client
+    attachment = msgspec.structs.replace(client.attachment, stdin=False)
+    return client._replace(attachment=attachment)
+
+
+def _own(client: EarlyClient) -> EarlyClient:
+    return client._replace(connection=os.dup(client.connection))
 
 
 def readable_log(container: Container) -> FileSettings:

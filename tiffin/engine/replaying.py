@@ -12,6 +12,7 @@ import os
 from collections.abc import Awaitable, Callable
 
 from tiffin.core import lifecycle
+from tiffin.core.container import Container
 from tiffin.core.loglines import LogBatch
 from tiffin.core.workload import LogPosition
 from tiffin.engine.catalog import Catalog
@@ -40,13 +41,17 @@ class Replay:
         self._client = client
         self._give = give
 
-    async def run(self, container_id: str, log: LogCursor) -> None:
-        """Returns once the client has the log and is attached; or has gone, or its container."""
+    async def run(self, container: Container, log: LogCursor) -> None:
+        """Returns once the client has the log and is attached; or has gone, or its container.
+
+        `container`: as the client found it. What ran then, or was started since, is what it is for.
+        """
+        container_id = container.id
         while not await self._is_running(container_id):
             await self._pass_on(log, None)
-            if await self._waits_for_start(container_id, log):
+            if await self._waits_for_start(container, log):
                 return
-        connection, attachment, early = self._client
+        connection, attachment, early, _ = self._client
         try:
             held = await self._runtime.hold_client(
                 container_id, connection, attachment, early=early
@@ -64,15 +69,15 @@ class Replay:
         async with self._catalog.lock(container_id):
             return self._catalog.get(container_id).state.status in lifecycle.LIVE
 
-    async def _waits_for_start(self, container_id: str, log: LogCursor) -> bool:
-        """Unless it has said more meanwhile, or is about to."""
-        connection, attachment, early = self._client
-        async with self._catalog.lock(container_id):
-            running = self._catalog.get(container_id).state.status in lifecycle.LIVE
-            if running or not log.is_at_end():
+    async def _waits_for_start(self, container: Container, log: LogCursor) -> bool:
+        """Unless it has said more meanwhile, or is about to; or that start has come and gone."""
+        async with self._catalog.lock(container.id):
+            state = self._catalog.get(container.id).state
+            if state.status in lifecycle.LIVE or not log.is_at_end():
                 return False
-            waiting = EarlyClient(os.dup(connection), attachment, early)
-            self._clients.hold_for_start(container_id, waiting)
+            if not lifecycle.ended_since(container.state, state):
+                waiting = self._client._replace(connection=os.dup(self._client.connection))
+                self._clients.hold_for_start(container.id, waiting)
             return True
 
     async def _pass_on(self, log: LogCursor, end: LogPosition | None) -> None:

@@ -20,6 +20,7 @@ from tiffin.core.lifecycle import (
     Recovery,
     check_name,
     counted_uptime,
+    ended_since,
     failed_start,
     gives_up_unhealthy,
     next_backoff,
@@ -184,6 +185,21 @@ def test_one_that_runs_again_says_when_it_last_ended() -> None:
 def test_a_failed_first_start_leaves_the_container_created() -> None:
     assert failed_start(State(), 127, "no such file").status is Status.CREATED
     assert failed_start(State(started_ns=5), 127, "no such file").status is Status.EXITED
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "ended"),
+    [
+        (State(), State(), False),
+        (State(), State(status=Status.RUNNING, started_ns=2), False),
+        (State(), State(status=Status.EXITED, started_ns=2), True),
+        (State(status=Status.RUNNING, started_ns=2), State(Status.EXITED, started_ns=2), True),
+        (State(Status.EXITED, started_ns=2), State(Status.EXITED, started_ns=2), False),
+        (State(Status.EXITED, started_ns=2), State(Status.RESTARTING, started_ns=3), True),
+    ],
+)
+def test_a_run_that_has_come_and_gone_is_noticed(before: State, now: State, ended: bool) -> None:
+    assert ended_since(before, now) is ended
 
 
 def test_a_daemon_finds_what_still_runs_and_marks_what_does_not() -> None:

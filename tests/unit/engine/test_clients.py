@@ -8,8 +8,11 @@ import socket
 import pytest
 
 from tests.unit.engine.world import ID, Play, World
+from tiffin.core.container import State, Status
+from tiffin.core.loglines import LogBatch
 from tiffin.core.workload import Attachment, ExitAnswer
 from tiffin.engine.clients import EarlyClient
+from tiffin.engine.containerstreams import ContainerStreams
 from tiffin.errors import CannotStart
 from tiffin.runtime.waits import last_chunk
 
@@ -118,3 +121,56 @@ def test_a_client_that_attached_first_is_joined_by_the_start(play: Play) -> None
             assert ours.recv(1) == b""  # the engine's copy is closed; the shim would hold its own
 
     play(scene)
+
+
+@pytest.mark.parametrize("with_logs", [False, True])
+def test_a_start_finds_who_has_not_read_the_head_yet_and_lets_him(
+    play: Play, with_logs: bool
+) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        streams = ContainerStreams(
+            world.catalog, world.supervisor, world.runtime, world.events, str(world.directory)
+        )
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            theirs.send(b"head")
+            client = EarlyClient(theirs.fileno(), Attachment(stdout=True), b"", True)
+            if with_logs:
+                await streams.attach_with_logs("web", client, no_lines)
+            else:
+                await streams.attach("web", client)
+            starting = asyncio.create_task(world.supervisor.start("web"))
+            while ("create", ID) not in world.runtime.calls:
+                await asyncio.sleep(0)
+            assert world.runtime.attached == []
+            assert ours.recv(4) == b"head"
+            await starting
+            assert [verb for verb, _ in world.runtime.calls] == ["create", "attach", "start"]
+
+    play(scene)
+
+
+def test_who_attached_for_a_run_that_has_come_and_gone_is_not_held(play: Play) -> None:
+    async def scene(world: World) -> None:
+        await world.add()
+        streams = ContainerStreams(
+            world.catalog, world.supervisor, world.runtime, world.events, str(world.directory)
+        )
+        ours, theirs = socket.socketpair()
+        async with world.catalog.lock(ID):
+            client = EarlyClient(theirs.fileno(), Attachment(stdout=True), b"")
+            attaching = asyncio.create_task(streams.attach("web", client))
+            await asyncio.sleep(0)
+            ended = State(status=Status.EXITED, started_ns=1, finished_ns=2)
+            await world.catalog.put_state(world.catalog.get(ID), ended)
+        await attaching
+        theirs.close()
+        with ours:
+            assert ours.recv(1) == b""
+
+    play(scene)
+
+
+async def no_lines(_: LogBatch) -> None:
+    pass
