@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.patience import patient
 from tiffin.engine.leases import Leases
 from tiffin.engine.pipes import produced
 from tiffin.engine.progress import Message, Reporter, stream
@@ -98,7 +99,7 @@ def test_a_lease_waits_for_a_collection() -> None:
         thread = threading.Thread(target=take)
         thread.start()
         assert not taken.wait(0.05)
-    thread.join(5)
+    thread.join(patient(60))
 
     assert taken.is_set()
 

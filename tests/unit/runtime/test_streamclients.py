@@ -104,7 +104,7 @@ class Said:
         while self._process.is_alive():
             self.loop.later(0.001, lambda: None)
             self.loop.run_once()
-        self._process.join(patient(1))
+        self._process.join(patient(60))
         self.streams.process_ended()
 
 
@@ -121,7 +121,7 @@ def test_a_lone_client_that_takes_nothing_keeps_no_process_waiting(
     reading.start()
     while said.streams.has_clients:
         said.loop.run_once()
-    reading.join(patient(5))
+    reading.join(patient(60))
     assert b"".join(received) == WANTED
 
 
@@ -141,5 +141,5 @@ def test_beside_others_one_whose_spool_is_full_is_dropped(
         said.streams.close_clients()
         while said.streams.has_clients:
             said.loop.run_once()
-        reading.join(patient(5))
+        reading.join(patient(60))
     assert len(b"".join(until_end(ours))) < len(WANTED)
