@@ -82,9 +82,11 @@ class SystemRoutes:
 
     async def events(self, request: Request) -> Answer:
         now_ns = time.time_ns()
-        since = request.query.moment("since", now_ns)
-        until = request.query.moment("until", now_ns)
-        if until and since > until:
+        since, until = (
+            request.query.moment(key, now_ns) if request.query.get(key) else None
+            for key in ("since", "until")
+        )
+        if until is not None and (since or 0) > until:
             raise InvalidArgument(
                 f"`since` time ({request.query.get('since')}) cannot be after "
                 f"`until` time ({request.query.get('until')})"

@@ -58,16 +58,17 @@ class Events:
         self,
         matches: Callable[[Event], bool] = lambda _: True,
         *,
-        since_ns: int = 0,
-        until_ns: int = 0,
+        since_ns: int | None = None,
+        until_ns: int | None = None,
         ready: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[Event]:
-        """Kept events from `since_ns` (0: none), then new ones until `until_ns` (0: for ever).
+        """Kept events from `since_ns`, then new ones until `until_ns`; without both, the new alone.
 
         `ready` is called once the listener is in place: nothing that happens after it is missed.
         """
         queue: asyncio.Queue[Event | None] = asyncio.Queue(LISTENER_BACKLOG)
-        past = [event for event in self._kept if since_ns and event.time_ns >= since_ns]
+        asked = since_ns is not None or until_ns is not None
+        past = [event for event in self._kept if asked and event.time_ns >= (since_ns or 0)]
         self._listeners.add(queue)
         ready()
         try:
@@ -81,10 +82,10 @@ class Events:
             self._listeners.discard(queue)
 
     async def _fresh(
-        self, queue: asyncio.Queue[Event | None], until_ns: int
+        self, queue: asyncio.Queue[Event | None], until_ns: int | None
     ) -> AsyncIterator[Event]:
         while queue in self._listeners or not queue.empty():
-            left = (until_ns - self._clock_ns()) / 1e9 if until_ns else None
+            left = None if until_ns is None else (until_ns - self._clock_ns()) / 1e9
             if left is not None and left <= 0:
                 return
             try:

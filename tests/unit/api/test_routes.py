@@ -481,6 +481,24 @@ def test_a_config_to_commit_with_is_read_as_one_to_create_with() -> None:
     assert "CreateRequest.Env of type []string" in said.message
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (f"since=1&until={NOW // 10**9}", True),
+        (f"since=0&until={NOW // 10**9}", True),
+        (f"since=&until={NOW // 10**9}", True),
+        (f"until={NOW // 10**9}", True),
+        ("until=0", True),
+        ("until=1", False),
+    ],
+)
+def test_what_was_before_is_told_to_who_names_a_time(asked: str, told: bool) -> None:
+    engine = FakeEngine()
+    engine.events.emit("container", "start", "abc")
+
+    assert (b"start" in ask(engine, "GET", f"/events?{asked}").body) is told
+
+
 def test_events_repeat_themselves_for_clients_before_1_52() -> None:
     event = Event("container", "start", "abc", {"image": "busybox", "name": "web"}, NOW)
     old = event_json(event, Version(1, 51))
