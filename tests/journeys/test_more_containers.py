@@ -531,6 +531,16 @@ def test_a_prune_of_everything_may_be_by_label(
     run("rm", kept)
 
 
+def test_what_removes_itself_when_it_ends_may_be_removed_by_force(
+    daemon: LiveDaemon, client: str
+) -> None:
+    run = daemon.client(client)
+    container = run("run", "-d", "--rm", "busybox", "sleep", "1000").stdout.strip()
+    removed = run("rm", "-f", container)
+    assert (removed.stdout, removed.stderr) == (f"{container}\n", "")
+    assert run("ps", "-aq", "--no-trunc", "-f", f"id={container}").stdout == ""
+
+
 def wait_for_log(daemon: LiveDaemon, name: str, text: str) -> None:
     deadline = time.monotonic() + patient(60)
     while (finished := daemon.docker("logs", name)).stdout + finished.stderr != text:

@@ -63,6 +63,18 @@ def transition(container: Container, action: Action) -> Status:
     return after
 
 
+def check_live(container: Container) -> None:
+    """Raises Conflict in Docker's words for a container that has no processes now."""
+    if container.state.status is Status.RESTARTING:
+        raise Conflict(_restarting(container.id))
+    if container.state.status not in LIVE:
+        raise Conflict(f"container {container.id} is not running")
+
+
+def _restarting(container_id: str) -> str:
+    return f"Container {container_id} is restarting, wait until the container is running"
+
+
 def _refusal(container: Container, action: Action) -> NotModified | Conflict:
     status = container.state.status
     if action is Action.START and status is Status.RUNNING:
@@ -75,7 +87,7 @@ def _refusal(container: Container, action: Action) -> NotModified | Conflict:
 def _refusal_words(container: Container, action: Action) -> str:
     status, cid = container.state.status, container.id
     if status is Status.RESTARTING and action in (Action.EXEC, Action.ATTACH, Action.PAUSE):
-        return f"Container {cid} is restarting, wait until the container is running"
+        return _restarting(cid)
     words: dict[tuple[Action, Status | None], str] = {
         (Action.START, Status.PAUSED): "cannot start a paused container, try unpause instead",
         (Action.START, None): "container is marked for removal and cannot be started",

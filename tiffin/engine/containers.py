@@ -347,17 +347,29 @@ class Containers:
     async def remove(self, reference: str, *, force: bool = False, volumes: bool = False) -> None:
         """Raises Conflict when it runs and `force` is not given."""
         container = self._catalog.get(reference)
+        if not force:
+            await self._remove_whole(container, volumes=volumes)
+            return
+        try:
+            await self._end_and_remove(container, volumes=volumes)
+        except NotFound:
+            if not container.host_config.auto_remove:
+                raise  # else its end has removed it
+
+    async def _end_and_remove(self, container: Container, *, volumes: bool) -> None:
         for last in (False, False, True):
-            if force:
-                await self._supervisor.ending.for_removal(container.id)
+            await self._supervisor.ending.for_removal(container.id)
             try:
-                # A client that goes away does not leave half a removal behind.
-                await asyncio.shield(self._remove(container.id, volumes=volumes))
+                await self._remove_whole(container, volumes=volumes)
             except Conflict:
-                if last or not force:
+                if last:
                     raise
             else:
                 return  # else somebody has started it in between
+
+    async def _remove_whole(self, container: Container, *, volumes: bool) -> None:
+        # A client that goes away does not leave half a removal behind.
+        await asyncio.shield(self._remove(container.id, volumes=volumes))
 
     async def _remove(self, container_id: str, *, volumes: bool) -> None:
         async with self._catalog.lock(container_id):
@@ -420,8 +432,7 @@ class Containers:
 
     async def pids(self, reference: str) -> Pids:
         container = self._catalog.get(reference)
-        if container.state.status not in lifecycle.LIVE:
-            raise Conflict(f"container {container.id} is not running")
+        lifecycle.check_live(container)
         return await self._runtime.pids(container.id)
 
     async def top(self, reference: str, ps_arguments: str = "") -> Table:

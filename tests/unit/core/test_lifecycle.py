@@ -18,6 +18,7 @@ from tiffin.core.lifecycle import (
     TRANSITIONS,
     Action,
     Recovery,
+    check_live,
     check_name,
     counted_uptime,
     ended_since,
@@ -104,6 +105,14 @@ def test_names_lose_their_slash(name: str) -> None:
 def test_bad_names_are_refused(name: str) -> None:
     with pytest.raises(InvalidArgument, match="Invalid container name"):
         check_name(name)
+
+
+def test_what_has_no_processes_now_says_whether_it_will_have_some_again() -> None:
+    check_live(a_container(Status.PAUSED))
+    with pytest.raises(Conflict, match="is restarting, wait until the container is running"):
+        check_live(a_container(Status.RESTARTING))
+    with pytest.raises(Conflict, match="is not running"):
+        check_live(a_container(Status.EXITED))
 
 
 def test_on_failure_restarts_until_its_limit() -> None:
