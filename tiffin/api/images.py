@@ -15,7 +15,6 @@ from tiffin.api.streams import progress, progress_at_once
 from tiffin.core.filters import Filters, parse_filters
 from tiffin.core.image import check_platform
 from tiffin.core.reference import parse
-from tiffin.core.timestamps import parse_time
 from tiffin.errors import InvalidArgument, NotFound, TiffinError
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class ImageRoutes:
         images = await self._images.list()
         before = await self._moment(filters.single("before"))
         since = await self._moment(filters.single("since"))
-        until = parse_time(filters.single("until"), time.time_ns())
+        until = filters.until_ns(time.time_ns())
         known = {image.id for image in images}
         users = Counter(container.image_id for container in self._engine.containers.list())
         chosen = [
@@ -65,7 +64,7 @@ class ImageRoutes:
             if _matches(image, filters)
             and (not before or image.created_ns < before)
             and (not since or image.created_ns > since)
-            and (not until or image.created_ns < until)
+            and (until is None or image.created_ns < until)
         ]
         shared: dict[str, int] = {}
         if not request.version.before("1.42") and request.query.boolean("shared-size"):

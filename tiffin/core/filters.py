@@ -104,7 +104,7 @@ class Filters:
         return values[0] if values else ""
 
     def until_ns(self, now_ns: int) -> int | None:
-        """The one time of a prune. None if absent; 0 is a time, before which there was nothing."""
+        """The one time. None if absent; 0 is a time, before which there was nothing."""
         values = self.get("until")
         if len(values) > 1:
             raise InvalidArgument("more than one until filter specified")

@@ -251,6 +251,12 @@ def test_an_image_loses_fields_as_the_api_grows(version: str, has: set[str]) -> 
     assert ("Hostname" in said["Config"]) == Version(1, int(version[2:])).before("1.50")
 
 
+def test_no_image_is_older_than_time_itself() -> None:
+    for until, count in [("0", 0), ("2100-01-01", 1)]:
+        filters = json.dumps({"until": [until]})
+        assert len(ask(FakeEngine(), "GET", f"/images/json?filters={filters}").json()) == count
+
+
 def test_images_are_filtered_by_reference_as_go_matches_paths() -> None:
     for pattern, count in [("busy*", 1), ("busybox:l?test", 1), ("library/*", 0), ("b[a-u]s*", 1)]:
         filters = json.dumps({"reference": [pattern]})
