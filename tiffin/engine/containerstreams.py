@@ -13,6 +13,7 @@ from tiffin.core.container import Container
 from tiffin.core.lifecycle import Action
 from tiffin.core.logdriver import FileSettings
 from tiffin.core.loglines import LogBatch
+from tiffin.core.workload import Attachment
 from tiffin.engine.catalog import Catalog
 from tiffin.engine.clients import EarlyClient, until_head_is_read
 from tiffin.engine.containerevents import emit_container
@@ -70,11 +71,10 @@ class ContainerStreams:
         """
         container = self.attachable(reference)
         client = _without_closed_stdin(container, client)
-        attachment = client.attachment
         async with self._catalog.lock(container.id):
             self._emit(container, "attach")  # before it can detach
-            if not any((attachment.stdin, attachment.stdout, attachment.stderr)):
-                return  # what joins nothing is at its end
+            if _joins_nothing(client.attachment):
+                return
             state = self._catalog.get(container.id).state
             if state.status in lifecycle.LIVE:
                 await self._supervisor.clients.join(container.id, client)
@@ -87,11 +87,14 @@ class ContainerStreams:
         """As `attach`, after what it has said so far, of which `give` writes each batch."""
         container = self.attachable(reference)
         kept = readable_log(container)
+        client = _without_closed_stdin(container, client)
+        attachment = client.attachment
+        if _joins_nothing(attachment):
+            self._emit(container, "attach")
+            return
         if await self._is_held_for_first_start(container, client):
             return
         await until_head_is_read(client.connection)
-        client = _without_closed_stdin(container, client)
-        attachment = client.attachment
         chosen = LogOptions(stdout=attachment.stdout, stderr=attachment.stderr)
 
         async def give_chosen(batch: LogBatch) -> None:
@@ -111,8 +114,7 @@ class ContainerStreams:
             if self._catalog.get(container.id).state.started_ns:
                 return False
             self._emit(container, "attach")
-            client = _own(_without_closed_stdin(container, client))
-            self._supervisor.clients.hold_for_start(container.id, client)
+            self._supervisor.clients.hold_for_start(container.id, _own(client))
             return True
 
     def note_attach(self, reference: str) -> None:
@@ -174,6 +176,11 @@ def _without_closed_stdin(container: Container, client: EarlyClient) -> EarlyCli
         return client
     attachment = msgspec.structs.replace(client.attachment, stdin=False)
     return client._replace(attachment=attachment)
+
+
+def _joins_nothing(attachment: Attachment) -> bool:
+    """Then it is at its end at once."""
+    return not any((attachment.stdin, attachment.stdout, attachment.stderr))
 
 
 def _own(client: EarlyClient) -> EarlyClient:

@@ -172,5 +172,22 @@ def test_who_attached_for_a_run_that_has_come_and_gone_is_not_held(play: Play) -
     play(scene)
 
 
+def test_who_joins_nothing_but_a_closed_stdin_is_at_its_end(play: Play) -> None:
+    async def scene(world: World) -> None:
+        ended = State(status=Status.EXITED, started_ns=1, finished_ns=2)
+        await world.catalog.put_state(await world.add(), ended)
+        streams = ContainerStreams(
+            world.catalog, world.supervisor, world.runtime, world.events, str(world.directory)
+        )
+        ours, theirs = socket.socketpair()
+        with ours:
+            client = EarlyClient(theirs.fileno(), Attachment(stdin=True), b"")
+            await streams.attach_with_logs("web", client, no_lines)
+            theirs.close()
+            assert ours.recv(1) == b""
+
+    play(scene)
+
+
 async def no_lines(_: LogBatch) -> None:
     pass
