@@ -47,6 +47,7 @@ All are obeyed. Accepted and of no consequence, as in Docker: {inert}.
 Discarded with Docker's warning: `CpuCount`, `CpuPercent`, `KernelMemory`, and each limit that the
 kernel lacks. The local volume driver's options (`type`, `o`, `device`, `size`) are obeyed as far as
 the kernel can: before Linux 6.3 a tmpfs of the host maps no ids, and its owners are nobody inside.
+Ports are published on IPv4 alone (Docker adds `[::]`); IPv6 addresses and SCTP are refused by name.
 Mounts of type `cluster` and `npipe` are refused by name. Without a `PidsLimit` a container that is
 not privileged may have 4096 processes and threads; -1 lifts that, and `inspect` says so.
 """
