@@ -78,15 +78,15 @@ class LogWriter:
 
     def write(self, block: bytes, stream: str, time_ns: int) -> None:
         data = self._encode(block, stream, time_ns)
-        if 0 < self._max_size < len(data):
-            middle = block.find(b"\n", len(block) // 2) + 1 or block.rfind(b"\n", 0, -1) + 1
-            if 0 < middle < len(block):  # several records: no file need be larger than allowed
+        if 0 < self._max_size < self._size + len(data) and not self._kept:
+            half = len(block) // 2
+            middle = block.rfind(b"\n", 0, half) + 1 or block.find(b"\n", half) + 1
+            if 0 < middle < len(block):  # several records: some may have room
                 self.write(block[:middle], stream, time_ns)
                 self.write(block[middle:], stream, time_ns)
                 return
-        too_large = 0 < self._max_size < self._size + len(data)
-        if too_large and self._size and not self._kept:
-            self._rotate()
+            if self._size:
+                self._rotate()
         self._append(data)
 
     def _append(self, data: bytes) -> None:

@@ -119,6 +119,19 @@ def test_a_large_block_is_spread_over_files(tmp_path: Path) -> None:
     assert all(os.path.getsize(tmp_path / name) <= 10_000 for name in os.listdir(tmp_path))
 
 
+@pytest.mark.parametrize("lines", [1, 3, 40, 1000])
+def test_files_are_full_however_large_the_blocks_are(tmp_path: Path, lines: int) -> None:
+    writer = LogWriter(str(tmp_path / "log"), max_size=5000, max_files=3)
+    said = [b"line %d\n" % number for number in range(1000)]
+    for first in range(0, 1000, lines):
+        writer.write(b"".join(said[first : first + lines]), "stdout", TIME_NS)
+    files = [(tmp_path / name).read_bytes() for name in ("log.2", "log.1", "log")]
+    longest = max(map(len, b"".join(files).splitlines(keepends=True)))
+    assert all(5000 - longest < len(file) <= 5000 for file in files[:2])
+    kept = [record["log"].encode() for record in records(b"".join(files))]
+    assert kept == said[-len(kept) :]
+
+
 def test_one_file_begins_anew(tmp_path: Path) -> None:
     writer = LogWriter(str(tmp_path / "log"), max_size=300, max_files=1)
     for _ in range(20):
