@@ -520,11 +520,10 @@ def test_what_an_exec_leaves_running_is_listened_to_for_a_while() -> None:
     async def act(bench: Bench) -> None:
         workload = bench.workload("sleep", "100")
         await bench.start(workload)
-        script = "mkfifo /ended; (read x < /ended; echo late; echo oops >&2) & echo now"
-        _, peer = await bench.exec(workload, "sh", "-c", script)
+        after = "while kill -0 $$; do sleep 0.01; done 2>/dev/null; echo late; echo oops >&2"
+        _, peer = await bench.exec(workload, "sh", "-c", f"({after}) & echo now")
         assert peer is not None
         assert (await bench.ended(workload, "e1")).exit_code == 0
-        await bench.exec(workload, "sh", "-c", "echo > /ended", attachment=None, exec_id="e2")
         assert await peer.frames() == {1: b"now\nlate\n", 2: b"oops\n"}
 
     on_bench(act)

@@ -26,6 +26,14 @@ from tiffin.storage.store import Storage
 pytestmark = pytest.mark.root
 
 
+def replace_cache(root: int) -> None:
+    """An empty directory in the stead of BASE's: overlayfs says that it is opaque."""
+    for name in ("a", "b"):
+        os.unlink(f"var/cache/{name}", dir_fd=root)
+    os.rmdir("var/cache", dir_fd=root)
+    os.mkdir("var/cache", dir_fd=root)
+
+
 def test_a_tree_that_is_too_deep_for_paths_is_told_whole_and_becomes_no_layer(
     snapshots: SnapshotStore,
 ) -> None:
@@ -73,10 +81,7 @@ def test_a_replaced_directory_hides_what_was_beneath(snapshots: SnapshotStore) -
     base = unpack(snapshots, BASE)
     active = snapshots.prepare(base.chain_id)
     with snapshots.mounted(active) as root:
-        for name in ("a", "b"):
-            os.unlink(f"var/cache/{name}", dir_fd=root)
-        os.rmdir("var/cache", dir_fd=root)
-        os.mkdir("var/cache", dir_fd=root)
+        replace_cache(root)
         write(root, "var/cache/c")
     committed = snapshots.commit(active)
     again = unpack(snapshots, layer_of(snapshots, committed.chain_id), base.chain_id)
@@ -98,10 +103,7 @@ def test_the_layer_of_a_commit_unpacks_elsewhere_to_the_same_tree(
     base = unpack(snapshots, BASE)
     active = snapshots.prepare(base.chain_id)
     with snapshots.mounted(active) as root:
-        for name in ("a", "b"):
-            os.unlink(f"var/cache/{name}", dir_fd=root)
-        os.rmdir("var/cache", dir_fd=root)
-        os.mkdir("var/cache", dir_fd=root)
+        replace_cache(root)
         os.chmod("bin", 0o755, dir_fd=root)
     committed = snapshots.commit(active)
     other = Storage.open(str(tmp_path / "other"))
@@ -210,10 +212,7 @@ def test_an_opaque_directory_stays_so_in_a_copy(snapshots: SnapshotStore) -> Non
     base = unpack(snapshots, BASE)
     active = snapshots.prepare(base.chain_id)
     with snapshots.mounted(active) as root:
-        for name in ("a", "b"):
-            os.unlink(f"var/cache/{name}", dir_fd=root)
-        os.rmdir("var/cache", dir_fd=root)
-        os.mkdir("var/cache", dir_fd=root)
+        replace_cache(root)
     copy = snapshots.commit_copy(active)
     assert "var/cache/a" not in tree(snapshots, copy.chain_id)
     assert snapshots.commit(active) == copy
