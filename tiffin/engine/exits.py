@@ -29,6 +29,8 @@ from tiffin.kernel import failpoints
 
 log = logging.getLogger(__name__)
 
+_RECORD_SECONDS = 2.0  # in which an end is written down, on a disk that answers
+
 
 class Exits:
     def __init__(
@@ -129,13 +131,13 @@ class Exits:
             recorded.set_result(None)
 
     async def recorded(self, container_id: str) -> None:
-        """Returns once an end that is known of is in the record.
+        """Returns once an end that is known of is in the record, or its disk takes too long.
 
         Its output has ended before that: who has seen so and asks now is to be told of the end.
         """
         recording = self._recording.get(container_id)
         if recording is not None:
-            await asyncio.shield(recording)
+            await asyncio.wait((recording,), timeout=_RECORD_SECONDS)
 
     async def release(self, container: Container) -> None:
         """Give back what a running container holds."""

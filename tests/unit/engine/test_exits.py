@@ -14,6 +14,7 @@ from tiffin.core.container import (
     State,
     Status,
 )
+from tiffin.engine import exits
 from tiffin.errors import EngineFailure, NotFound, NotModified
 
 
@@ -38,18 +39,7 @@ def test_who_asks_while_an_exit_is_written_down_is_told_of_it(
     play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scene(world: World) -> None:
-        await world.add()
-        await world.supervisor.start("web")
-        put, writing, written = world.catalog.put_state, asyncio.Event(), asyncio.Event()
-
-        async def put_slowly(container: Container, state: State) -> Container:
-            writing.set()
-            await written.wait()
-            return await put(container, state)
-
-        monkeypatch.setattr(world.catalog, "put_state", put_slowly)
-        world.runtime.end(ID, 3)
-        await writing.wait()
+        written = await ending_on_a_slow_disk(world, monkeypatch)
         asked = asyncio.ensure_future(world.supervisor.exits.recorded(ID))
         await asyncio.sleep(0)
         assert not asked.done()
@@ -58,6 +48,36 @@ def test_who_asks_while_an_exit_is_written_down_is_told_of_it(
         assert (world.state().status, world.state().exit_code) == (Status.EXITED, 3)
 
     play(scene)
+
+
+def test_nobody_waits_for_a_disk_that_does_not_answer(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scene(world: World) -> None:
+        written = await ending_on_a_slow_disk(world, monkeypatch)
+        monkeypatch.setattr(exits, "_RECORD_SECONDS", 0.01)
+        await world.supervisor.exits.recorded(ID)
+        assert world.state().status is Status.RUNNING
+        written.set()
+
+    play(scene)
+
+
+async def ending_on_a_slow_disk(world: World, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """A container whose end is known, and not written down before the event."""
+    await world.add()
+    await world.supervisor.start("web")
+    put, writing, written = world.catalog.put_state, asyncio.Event(), asyncio.Event()
+
+    async def put_slowly(container: Container, state: State) -> Container:
+        writing.set()
+        await written.wait()
+        return await put(container, state)
+
+    monkeypatch.setattr(world.catalog, "put_state", put_slowly)
+    world.runtime.end(ID, 3)
+    await writing.wait()
+    return written
 
 
 def test_an_exit_on_a_full_disk_is_told_all_the_same(
