@@ -18,6 +18,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "script")]
 import outside_judges  # noqa: E402 - beside this file
 
 from tiffin.api import container_json, refusals  # noqa: E402
+from tiffin.api.framing import MAX_HEAD_BYTES  # noqa: E402
 from tiffin.api.router import Route  # noqa: E402
 from tiffin.api.server import routes  # noqa: E402
 from tiffin.api.versions import NEWEST, OLDEST  # noqa: E402
@@ -33,7 +34,8 @@ Made by `script/make_compatibility.py` from the tables in the code; a test fails
 ## Engine API
 
 Versions {OLDEST} to {NEWEST} are spoken; a request without a version gets {NEWEST}. What is
-unknown is 404 `page not found`, as in Docker.
+unknown is 404 `page not found`, as in Docker. The head of a request may have
+{MAX_HEAD_BYTES >> 10} KiB.
 
 | Method | Path | Since | Answer |
 |---|---|---|---|
