@@ -548,6 +548,7 @@ class Shim:
         failpoints.reach("shim-exit-recorded")
         if not self._execs.withholds:
             self._stop_listening()
+        self._streams.await_readers()
         self.broadcast(self._exit)
         if not self._controls:
             self._waits.tell(removed=True)

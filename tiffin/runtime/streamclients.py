@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import errno
+import fcntl
 import os
 import struct
 import time
@@ -17,6 +18,7 @@ CHUNK = 65536
 SPOOL_BYTES = 256 << 20
 _LAST_LOOKS = 64  # at what a client has still sent
 _MOST_SENT = 64  # pieces, before somebody else has his turn
+_TIOCOUTQ = 0x5411  # ioctl_tty(2); of a socket what the other side has not read: unix(7), tcp(7)
 _frame = struct.Struct(">BxxxL")
 
 
@@ -107,6 +109,16 @@ class Client:
     def owed(self) -> bool:
         """Whether there is something that it has not taken."""
         return bool(self.queue) or self.spool is not None
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether all was sent and the other side has yet to read some of it."""
+        if self.owed or self.holder is not None:
+            return False
+        try:
+            return any(fcntl.ioctl(self.fd, _TIOCOUTQ, bytes(4)))
+        except OSError:
+            return False
 
     def is_behind(self, most: int) -> bool:
         """Whether the process has to wait for it."""

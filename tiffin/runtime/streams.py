@@ -43,6 +43,7 @@ _NAMES = {STDOUT: "stdout", STDERR: "stderr"}
 MAX_BEHIND = 1_000_000  # Docker's bound for an attached client
 MAX_INPUT = 65536
 PATIENCE_SECONDS = 5.0
+_READ_LOOKS, _READ_LOOK_SECONDS = 40, 0.00025
 _F_SETPIPE_SZ = 1031
 _WIDE_PIPE = 256 * 1024
 
@@ -181,6 +182,17 @@ class Streams:
             self._loop.change(fd, READ)
         self._close_stdin()
         self._close_log()
+
+    def await_readers(self) -> None:
+        """Returns once clients have read what they were sent: 10 ms at most, mostly at once.
+
+        Some look at what they have got when they hear of the end, by another connection: of two
+        that are ready in one moment nobody knows which they turn to first.
+        """
+        for _ in range(_READ_LOOKS):
+            if not any(client.is_reading for client in self._clients):
+                return
+            time.sleep(_READ_LOOK_SECONDS)
 
     def close_clients(self) -> None:
         """Each once it has taken all of its output."""

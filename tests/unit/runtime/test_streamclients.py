@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -143,3 +144,41 @@ def test_beside_others_one_whose_spool_is_full_is_dropped(
             said.loop.run_once()
         reading.join(patient(60))
     assert len(b"".join(until_end(ours))) < len(WANTED)
+
+
+@pytest.mark.parametrize(("read_at", "looks"), [(1, 1), (3, 3), (0, streams._READ_LOOKS)])
+def test_who_has_yet_to_read_is_given_a_moment(
+    peer: tuple[socket.socket, Client],
+    monkeypatch: pytest.MonkeyPatch,
+    read_at: int,
+    looks: int,
+) -> None:
+    ours, client = peer
+    served = Streams(Loop(), stdin_once=False)
+    served.attach(client, b"")
+    served.await_readers()
+    client.send(STDOUT, b"hello")
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == read_at:
+            assert ours.recv(100) == b"hello"
+
+    monkeypatch.setattr(streams, "time", SimpleNamespace(sleep=sleep))
+    served.await_readers()
+    assert len(slept) == looks
+    served.forget_clients()
+
+
+def test_who_has_gone_is_not_waited_for(
+    peer: tuple[socket.socket, Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, client = peer
+    served = Streams(Loop(), stdin_once=False)
+    served.attach(client, b"")
+    client.send(STDOUT, b"hello")
+    ours.close()
+    monkeypatch.setattr(streams, "time", SimpleNamespace())
+    served.await_readers()
+    served.forget_clients()
