@@ -111,7 +111,7 @@ class Client:
         return bool(self.queue) or self.spool is not None
 
     @property
-    def is_reading(self) -> bool:
+    def has_unread(self) -> bool:
         """Whether all was sent and the other side has yet to read some of it."""
         if self.owed or self.holder is not None:
             return False

@@ -190,7 +190,7 @@ class Streams:
         that are ready in one moment nobody knows which they turn to first.
         """
         for _ in range(_READ_LOOKS):
-            if not any(client.is_reading for client in self._clients):
+            if not any(client.has_unread for client in self._clients):
                 return
             time.sleep(_READ_LOOK_SECONDS)
 
