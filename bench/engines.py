@@ -188,14 +188,14 @@ def dockerd(directory: str = "") -> Iterator[Engine]:
         run = stack.enter_context(run_directory(work))
         group = f"bench-docker-{os.path.basename(work)}"
         cpu = CpuAccount(group, f"{group}-containers")
+        stack.callback(cpu.close)
+        for hierarchy in ("", *os.listdir(CGROUPS)):  # on v1 it is in each
+            path = os.path.join(CGROUPS, hierarchy, f"{group}-containers")
+            stack.callback(remove_cgroup, path)
         command = ["dockerd", "--data-root", f"{work}/data", "--exec-root", run]
         command += ["-H", f"unix://{work}/d.sock", "--pidfile", f"{work}/pid"]
         command += ["--cgroup-parent", f"/{group}-containers"]
-        with _daemon("dockerd", command, work, cpu) as engine:
-            yield engine
-        for hierarchy in ("", *os.listdir(CGROUPS)):  # on v1 it is in each
-            remove_cgroup(os.path.join(CGROUPS, hierarchy, f"{group}-containers"))
-        cpu.close()
+        yield stack.enter_context(_daemon("dockerd", command, work, cpu))
 
 
 @contextmanager
@@ -208,6 +208,7 @@ def tiffin(directory: str = "", *flags: str) -> Iterator[Engine]:
 
         containers = Settings(data_root=f"{work}/data").cgroup_name
         cpu = CpuAccount(f"bench-tiffin-{os.path.basename(work)}", containers)
+        stack.callback(cpu.close)
         command = [str(tiffin_command()), "daemon", "--data-root", f"{work}/data"]
         command += ["--exec-root", run, "-H", f"unix://{work}/d.sock", *flags]
         with _daemon("tiffin", command, work, cpu) as engine:
@@ -216,4 +217,3 @@ def tiffin(directory: str = "", *flags: str) -> Iterator[Engine]:
             finally:
                 if not directory:
                     remove_containers(engine)  # they would outlive the daemon
-        cpu.close()
